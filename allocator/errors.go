@@ -1,0 +1,198 @@
+package allocator
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"go4.org/netipx"
+)
+
+// Sentinels by which a caller decides. The typed errors of this package unwrap to them.
+var (
+	// ErrInvalidRequest: the request contradicts itself, for instance in its families.
+	ErrInvalidRequest = errors.New("invalid request")
+	// ErrUnknownPool: the pool that was asked for does not exist.
+	ErrUnknownPool = errors.New("no such pool")
+	// ErrNotInPool: the address that was asked for, or is held, lies in no pool.
+	ErrNotInPool = errors.New("address is in no pool")
+	// ErrPoolMismatch: the addresses and the pool that were asked for do not go together.
+	ErrPoolMismatch = errors.New("addresses and pool do not go together")
+	// ErrNotAdmitted: the pool's restrictions do not admit the owner.
+	ErrNotAdmitted = errors.New("pool does not admit the owner")
+	// ErrBuggyAddress: the address ends in .0 or .255 and its pool avoids those.
+	ErrBuggyAddress = errors.New("pool avoids addresses that end in .0 or .255")
+	// ErrInUse: another owner holds the address and at least one of the two shares with nobody.
+	ErrInUse = errors.New("address is in use")
+	// ErrSharingConflict: another owner holds the address, both would share, but not with each other.
+	ErrSharingConflict = errors.New("address cannot be shared")
+	// ErrPoolExhausted: the pools that could serve the request have no address left for it.
+	ErrPoolExhausted = errors.New("no address left")
+	// ErrNoMatchingPool: no pool would serve the request, however empty.
+	ErrNoMatchingPool = errors.New("no pool serves the request")
+	// ErrInvalidPools: a set of pools was refused as a whole.
+	ErrInvalidPools = errors.New("invalid pools")
+)
+
+// ConflictError says which holder of an address stands in the way, and why.
+type ConflictError struct {
+	Addr   netip.Addr
+	Holder Owner
+	// Why is ErrInUse or ErrSharingConflict.
+	Why error
+	// Differs says what the two do not agree on: "sharing key", "traffic policy" or "port".
+	Differs string
+	// Port is the port that both use, if Differs is "port".
+	Port Port
+}
+
+// Error names the address, its holder and the difference.
+func (e *ConflictError) Error() string {
+	s := fmt.Sprintf("address %s is in use by %s", e.Addr, e.Holder)
+	switch e.Differs {
+	case DiffersPort:
+		return fmt.Sprintf("%s: both use port %s/%d", s, e.Port.Protocol, e.Port.Number)
+	case DiffersKey:
+		return s + ": the sharing keys differ"
+	case DiffersBackend:
+		return s + ": externalTrafficPolicy Local shares an address only with an equal selector"
+	}
+	return s + ", and not both allow sharing"
+}
+
+// Unwrap returns ErrInUse or ErrSharingConflict.
+func (e *ConflictError) Unwrap() error { return e.Why }
+
+// What two owners of one address can disagree on (ConflictError.Differs).
+const (
+	DiffersKey     = "sharing key"
+	DiffersBackend = "traffic policy"
+	DiffersPort    = "port"
+)
+
+// PoolError is a refusal by, or about, one pool.
+type PoolError struct {
+	Pool string
+	Addr netip.Addr // the address in question, if any
+	Why  error
+}
+
+// Error names pool, address and reason.
+func (e *PoolError) Error() string {
+	var sb strings.Builder
+	if e.Addr.IsValid() {
+		fmt.Fprintf(&sb, "address %s: ", e.Addr)
+	}
+	if e.Pool != "" {
+		fmt.Fprintf(&sb, "pool %q: ", e.Pool)
+	}
+	return sb.String() + e.Why.Error()
+}
+
+// Unwrap returns the reason.
+func (e *PoolError) Unwrap() error { return e.Why }
+
+// Tried is a pool that was considered and could not serve a request.
+type Tried struct {
+	Pool   string
+	Family Family // the family it could not give
+	InUse  uint64 // addresses of that family that are taken
+	Size   uint64 // addresses of that family that it can assign
+}
+
+// String says how full the pool is.
+func (t Tried) String() string {
+	if t.Size == 0 {
+		return fmt.Sprintf("pool %q has no %s addresses", t.Pool, t.Family)
+	}
+	return fmt.Sprintf("pool %q has %d of %d %s addresses in use", t.Pool, t.InUse, t.Size, t.Family)
+}
+
+// ExhaustedError lists the pools that were tried. It unwraps to ErrPoolExhausted, or to ErrNoMatchingPool if none was.
+type ExhaustedError struct{ Tried []Tried }
+
+// Error lists at most the first eight pools.
+func (e *ExhaustedError) Error() string {
+	if len(e.Tried) == 0 {
+		return ErrNoMatchingPool.Error() + ": no pool assigns automatically to this owner"
+	}
+	const most = 8
+	parts := make([]string, 0, most+1)
+	for i, t := range e.Tried {
+		if i == most {
+			parts = append(parts, fmt.Sprintf("and %d more", len(e.Tried)-most))
+			break
+		}
+		parts = append(parts, t.String())
+	}
+	return ErrPoolExhausted.Error() + ": " + strings.Join(parts, ", ")
+}
+
+// Unwrap returns the sentinel.
+func (e *ExhaustedError) Unwrap() error {
+	if len(e.Tried) == 0 {
+		return ErrNoMatchingPool
+	}
+	return ErrPoolExhausted
+}
+
+// OverlapError names two ranges that share addresses. It unwraps to ErrInvalidPools.
+type OverlapError struct {
+	Pool, Other       string
+	Range, OtherRange netipx.IPRange
+}
+
+// Error names both pools and ranges.
+func (e *OverlapError) Error() string {
+	if e.Pool == e.Other {
+		return fmt.Sprintf("pool %q: range %s overlaps its own range %s", e.Pool, e.Range, e.OtherRange)
+	}
+	return fmt.Sprintf("pool %q: range %s overlaps range %s of pool %q", e.Pool, e.Range, e.OtherRange, e.Other)
+}
+
+// Unwrap returns ErrInvalidPools.
+func (e *OverlapError) Unwrap() error { return ErrInvalidPools }
+
+// MismatchError says that an address that was asked for is in another pool than the request needs. It unwraps to ErrPoolMismatch.
+type MismatchError struct {
+	Addr       netip.Addr
+	Pool, Want string
+}
+
+// Error names the address and both pools.
+func (e *MismatchError) Error() string {
+	return fmt.Sprintf("address %s is in pool %q, not in pool %q", e.Addr, e.Pool, e.Want)
+}
+
+// Unwrap returns ErrPoolMismatch.
+func (e *MismatchError) Unwrap() error { return ErrPoolMismatch }
+
+// StrayError says that an address has left every pool and could not be replaced. It unwraps to ErrNotInPool and to the reason.
+type StrayError struct {
+	Addr netip.Addr
+	Next error
+}
+
+// Error names the address and the reason.
+func (e *StrayError) Error() string {
+	return fmt.Sprintf("address %s has left every pool, and there is no other: %v", e.Addr, e.Next)
+}
+
+// Unwrap returns ErrNotInPool and why there is no replacement.
+func (e *StrayError) Unwrap() []error { return []error{ErrNotInPool, e.Next} }
+
+// EvictedError says that an owner lost its address because its own new sharing key, traffic policy or ports forbid it to stay
+// beside another holder, and that there is no other address. It unwraps to both reasons.
+type EvictedError struct {
+	Conflict *ConflictError
+	Next     error
+}
+
+// Error gives both reasons.
+func (e *EvictedError) Error() string {
+	return fmt.Sprintf("%v; and there is no other: %v", e.Conflict, e.Next)
+}
+
+// Unwrap returns both reasons.
+func (e *EvictedError) Unwrap() []error { return []error{e.Conflict, e.Next} }

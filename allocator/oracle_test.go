@@ -1,0 +1,341 @@
+package allocator
+
+import (
+	"cmp"
+	"maps"
+	"math"
+	"net/netip"
+	"slices"
+)
+
+// oracle is the engine written the slow, obvious way: it looks at every address of every pool and at every holder. It serves
+// only small pools. Random histories are played to both and compared after every step.
+type oracle struct {
+	pools []Pool
+	held  map[Owner]*oracleHolding
+}
+
+type oracleHolding struct {
+	sharing Sharing
+	ports   PortSet
+	addrs   map[Family]netip.Addr
+}
+
+func newOracle() *oracle { return &oracle{held: map[Owner]*oracleHolding{}} }
+
+func (o *oracle) setPools(pools []Pool) {
+	o.pools = slices.Clone(pools)
+	slices.SortFunc(o.pools, func(a, b Pool) int {
+		weight := func(p Pool) int { return cmp.Or(p.Priority, math.MaxInt) }
+		return cmp.Or(cmp.Compare(weight(a), weight(b)), cmp.Compare(a.Name, b.Name))
+	})
+}
+
+func (o *oracle) pool(name string) *Pool {
+	for i := range o.pools {
+		if o.pools[i].Name == name {
+			return &o.pools[i]
+		}
+	}
+	return nil
+}
+
+func (o *oracle) poolOf(addr netip.Addr) *Pool {
+	for i, p := range o.pools {
+		for _, r := range p.Ranges {
+			if r.Contains(addr) {
+				return &o.pools[i]
+			}
+		}
+	}
+	return nil
+}
+
+func (o *oracle) holders(addr netip.Addr) []Owner {
+	var out []Owner
+	for owner, h := range o.held {
+		if h.addrs[FamilyOf(addr)] == addr {
+			out = append(out, owner)
+		}
+	}
+	slices.SortFunc(out, Owner.Compare)
+	return out
+}
+
+func usable(p *Pool, a netip.Addr) bool {
+	if !p.AvoidBuggy || !a.Is4() {
+		return true
+	}
+	last := a.As4()[3]
+	return last != 0 && last != 255
+}
+
+func addresses(p *Pool, f Family) []netip.Addr {
+	var out []netip.Addr
+	for _, r := range p.Ranges {
+		if FamilyOf(r.From()) != f {
+			continue
+		}
+		for a := r.From(); a.IsValid() && !r.To().Less(a); a = a.Next() {
+			if usable(p, a) {
+				out = append(out, a)
+			}
+		}
+	}
+	return out
+}
+
+// refusal returns why req may not hold addr beside the others.
+func (o *oracle) refusal(addr netip.Addr, req Request) error {
+	for _, owner := range o.holders(addr) {
+		h := o.held[owner]
+		switch {
+		case owner == req.Owner:
+		case req.Sharing.Key == "" || h.sharing.Key == "":
+			return ErrInUse
+		case req.Sharing != h.sharing:
+			return ErrSharingConflict
+		case req.Ports.overlaps(h.ports):
+			return ErrSharingConflict
+		}
+	}
+	return nil
+}
+
+func (o *oracle) first(p *Pool, f Family, req Request) netip.Addr {
+	for _, a := range addresses(p, f) {
+		if o.refusal(a, req) == nil {
+			return a
+		}
+	}
+	return netip.Addr{}
+}
+
+func (o *oracle) firstOf(pools []*Pool, req Request, families ...Family) map[Family]netip.Addr {
+	for _, p := range pools {
+		got := map[Family]netip.Addr{}
+		for _, f := range families {
+			if a := o.first(p, f, req); a.IsValid() {
+				got[f] = a
+			}
+		}
+		if len(got) == len(families) {
+			return got
+		}
+	}
+	return nil
+}
+
+func (o *oracle) among(pools []*Pool, req Request) map[Family]netip.Addr {
+	primary, secondary := req.Families.Primary, req.Families.Secondary
+	switch {
+	case req.Policy == SingleStack || secondary == 0:
+		return o.firstOf(pools, req, primary)
+	case req.Policy == RequireDualStack:
+		return o.firstOf(pools, req, primary, secondary)
+	}
+	for _, families := range [][]Family{{primary, secondary}, {primary}, {secondary}} {
+		if got := o.firstOf(pools, req, families...); got != nil {
+			return got
+		}
+	}
+	return nil
+}
+
+func admits(p *Pool, req Request) bool { return !p.Restricted || slices.Contains(req.Admitted, p.Name) }
+
+func (o *oracle) choose(req Request) (map[Family]netip.Addr, error) {
+	if req.explicit() {
+		return o.chooseExplicit(req)
+	}
+	if req.Pool != "" {
+		p := o.pool(req.Pool)
+		if p == nil {
+			return nil, ErrUnknownPool
+		}
+		if !admits(p, req) {
+			return nil, ErrNotAdmitted
+		}
+		if got := o.among([]*Pool{p}, req); got != nil {
+			return got, nil
+		}
+		return nil, ErrPoolExhausted
+	}
+	var mine, everybodys []*Pool
+	for i := range o.pools {
+		p := &o.pools[i]
+		switch {
+		case !p.AutoAssign || !admits(p, req):
+		case p.Restricted:
+			mine = append(mine, p)
+		default:
+			everybodys = append(everybodys, p)
+		}
+	}
+	if got := o.among(mine, req); got != nil {
+		return got, nil
+	}
+	if got := o.among(everybodys, req); got != nil {
+		return got, nil
+	}
+	if len(mine)+len(everybodys) == 0 {
+		return nil, ErrNoMatchingPool
+	}
+	return nil, ErrPoolExhausted
+}
+
+func (o *oracle) chooseExplicit(req Request) (map[Family]netip.Addr, error) {
+	got := map[Family]netip.Addr{}
+	home := req.Pool
+	for _, f := range []Family{IPv4, IPv6} {
+		a := req.asked(f)
+		if !a.IsValid() {
+			continue
+		}
+		p := o.poolOf(a)
+		switch {
+		case p == nil:
+			return nil, ErrNotInPool
+		case home != "" && p.Name != home:
+			return nil, ErrPoolMismatch
+		case !admits(p, req):
+			return nil, ErrNotAdmitted
+		case !usable(p, a):
+			return nil, ErrBuggyAddress
+		}
+		if err := o.refusal(a, req); err != nil {
+			return nil, err
+		}
+		home, got[f] = p.Name, a
+	}
+	return got, nil
+}
+
+// allocate returns the sentinel that the engine's error must unwrap to.
+func (o *oracle) allocate(req Request) error {
+	h := o.held[req.Owner]
+	if h == nil {
+		got, err := o.choose(req)
+		if err == nil {
+			o.held[req.Owner] = &oracleHolding{req.Sharing, req.Ports, got}
+		}
+		return err
+	}
+	maps.DeleteFunc(h.addrs, func(f Family, _ netip.Addr) bool { return !req.wants(f) })
+	if len(h.addrs) == 0 {
+		delete(o.held, req.Owner)
+		return o.allocate(req)
+	}
+	for _, a := range h.addrs {
+		if o.refusal(a, req) == nil {
+			continue
+		}
+		delete(o.held, req.Owner)
+		return o.allocate(req)
+	}
+	h.sharing, h.ports = req.Sharing, req.Ports
+	if req.Pool != "" && o.pool(req.Pool) == nil {
+		return ErrUnknownPool
+	}
+	elsewhere := false
+	var homes, strays []Family
+	for _, f := range []Family{IPv4, IPv6} {
+		if want := req.asked(f); want.IsValid() && want != h.addrs[f] {
+			elsewhere = true
+		}
+		a, held := h.addrs[f]
+		if !held {
+			continue
+		}
+		p := o.poolOf(a)
+		if req.Pool != "" && (p == nil || p.Name != req.Pool) {
+			elsewhere = true
+		}
+		if p == nil {
+			strays = append(strays, f)
+		} else {
+			homes = append(homes, f)
+		}
+	}
+	switch {
+	case elsewhere, len(strays) > 0 && len(homes) == 0:
+		delete(o.held, req.Owner)
+		got, err := o.choose(req)
+		if err != nil {
+			o.held[req.Owner] = h
+			return err
+		}
+		o.held[req.Owner] = &oracleHolding{req.Sharing, req.Ports, got}
+		return nil
+	case len(strays) > 0:
+		a := o.first(o.poolOf(h.addrs[homes[0]]), strays[0], req)
+		if !a.IsValid() {
+			return ErrNotInPool
+		}
+		h.addrs[strays[0]] = a
+		return nil
+	}
+	return o.gainAndCheck(req, h)
+}
+
+func (o *oracle) gainAndCheck(req Request, h *oracleHolding) error {
+	if req.Policy != SingleStack && req.Families.Dual() && len(h.addrs) == 1 {
+		for f, a := range h.addrs {
+			p := o.poolOf(a)
+			if !admits(p, req) {
+				return ErrNotAdmitted
+			}
+			if b := o.first(p, f.other(), req); b.IsValid() {
+				h.addrs[f.other()] = b
+			} else if req.Policy == RequireDualStack {
+				return ErrPoolExhausted
+			}
+			break
+		}
+	}
+	for _, a := range h.addrs {
+		if !admits(o.poolOf(a), req) {
+			return ErrNotAdmitted
+		}
+	}
+	return nil
+}
+
+func (o *oracle) assignment(owner Owner) Assignment {
+	grant := func(a netip.Addr) Grant {
+		if !a.IsValid() {
+			return Grant{}
+		}
+		g := Grant{Addr: a}
+		if p := o.poolOf(a); p != nil {
+			g.Pool = p.Name
+		}
+		return g
+	}
+	h := o.held[owner]
+	if h == nil {
+		return Assignment{}
+	}
+	return Assignment{IPv4: grant(h.addrs[IPv4]), IPv6: grant(h.addrs[IPv6])}
+}
+
+func (o *oracle) stats(p *Pool) Stats {
+	count := func(f Family) (assigned, available int64) {
+		seen := map[netip.Addr]bool{}
+		for _, h := range o.held {
+			if a, ok := h.addrs[f]; ok && o.poolOf(a) == p {
+				seen[a] = true
+			}
+		}
+		for _, a := range addresses(p, f) {
+			if !seen[a] {
+				available++
+			}
+		}
+		return int64(len(seen)), available
+	}
+	var s Stats
+	s.AssignedIPv4, s.AvailableIPv4 = count(IPv4)
+	s.AssignedIPv6, s.AvailableIPv6 = count(IPv6)
+	return s
+}
