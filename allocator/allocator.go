@@ -3,6 +3,7 @@ package allocator
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"math"
 	"net/netip"
 	"slices"
@@ -147,6 +148,26 @@ func (a *Allocator) Holders(addr netip.Addr) []Owner {
 	return out
 }
 
+// All returns every owner and what it holds, in no particular order.
+func (a *Allocator) All() iter.Seq2[Owner, Assignment] {
+	return func(yield func(Owner, Assignment) bool) {
+		for owner, h := range a.owners {
+			if !yield(owner, a.assignment(h)) {
+				return
+			}
+		}
+	}
+}
+
+// Shares returns with whom owner shares its addresses and the ports it uses; both are zero if it shares with nobody.
+func (a *Allocator) Shares(owner Owner) (Sharing, PortSet) {
+	h := a.owners[owner]
+	if h == nil || h.share == nil {
+		return Sharing{}, PortSet{}
+	}
+	return h.share.group.sharing, h.share.ports
+}
+
 // Len returns the number of owners that hold something.
 func (a *Allocator) Len() int { return len(a.owners) }
 
@@ -171,8 +192,8 @@ func (a *Allocator) remove(h *holding) {
 }
 
 // Restore records that the owner of req already holds addrs, as read from where assignments are kept. It does not ask whether
-// they would be given out today, only that each lies in a pool ([ErrNotInPool]) and that nobody else holds it without sharing
-// ([ErrInUse], [ErrSharingConflict]). On error, or if the owner holds something already, nothing has changed.
+// they would be given out today, nor whether a pool contains them, only that nobody else holds them without sharing ([ErrInUse],
+// [ErrSharingConflict]). On error, or if the owner holds something already, nothing has changed.
 func (a *Allocator) Restore(req Request, addrs ...netip.Addr) error {
 	if a.owners[req.Owner] != nil {
 		return fmt.Errorf("%w: %s holds addresses already", ErrInvalidRequest, req.Owner)
@@ -183,14 +204,11 @@ func (a *Allocator) Restore(req Request, addrs ...netip.Addr) error {
 			return fmt.Errorf("%w: %s holds an invalid address", ErrInvalidRequest, req.Owner)
 		}
 		k := keyOf(addr)
-		if f := index(k.family()); seen[f] {
+		f := index(k.family())
+		if seen[f] {
 			return fmt.Errorf("%w: %s holds two %s addresses", ErrInvalidRequest, req.Owner, k.family())
-		} else {
-			seen[f] = true
 		}
-		if a.place(k) == nil {
-			return &PoolError{Addr: addr, Why: ErrNotInPool}
-		}
+		seen[f] = true
 		if c := a.conflict(k, &req, nil); c != nil {
 			return c
 		}

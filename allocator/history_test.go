@@ -203,12 +203,6 @@ func (h *history) restart() {
 	require.NoError(h.t, err)
 	for owner := range h.oracle.held {
 		a := h.oracle.assignment(owner)
-		if (a.IPv4.IsValid() && a.IPv4.Pool == "") || (a.IPv6.IsValid() && a.IPv6.Pool == "") {
-			// An address outside every pool is not restored: it is renumbered when its owner is looked at.
-			h.twin.Release(owner)
-			delete(h.oracle.held, owner)
-			continue
-		}
 		held := h.oracle.held[owner]
 		require.NoError(h.t, fresh.Restore(Request{Owner: owner, Sharing: held.sharing, Ports: held.ports}, a.Addrs()...))
 	}

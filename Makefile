@@ -1,0 +1,99 @@
+# 'make help' lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+BIN := $(CURDIR)/bin
+# A user's own kube-apiserver and etcd are used if KUBEBUILDER_ASSETS is set.
+ASSETS := $(or $(KUBEBUILDER_ASSETS),$(BIN))
+export KUBEBUILDER_ASSETS := $(ASSETS)
+export CGO_ENABLED ?= 0
+
+KUBERNETES_VERSION := v1.36.3
+KUBERNETES_LDFLAGS := -s -w \
+	-X k8s.io/component-base/version.gitVersion=$(KUBERNETES_VERSION) \
+	-X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36
+CALICO_CRDS := github.com/projectcalico/calico@v1.11.0-cni-plugin.0.20250813170300-a0db560f0520
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: tools build ## show everything on a cluster of its own; DEMO_ARGS=--once runs through and ends
+	@$(BIN)/kubectl-fairlead demo $(DEMO_ARGS)
+
+.PHONY: build
+build: ## build the commands into bin/
+	@go build -trimpath -o $(BIN)/ ./cmd/...
+
+.PHONY: test
+test: tools ## run every test, those on a real API server included
+	go test -timeout 20m ./...
+
+.PHONY: check
+check: generated lint ## check formatting, generated files and style
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck
+	@unformatted="$$(gofmt -l $$(git ls-files '*.go'))"; \
+	if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted"; exit 1; fi
+	go vet ./...
+	go tool -modfile=tools/staticcheck/go.mod staticcheck ./...
+
+.PHONY: generate
+generate: $(BIN)/controller-gen ## write deepcopy code and CRDs from api/
+	$(BIN)/controller-gen object paths=./api/...
+	$(BIN)/controller-gen crd:crdVersions=v1 paths=./api/... output:crd:dir=api/crds
+
+.PHONY: generated
+generated: generate ## fail if a generated file is not up to date
+	@changed="$$(git status --porcelain -- api)"; \
+	if [ -n "$$changed" ]; then echo "run 'make generate' and commit:"; echo "$$changed"; git diff -- api | head -50; exit 1; fi
+
+.PHONY: bench
+bench: ## measure the address engine
+	go test -run '^$$' -bench . -benchmem ./allocator
+
+FUZZTIME ?= 30s
+.PHONY: fuzz
+fuzz: ## fuzz the engine and the range parser for FUZZTIME each
+	go test -run '^$$' -fuzz FuzzParseRange -fuzztime $(FUZZTIME) ./allocator
+	go test -run '^$$' -fuzz FuzzHistory -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./allocator
+
+.PHONY: tools
+tools: $(ASSETS)/kube-apiserver $(ASSETS)/etcd $(BIN)/kubectl $(BIN)/calico-crds ## build what tests and demo need
+
+# Each binary is built again only when the module that pins it changes. A long build says every 20 s that it is still at work.
+define build_tool
+	@mkdir -p $(@D)
+	@echo "building $(@F) (first time only$(if $(1),; $(1)))"
+	@go -C tools/$(2) build -trimpath -ldflags '$(4)' -o $(abspath $@) $(3) & pid=$$!; \
+	seconds=0; while kill -0 $$pid 2>/dev/null; do \
+		sleep 1; seconds=$$((seconds + 1)); \
+		if [ $$((seconds % 20)) = 0 ]; then echo "  still building $(@F), $${seconds} s"; fi; \
+	done; wait $$pid
+	@touch $@
+endef
+
+$(BIN)/kube-apiserver: tools/kubernetes/go.mod
+	$(call build_tool,about 6 minutes on two cores,kubernetes,k8s.io/kubernetes/cmd/kube-apiserver,$(KUBERNETES_LDFLAGS))
+
+$(BIN)/kubectl: tools/kubernetes/go.mod
+	$(call build_tool,about a minute,kubernetes,k8s.io/kubernetes/cmd/kubectl,$(KUBERNETES_LDFLAGS))
+
+$(BIN)/etcd: tools/etcd/go.mod
+	$(call build_tool,,etcd,go.etcd.io/etcd/server/v3,-s -w)
+
+$(BIN)/controller-gen: tools/controllergen/go.mod
+	$(call build_tool,,controllergen,sigs.k8s.io/controller-tools/cmd/controller-gen,-s -w)
+
+$(BIN)/calico-crds: Makefile
+	@echo "fetching Calico's CRDs"
+	@mkdir -p $(@D)
+	@dir="$$(cd tools && go mod download -json $(CALICO_CRDS) | sed -n 's/^\t"Dir": "\(.*\)",$$/\1/p')"; \
+	rm -rf $@; mkdir $@; cp "$$dir"/libcalico-go/config/crd/*.yaml $@/; chmod -R u+w $@
+
+.PHONY: clean
+clean: ## remove bin/
+	rm -rf $(BIN)

@@ -1,0 +1,50 @@
+// Package backends is the contract of everything that can make an address reachable. There is one folder below it for each way:
+// a backend imports this package and its own client library, never a sibling, and nothing else of this project.
+package backends
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+)
+
+// Backend makes addresses reachable. The loop around it owns retry, backoff, status and metrics; a backend knows nothing of
+// them. The loop never calls Apply before the caches it reads from are complete: an empty cache must not look like "withdraw
+// everything". Calls of Apply do not overlap.
+type Backend interface {
+	// Apply makes reachable exactly want, the complete set for this scope. It is idempotent: an equal set costs no write and no
+	// packet. It adds before it withdraws, touches only what it owns, goes on after a failure and joins one *AnnounceError for
+	// each prefix that could not be served. The empty set withdraws everything the backend owns.
+	Apply(ctx context.Context, want Desired) error
+
+	// Run serves responders or sessions until ctx ends, then releases sockets without withdrawing anything: ending a process is
+	// not the same as ending an announcement. Whoever means to withdraw calls Apply. It returns nil when ctx is cancelled.
+	Run(ctx context.Context) error
+}
+
+// Desired is everything a backend has to make reachable.
+type Desired struct {
+	// Announcements are the prefixes, in any order, each at most once.
+	Announcements []Announcement
+	// Hold names pools whose addresses are not known at present, because the pool is faulty and no valid version of it has been
+	// seen. What is announced for them stays as it is.
+	Hold []string
+}
+
+// Announcement asks for one prefix to be reachable.
+type Announcement struct {
+	Prefix netip.Prefix // masked; one address is a /32 or /128
+	Pool   string       // the pool it belongs to
+}
+
+// AnnounceError says that one prefix could not be made reachable, or be withdrawn.
+type AnnounceError struct {
+	Prefix netip.Prefix
+	Err    error
+}
+
+// Error names the prefix and the reason.
+func (e *AnnounceError) Error() string { return fmt.Sprintf("announce %s: %v", e.Prefix, e.Err) }
+
+// Unwrap returns the reason.
+func (e *AnnounceError) Unwrap() error { return e.Err }

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/logr"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	kubeconfig "sigs.k8s.io/controller-runtime/pkg/client/config"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/api/v1beta2"
+	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/backends/calico"
+	"github.com/fairlead/fairlead/internal/announce"
+	"github.com/fairlead/fairlead/internal/apply"
+	"github.com/fairlead/fairlead/internal/assign"
+	"github.com/fairlead/fairlead/internal/config"
+)
+
+const (
+	leaseName = "fairlead-controller"
+	// stopTimeout leaves room to release the Lease and exit within the five seconds that a stop may take.
+	stopTimeout = 4 * time.Second
+)
+
+// run builds the parts and lets them work until ctx ends.
+func run(ctx context.Context, o Options, log *slog.Logger) error {
+	logger := logr.FromSlogHandler(log.Handler())
+	ctrl.SetLogger(logger)
+	klog.SetLogger(logger)
+
+	rc, err := restConfig(o.Kubeconfig)
+	if err != nil {
+		return err
+	}
+	mgr, err := newManager(rc, o)
+	if err != nil {
+		return err
+	}
+	backend, leftover, err := newBackends(rc, mgr, o, log)
+	if err != nil {
+		return err
+	}
+	services, err := assign.NewTask(assign.Options{
+		Manager: mgr, Namespace: o.Namespace, LoadBalancerClass: o.LoadBalancerClass, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	watcher, err := config.NewWatcher(config.WatcherOptions{
+		Manager: mgr, Namespace: o.Namespace, Recorder: mgr.GetEventRecorder(assign.EventSource), Log: log,
+		Publish: func(ctx context.Context, s *config.Snapshot) error {
+			if backend != nil {
+				backend.Set(announce.Delegated(s))
+			}
+			return services.SetSnapshot(ctx, s)
+		},
+	})
+	if err != nil {
+		return err
+	}
+
+	// What follows runs only on the leader, with caches that are complete.
+	err = mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
+		snapshot, err := watcher.Load(ctx)
+		if err != nil {
+			return err
+		}
+		if err := services.Adopt(ctx, snapshot); err != nil {
+			return err
+		}
+		g, ctx := errgroup.WithContext(ctx)
+		g.Go(func() error { return services.Run(ctx) })
+		g.Go(func() error { return services.RunPoolStatus(ctx) })
+		g.Go(func() error { return watcher.Run(ctx) })
+		for _, l := range leftover {
+			g.Go(func() error { return apply.Withdraw(ctx, l.backend, l.state, log) })
+		}
+		if backend != nil {
+			g.Go(func() error { return backend.Run(ctx) })
+		}
+		return g.Wait()
+	}))
+	if err != nil {
+		return err
+	}
+	log.Info("starting", "namespace", o.Namespace, "backend", o.Backend, "lbClass", o.LoadBalancerClass)
+	return mgr.Start(ctx)
+}
+
+func restConfig(path string) (*rest.Config, error) {
+	var rc *rest.Config
+	var err error
+	if path != "" {
+		rc, err = clientcmd.BuildConfigFromFlags("", path)
+	} else {
+		rc, err = kubeconfig.GetConfig()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("connect to the API server: %w", err)
+	}
+	// The API server's own fairness limits us; a limit here would only make Services wait.
+	rc.QPS = -1
+	return rc, nil
+}
+
+func newScheme() *runtime.Scheme {
+	s := runtime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(s))
+	utilruntime.Must(v1alpha1.AddToScheme(s))
+	utilruntime.Must(v1beta1.AddToScheme(s))
+	utilruntime.Must(v1beta2.AddToScheme(s))
+	return s
+}
+
+func newManager(rc *rest.Config, o Options) (manager.Manager, error) {
+	stop := stopTimeout
+	inNamespace := cache.ByObject{Namespaces: map[string]cache.Config{o.Namespace: {}}}
+	mgr, err := ctrl.NewManager(rc, ctrl.Options{
+		Scheme:                        newScheme(),
+		Metrics:                       metricsserver.Options{BindAddress: o.MetricsBindAddress},
+		HealthProbeBindAddress:        o.HealthProbeBindAddress,
+		LeaderElection:                o.LeaderElect,
+		LeaderElectionID:              leaseName,
+		LeaderElectionNamespace:       o.Namespace,
+		LeaderElectionReleaseOnCancel: true,
+		GracefulShutdownTimeout:       &stop,
+		Cache: cache.Options{
+			DefaultTransform: cache.TransformStripManagedFields(),
+			ByObject: map[client.Object]cache.ByObject{
+				&v1beta1.IPAddressPool{}:      inNamespace,
+				&v1beta1.BGPAdvertisement{}:   inNamespace,
+				&v1beta1.ConfigurationState{}: inNamespace,
+			},
+		},
+		// A Backend object is the record of what may be removed: it is never read from a cache.
+		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&v1alpha1.Backend{}, &corev1.Secret{}}}},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set up: %w", err)
+	}
+	return mgr, addProbes(mgr)
+}
+
+// addProbes serves /healthz at once and /readyz from when the caches are complete: a replica that waits for the Lease is ready.
+func addProbes(mgr manager.Manager) error {
+	var synced atomic.Bool
+	err := mgr.Add(everywhere(func(ctx context.Context) error {
+		if mgr.GetCache().WaitForCacheSync(ctx) {
+			synced.Store(true)
+		}
+		return nil
+	}))
+	ready := func(*http.Request) error {
+		if !synced.Load() {
+			return errors.New("caches are not complete yet")
+		}
+		return nil
+	}
+	return errors.Join(err, mgr.AddHealthzCheck("ping", healthz.Ping), mgr.AddReadyzCheck("caches", ready))
+}
+
+// everywhere is a runnable that does not wait for the Lease.
+type everywhere func(context.Context) error
+
+func (f everywhere) Start(ctx context.Context) error { return f(ctx) }
+
+func (everywhere) NeedLeaderElection() bool { return false }
+
+// idle is a backend that is not in use, and its state.
+type idle struct {
+	backend backends.Backend
+	state   *apply.State
+}
+
+// newBackends returns the loop of the chosen backend, nil for none, and the others, which may have left something behind.
+func newBackends(rc *rest.Config, mgr manager.Manager, o Options, log *slog.Logger) (*apply.Loop, []idle, error) {
+	d, err := discovery.NewDiscoveryClientForConfig(rc)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := dynamic.NewForConfig(rc)
+	if err != nil {
+		return nil, nil, err
+	}
+	state := &apply.State{Client: mgr.GetClient(), Name: backendCalico, Installation: o.Namespace, Serves: []string{"bgp"}}
+	backend := calico.New(calico.Config{Discovery: d, Client: c, Ledger: state, FieldManager: assign.FieldManager})
+	switch o.Backend {
+	case backendCalico:
+		return apply.NewLoop(backendCalico, backend, state, log), nil, nil
+	default:
+		return nil, []idle{{backend, state}}, nil
+	}
+}

@@ -1,0 +1,59 @@
+package apply
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/backends/calico"
+)
+
+func reasonOf(err error) string {
+	if errors.Is(err, calico.ErrUnavailable) {
+		return ReasonNotInstalled
+	}
+	return ReasonApplyFailed
+}
+
+// message says each distinct thing once: the same failure of 1,000 prefixes is one line and a count.
+func message(err error) string {
+	var order []string
+	prefixes := map[string][]string{}
+	for _, e := range flatten(err) {
+		text, prefix := e.Error(), ""
+		if a, ok := e.(*backends.AnnounceError); ok {
+			text, prefix = a.Err.Error(), a.Prefix.String()
+		}
+		if _, known := prefixes[text]; !known {
+			order = append(order, text)
+		}
+		prefixes[text] = append(prefixes[text], prefix)
+	}
+	for i, text := range order {
+		switch p := prefixes[text]; {
+		case len(p) > 1:
+			order[i] = fmt.Sprintf("%s and %d more: %s", p[0], len(p)-1, text)
+		case p[0] != "":
+			order[i] = fmt.Sprintf("%s: %s", p[0], text)
+		}
+	}
+	s := strings.Join(order, "; ")
+	if len(s) > maxMessage {
+		s = strings.ToValidUTF8(s[:maxMessage-3], "") + "..."
+	}
+	return s
+}
+
+// flatten returns the errors that were joined.
+func flatten(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var out []error
+	for _, e := range joined.Unwrap() {
+		out = append(out, flatten(e)...)
+	}
+	return out
+}

@@ -1,0 +1,345 @@
+package assign
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/internal/config"
+)
+
+// Assigner decides which Service holds which address. It performs no I/O; it is safe for concurrent use.
+type Assigner struct {
+	class  string // loadBalancerClass that is served; empty: Services without one
+	notify Notify
+
+	mu       sync.Mutex // protects all the following
+	engine   allocator.Allocator
+	snapshot *config.Snapshot
+	waiting  *waiting
+}
+
+// Notify tells the outside what decisions changed. Its functions are called with the Assigner's lock held and must not block.
+type Notify struct {
+	// Service: the Service should be reconciled, because its addresses, or what is to be said about them, may have changed.
+	Service func(allocator.Owner)
+	// Pool: the counters of the pool may have changed.
+	Pool func(name string)
+}
+
+// New returns an Assigner without pools.
+func New(loadBalancerClass string, notify Notify) *Assigner {
+	return &Assigner{class: loadBalancerClass, notify: notify, snapshot: &config.Snapshot{}, waiting: newWaiting()}
+}
+
+// Verdict is what was decided for one Service.
+type Verdict struct {
+	// Ours is false for a Service that is not of our type or class.
+	Ours bool
+	// Released is set if a Service that is not ours was until now.
+	Released bool
+	// Foreign lists addresses in the status that somebody else wrote; such a Service is left alone.
+	Foreign []netip.Addr
+	// Held are the addresses that the status must show.
+	Held allocator.Assignment
+	// Err says why Held is not, or not exactly, what the Service asks for.
+	Err error
+	// Missing is set if the Service would like an address of this family and works without.
+	Missing allocator.Family
+	// Lost is set if an address in the status belongs to another Service.
+	Lost *allocator.ConflictError
+}
+
+// NamespaceLabels returns the labels of a namespace.
+type NamespaceLabels func(namespace string) labels.Set
+
+// Adopt sets the first snapshot and takes over what services, all there are, already hold: the oldest Service first, and all of
+// them before anything new is given out; then, again by age, those without an address get one. It must be called once, before
+// any other method.
+func (a *Assigner) Adopt(s *config.Snapshot, services []*corev1.Service, namespace NamespaceLabels) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.snapshot = s
+	if _, err := a.engine.SetPools(s.AllocatorPools()); err != nil {
+		return err
+	}
+	byAge := slices.SortedFunc(slices.Values(services), func(x, y *corev1.Service) int {
+		return cmp.Or(x.CreationTimestamp.Compare(y.CreationTimestamp.Time), ownerOf(x).Compare(ownerOf(y)))
+	})
+	for _, svc := range byAge {
+		if a.serves(svc) {
+			req, _ := requestOf(svc, nil)
+			a.restore(svc, &req)
+		}
+	}
+	for _, svc := range byAge {
+		a.decide(svc, namespace(svc.Namespace))
+	}
+	for _, p := range s.Pools() {
+		a.notify.Pool(p.Name)
+	}
+	return nil
+}
+
+// SetSnapshot puts a new configuration in force and reconsiders every Service it concerns.
+func (a *Assigner) SetSnapshot(s *config.Snapshot, namespace NamespaceLabels) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	changes, err := a.engine.SetPools(s.AllocatorPools())
+	if err != nil {
+		return err
+	}
+	was := a.snapshot
+	a.snapshot = s
+	for _, p := range s.Pools() {
+		a.notify.Pool(p.Name)
+	}
+	for _, c := range changes {
+		a.notify.Service(c.Owner)
+	}
+	// Holders need another look only where admission changed; their addresses stay in any case.
+	changed := map[string]bool{}
+	for _, p := range s.Pools() {
+		if old := was.Pool(p.Name); old != nil && !old.SameAdmission(p) {
+			changed[p.Name] = true
+		}
+	}
+	if len(changed) > 0 {
+		for owner, held := range a.engine.All() {
+			if changed[held.IPv4.Pool] || changed[held.IPv6.Pool] {
+				a.notify.Service(owner)
+			}
+		}
+	}
+	for _, x := range a.waiting.all() {
+		a.decide(x.service, namespace(x.owner.Namespace))
+		a.notify.Service(x.owner)
+	}
+	return nil
+}
+
+// Decide returns what svc is to have. It is idempotent.
+func (a *Assigner) Decide(svc *corev1.Service, namespace labels.Set) Verdict {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.decide(svc, namespace)
+}
+
+// Forget releases what a Service that is gone held.
+func (a *Assigner) Forget(owner allocator.Owner) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.forget(owner)
+}
+
+// Stats returns the counters of a pool.
+func (a *Assigner) Stats(pool string) (allocator.Stats, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.engine.Stats(pool)
+}
+
+// SelectsNamespaces reports whether the labels of namespaces matter at present.
+func (a *Assigner) SelectsNamespaces() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.snapshot.SelectsNamespaces()
+}
+
+func (a *Assigner) forget(owner allocator.Owner) bool {
+	a.waiting.drop(owner)
+	freed := a.engine.Release(owner)
+	a.wake(freed.Grants())
+	return !freed.IsZero()
+}
+
+// wake lets those who wait for an address that changed hands try again, the longest-waiting first, until it is taken.
+func (a *Assigner) wake(freed []allocator.Grant) {
+	for _, g := range freed {
+		if g.Pool != "" {
+			a.notify.Pool(g.Pool)
+		}
+		for _, x := range a.waiting.on(g) {
+			before := a.engine.Held(x.owner)
+			a.decide(x.service, x.namespace)
+			if a.engine.Held(x.owner) == before {
+				continue
+			}
+			a.notify.Service(x.owner)
+			if sharing, _ := a.engine.Shares(x.owner); sharing.Key == "" && len(a.engine.Holders(g.Addr)) > 0 {
+				break
+			}
+		}
+	}
+}
+
+func (a *Assigner) serves(svc *corev1.Service) bool {
+	if svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
+		return false
+	}
+	class := svc.Spec.LoadBalancerClass
+	if a.class == "" {
+		return class == nil
+	}
+	return class != nil && *class == a.class
+}
+
+func (a *Assigner) decide(svc *corev1.Service, namespace labels.Set) Verdict {
+	owner := ownerOf(svc)
+	if !a.serves(svc) {
+		held := a.forget(owner)
+		_, marked := svc.Annotations[AnnotationFromPool]
+		return Verdict{Released: held || marked && svc.Spec.Type != corev1.ServiceTypeLoadBalancer}
+	}
+	v := Verdict{Ours: true}
+	admitted := a.snapshot.Admitted(svc.Namespace, namespace, svc.Labels)
+	req, refused := requestOf(svc, admitted)
+	if a.engine.Held(owner).IsZero() {
+		if v.Foreign, v.Lost = a.restore(svc, &req); len(v.Foreign) > 0 {
+			return v
+		}
+	}
+	before := a.engine.Held(owner)
+	sharing, ports := a.engine.Shares(owner)
+	switch aside := a.setAside(svc, before); {
+	case aside != nil:
+		v.Held, v.Err = inPool(before, svc.Annotations[AnnotationFromPool]), aside
+	case refused != nil:
+		v.Held, v.Err = inPool(before, ""), refused
+	default:
+		v.Held, v.Err = a.engine.Allocate(req)
+		v.Held = inPool(v.Held, "")
+		v.Err = a.explain(v.Err)
+	}
+	v.Missing = missing(&req, v)
+
+	switch cause := causesOf(v.Err); {
+	case v.Missing != 0:
+		a.waiting.put(svc, namespace, causes{pools: []string{v.Held.Pool()}})
+	case v.Err != nil:
+		a.waiting.put(svc, namespace, cause)
+	default:
+		a.waiting.drop(owner)
+	}
+	a.settle(owner, before, sharing, ports)
+	return v
+}
+
+// settle tells everybody concerned what the engine's last answer to owner changed.
+func (a *Assigner) settle(owner allocator.Owner, before allocator.Assignment, sharing allocator.Sharing, ports allocator.PortSet) {
+	after := a.engine.Held(owner)
+	nowSharing, nowPorts := a.engine.Shares(owner)
+	if after == before && sharing == nowSharing && ports == nowPorts {
+		return
+	}
+	for _, g := range after.Grants() {
+		if g.Pool != "" {
+			a.notify.Pool(g.Pool)
+		}
+	}
+	freed := before.Grants()
+	if sharing == nowSharing && ports == nowPorts {
+		freed = slices.DeleteFunc(freed, func(g allocator.Grant) bool { return g == after.IPv4 || g == after.IPv6 })
+	}
+	a.wake(freed)
+}
+
+// restore takes over the addresses in the status of a Service that holds none. They are ours if the status is marked as written
+// here or if they all lie in our pools; otherwise they are returned as foreign. If another Service holds one of them, nothing
+// is taken over and the conflict is returned.
+func (a *Assigner) restore(svc *corev1.Service, req *allocator.Request) (foreign []netip.Addr, lost *allocator.ConflictError) {
+	shown := shownAddresses(svc)
+	if len(shown) == 0 {
+		return nil, nil
+	}
+	_, marked := svc.Annotations[AnnotationFromPool]
+	if !marked && slices.ContainsFunc(shown, func(addr netip.Addr) bool { _, ok := a.engine.PoolOf(addr); return !ok }) {
+		return shown, nil
+	}
+	// Nobody can hold two addresses of one family here; a status that shows two was not written by us, and the first is kept.
+	var take []netip.Addr
+	for _, addr := range shown {
+		if !slices.ContainsFunc(take, func(t netip.Addr) bool { return allocator.FamilyOf(t) == allocator.FamilyOf(addr) }) {
+			take = append(take, addr)
+		}
+	}
+	if conflict, ok := errors.AsType[*allocator.ConflictError](a.engine.Restore(*req, take...)); ok {
+		return nil, conflict
+	}
+	return nil, nil
+}
+
+// shownAddresses returns the addresses in the status of svc.
+func shownAddresses(svc *corev1.Service) []netip.Addr {
+	var out []netip.Addr
+	for _, in := range svc.Status.LoadBalancer.Ingress {
+		if addr, err := netip.ParseAddr(in.IP); err == nil {
+			out = append(out, addr.Unmap())
+		}
+	}
+	return out
+}
+
+// setAside returns why the addresses that svc holds outside every pool must stay: the pool they came from exists, but no valid
+// version of it is known.
+func (a *Assigner) setAside(svc *corev1.Service, held allocator.Assignment) error {
+	from := svc.Annotations[AnnotationFromPool]
+	fault, aside := a.snapshot.SetAside(from)
+	stray := held.IPv4.IsValid() && held.IPv4.Pool == "" || held.IPv6.IsValid() && held.IPv6.Pool == ""
+	if !aside || !stray {
+		return nil
+	}
+	return fmt.Errorf("%w: %s", errPoolSetAside, fault)
+}
+
+// errPoolSetAside: the pool of an address is faulty and has no valid version.
+var errPoolSetAside = errors.New("pool is set aside")
+
+// explain adds to a refusal what only the snapshot knows: that the pool in question exists but is set aside.
+func (a *Assigner) explain(err error) error {
+	e, ok := errors.AsType[*allocator.PoolError](err)
+	if !ok {
+		if asides := a.snapshot.SetAsidePools(); errors.Is(err, allocator.ErrNoMatchingPool) && len(asides) > 0 {
+			fault, _ := a.snapshot.SetAside(asides[0])
+			return fmt.Errorf("%w (%s)", err, fault)
+		}
+		return err
+	}
+	if fault, aside := a.snapshot.SetAside(e.Pool); aside {
+		return fmt.Errorf("%w (%s)", err, fault)
+	}
+	return err
+}
+
+// inPool returns held without addresses that lie in no pool; if pool is given, they are kept and said to be of that pool.
+func inPool(held allocator.Assignment, pool string) allocator.Assignment {
+	for _, g := range []*allocator.Grant{&held.IPv4, &held.IPv6} {
+		if !g.IsValid() || g.Pool != "" {
+			continue
+		}
+		if g.Pool = pool; pool == "" {
+			*g = allocator.Grant{}
+		}
+	}
+	return held
+}
+
+// missing returns the family that a Service which has one address would like to have in addition.
+func missing(req *allocator.Request, v Verdict) allocator.Family {
+	switch {
+	case v.Err != nil || req.Policy != allocator.PreferDualStack:
+		return 0
+	case !v.Held.IPv4.IsValid():
+		return allocator.IPv4
+	case !v.Held.IPv6.IsValid():
+		return allocator.IPv6
+	}
+	return 0
+}

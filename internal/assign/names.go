@@ -1,0 +1,53 @@
+package assign
+
+// What is read from and written to Services. The metallb.io names are MetalLB's.
+const (
+	// annotationPrefix and deprecatedPrefix precede the annotations that a Service asks with. The first wins by presence.
+	annotationPrefix = "metallb.io/"
+	deprecatedPrefix = "metallb.universe.tf/"
+
+	askPool      = "address-pool"
+	askAddresses = "loadBalancerIPs"
+	askSharing   = "allow-shared-ip"
+
+	// AnnotationFromPool records the pool of a Service's address: its presence marks a status as written here.
+	AnnotationFromPool = annotationPrefix + "ip-allocated-from-pool"
+	// LabelPool repeats the pool where label selectors can see it (config.LabelValue of its name).
+	LabelPool = "fairlead.io/pool"
+	// ConditionAllocated tells whether a Service has the addresses it asks for, and if not, why.
+	ConditionAllocated = "fairlead.io/Allocated"
+)
+
+// Reasons of ConditionAllocated. docs/reasons.md explains each; a test keeps the two equal.
+const (
+	ReasonAllocated           = "Allocated"
+	ReasonAddressConflict     = "AddressConflict"
+	ReasonAddressInUse        = "AddressInUse"
+	ReasonAddressKept         = "AddressKept"
+	ReasonAddressNotInPool    = "AddressNotInPool"
+	ReasonAddressNotUsable    = "AddressNotUsable"
+	ReasonForeignStatus       = "ForeignStatus"
+	ReasonInvalidRequest      = "InvalidRequest"
+	ReasonNoClusterIP         = "NoClusterIP"
+	ReasonNoMatchingPool      = "NoMatchingPool"
+	ReasonNotEnoughClusterIPs = "NotEnoughClusterIPs"
+	ReasonPoolExhausted       = "PoolExhausted"
+	ReasonPoolMismatch        = "PoolMismatch"
+	ReasonPoolNotAdmitting    = "PoolNotAdmitting"
+	ReasonPoolNotFound        = "PoolNotFound"
+	ReasonSharingConflict     = "SharingConflict"
+)
+
+// Reasons of events on Services; all but EventAddressConflict and EventForeignStatus are MetalLB's.
+const (
+	EventIPAllocated            = "IPAllocated"
+	EventClearAssignment        = "ClearAssignment"
+	EventAdditionalAssignFailed = "AdditionalAssignFailed"
+	EventAllocationFailed       = "AllocationFailed"
+	EventLoadBalancerFailed     = "LoadBalancerFailed"
+	EventNotEnoughClusterIPs    = "not enough clusterips"
+	EventNoClusterIPs           = "noclusterIPsIPFamily"
+	EventDeprecatedAnnotation   = "deprecatedAnnotation"
+	EventAddressConflict        = "AddressConflict"
+	EventForeignStatus          = "ForeignStatus"
+)

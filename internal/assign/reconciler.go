@@ -1,0 +1,114 @@
+package assign
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/fairlead/fairlead/allocator"
+)
+
+// FieldManager is the name under which this product writes.
+const FieldManager = "fairlead-controller"
+
+// conflictRetry is how long to wait for the event that a conflicting write must bring, before looking again regardless.
+const conflictRetry = time.Second
+
+// Reconciler brings each Service to its Verdict.
+type Reconciler struct {
+	Client   client.Client
+	Assigner *Assigner
+	Recorder events.EventRecorder
+	Log      *slog.Logger
+
+	written sync.Map // types.NamespacedName -> string, the resourceVersion of our last write until the cache has seen it
+}
+
+// Reconcile decides on one Service and writes the decision, if it changes anything.
+func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	var svc corev1.Service
+	if err := r.Client.Get(ctx, req.NamespacedName, &svc); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.written.Delete(req.NamespacedName)
+			r.Assigner.Forget(allocator.Owner(req.NamespacedName))
+			return reconcile.Result{}, nil
+		}
+		return reconcile.Result{}, err
+	}
+	if r.behind(req.NamespacedName, &svc) {
+		return reconcile.Result{}, nil // the event of our own write is on its way
+	}
+	namespace, err := namespaceLabels(ctx, r.Client, svc.Namespace)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	change := Plan(&svc, r.Assigner.Decide(&svc, namespace))
+	if change == nil {
+		return reconcile.Result{}, nil
+	}
+	return r.write(ctx, &svc, change)
+}
+
+func (r *Reconciler) write(ctx context.Context, svc *corev1.Service, change *Change) (reconcile.Result, error) {
+	had := shownAddresses(svc)
+	patched := svc.DeepCopy()
+	err := r.Client.Status().Patch(ctx, patched, client.RawPatch(types.MergePatchType, change.Patch), client.FieldOwner(FieldManager))
+	switch {
+	case apierrors.IsConflict(err):
+		return reconcile.Result{RequeueAfter: conflictRetry}, nil
+	case apierrors.IsNotFound(err):
+		return reconcile.Result{}, nil
+	case err != nil:
+		return reconcile.Result{}, fmt.Errorf("write the status of service %s/%s: %w", svc.Namespace, svc.Name, err)
+	}
+	r.written.Store(client.ObjectKeyFromObject(svc), patched.ResourceVersion)
+	if change.AddressesChanged {
+		r.Log.Info("addresses changed", "service", ownerOf(svc).String(), "from", joinAddrs(had), "to", joinAddrs(shownAddresses(patched)),
+			"pool", patched.Annotations[AnnotationFromPool])
+	}
+	for _, e := range change.Events {
+		r.Recorder.Eventf(patched, nil, e.Type, e.Reason, "Assign", "%s", e.Message)
+		if e.Type == corev1.EventTypeWarning {
+			r.Log.Warn("service refused", "service", ownerOf(svc).String(), "reason", e.Reason, "err", e.Message)
+		}
+	}
+	return reconcile.Result{}, nil
+}
+
+// behind reports whether the cache has yet to see our own last write to svc (resource versions can be ordered: KEP-5504).
+func (r *Reconciler) behind(name types.NamespacedName, svc *corev1.Service) bool {
+	written, ok := r.written.Load(name)
+	if !ok {
+		return false
+	}
+	if order, err := resourceversion.CompareResourceVersion(svc.ResourceVersion, written.(string)); err == nil && order < 0 {
+		return true
+	}
+	r.written.Delete(name)
+	return false
+}
+
+// namespaceLabels returns the labels of a namespace, none if it does not exist.
+func namespaceLabels(ctx context.Context, c client.Reader, name string) (labels.Set, error) {
+	ns := metav1.PartialObjectMetadata{}
+	ns.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	if err := c.Get(ctx, types.NamespacedName{Name: name}, &ns); err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("read namespace %q: %w", name, err)
+	}
+	return ns.Labels, nil
+}

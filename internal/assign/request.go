@@ -1,0 +1,183 @@
+package assign
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/fairlead/fairlead/allocator"
+)
+
+// errNoClusterIP and errNotEnoughClusterIPs are what a refusal of requestOf can unwrap to besides allocator.ErrInvalidRequest.
+var (
+	errNoClusterIP         = errors.New("no cluster IP")
+	errNotEnoughClusterIPs = errors.New("not enough cluster IPs")
+)
+
+func ownerOf(svc *corev1.Service) allocator.Owner {
+	return allocator.Owner{Namespace: svc.Namespace, Name: svc.Name}
+}
+
+// annotation returns what svc asks under either prefix, and the full key; the key is empty if it asks nothing.
+// Presence decides, not the value: an empty metallb.io/ annotation hides the deprecated one.
+func annotation(svc *corev1.Service, name string) (value, key string) {
+	for _, prefix := range []string{annotationPrefix, deprecatedPrefix} {
+		if v, ok := svc.Annotations[prefix+name]; ok {
+			return v, prefix + name
+		}
+	}
+	return "", ""
+}
+
+// deprecatedAnnotations returns the keys of the old prefix that svc asks with.
+func deprecatedAnnotations(svc *corev1.Service) []string {
+	var out []string
+	for _, name := range []string{askPool, askAddresses, askSharing} {
+		if _, key := annotation(svc, name); strings.HasPrefix(key, deprecatedPrefix) {
+			out = append(out, key)
+		}
+	}
+	return out
+}
+
+// requestOf returns what svc asks for. Beside an error, which names field and value and says what would be right, Owner, Sharing
+// and Ports of the request are still good: they are what a Service keeps its addresses with.
+func requestOf(svc *corev1.Service, admitted []string) (allocator.Request, error) {
+	req := allocator.Request{Owner: ownerOf(svc), Admitted: admitted, Ports: portsOf(svc)}
+	req.Pool, _ = annotation(svc, askPool)
+	req.Sharing.Key, _ = annotation(svc, askSharing)
+	if svc.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal {
+		req.Sharing.Backend = labels.Set(svc.Spec.Selector).String()
+	}
+	var err error
+	if req.Families, req.Policy, err = familiesOf(svc); err != nil {
+		return req, err
+	}
+	addrs, field, err := askedAddresses(svc)
+	if err != nil {
+		return req, err
+	}
+	for _, a := range addrs {
+		if allocator.FamilyOf(a) == allocator.IPv4 {
+			req.IPv4 = a
+		} else {
+			req.IPv6 = a
+		}
+	}
+	if len(addrs) > 0 {
+		return req, checkFamilies(&req, svc, field)
+	}
+	return req, nil
+}
+
+func portsOf(svc *corev1.Service) allocator.PortSet {
+	protocols := map[corev1.Protocol]allocator.Protocol{
+		corev1.ProtocolUDP: allocator.UDP, corev1.ProtocolSCTP: allocator.SCTP,
+	}
+	ports := make([]allocator.Port, len(svc.Spec.Ports))
+	for i, p := range svc.Spec.Ports {
+		ports[i] = allocator.Port{Protocol: allocator.TCP, Number: uint16(p.Port)}
+		if proto, ok := protocols[p.Protocol]; ok {
+			ports[i].Protocol = proto
+		}
+	}
+	return allocator.Ports(ports...)
+}
+
+// familiesOf reads the families from the cluster IPs, as MetalLB does: they say what the Service really has.
+func familiesOf(svc *corev1.Service) (allocator.Families, allocator.FamilyPolicy, error) {
+	clusterIPs := svc.Spec.ClusterIPs
+	if len(clusterIPs) == 0 && svc.Spec.ClusterIP != "" {
+		clusterIPs = []string{svc.Spec.ClusterIP}
+	}
+	var f allocator.Families
+	for i, s := range clusterIPs {
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			return f, 0, fmt.Errorf("%w: spec.clusterIPs[%d]: %q is not an IP address; a LoadBalancer needs a cluster IP", errNoClusterIP, i, s)
+		}
+		switch g := allocator.FamilyOf(a); {
+		case f.Primary == 0:
+			f.Primary = g
+		case f.Primary != g:
+			f.Secondary = g
+		}
+	}
+	if f.Primary == 0 {
+		return f, 0, fmt.Errorf("%w: spec.clusterIPs: the list is empty; a LoadBalancer needs a cluster IP", errNoClusterIP)
+	}
+	policy := allocator.SingleStack
+	if p := svc.Spec.IPFamilyPolicy; p != nil {
+		switch *p {
+		case corev1.IPFamilyPolicyRequireDualStack:
+			policy = allocator.RequireDualStack
+			if !f.Dual() {
+				return f, policy, fmt.Errorf("%w: spec.ipFamilyPolicy: RequireDualStack needs a cluster IP of each family, spec.clusterIPs has only %s",
+					errNotEnoughClusterIPs, strings.Join(clusterIPs, ", "))
+			}
+		case corev1.IPFamilyPolicyPreferDualStack:
+			policy = allocator.PreferDualStack
+		}
+	}
+	if !f.Dual() {
+		policy = allocator.SingleStack
+	}
+	return f, policy, nil
+}
+
+// askedAddresses returns the addresses that svc asks for and the field it does so in.
+func askedAddresses(svc *corev1.Service) (addrs []netip.Addr, field string, err error) {
+	value, key := annotation(svc, askAddresses)
+	field = fmt.Sprintf("metadata.annotations[%s]", key)
+	switch {
+	case key != "" && svc.Spec.LoadBalancerIP != "":
+		return nil, "", fmt.Errorf("%w: spec.loadBalancerIP %q and %s %q are both set; keep one of them",
+			allocator.ErrInvalidRequest, svc.Spec.LoadBalancerIP, field, value)
+	case svc.Spec.LoadBalancerIP != "":
+		value, field = svc.Spec.LoadBalancerIP, "spec.loadBalancerIP"
+	case value == "":
+		return nil, "", nil
+	}
+	const right = "write one address like 192.0.2.10, or one of each family like 192.0.2.10,2001:db8::10"
+	for _, s := range strings.Split(value, ",") {
+		a, err := netip.ParseAddr(strings.TrimSpace(s))
+		if err != nil || a.Zone() != "" {
+			return nil, field, fmt.Errorf("%w: %s: %q is not an IP address; %s", allocator.ErrInvalidRequest, field, strings.TrimSpace(s), right)
+		}
+		addrs = append(addrs, a.Unmap())
+	}
+	if len(addrs) > 2 {
+		return nil, field, fmt.Errorf("%w: %s: %q names %d addresses; %s", allocator.ErrInvalidRequest, field, value, len(addrs), right)
+	}
+	if len(addrs) == 2 && allocator.FamilyOf(addrs[0]) == allocator.FamilyOf(addrs[1]) {
+		return nil, field, fmt.Errorf("%w: %s: %q names two %s addresses; %s",
+			allocator.ErrInvalidRequest, field, value, allocator.FamilyOf(addrs[0]), right)
+	}
+	return addrs, field, nil
+}
+
+// checkFamilies makes sure that addresses are asked for exactly the families that the Service has.
+func checkFamilies(req *allocator.Request, svc *corev1.Service, field string) error {
+	want := []allocator.Family{req.Families.Primary}
+	if req.Policy != allocator.SingleStack {
+		want = append(want, req.Families.Secondary)
+	}
+	asked := map[allocator.Family]bool{allocator.IPv4: req.IPv4.IsValid(), allocator.IPv6: req.IPv6.IsValid()}
+	ok := len(want) == 2 && asked[allocator.IPv4] && asked[allocator.IPv6] ||
+		len(want) == 1 && asked[want[0]] && !asked[other(want[0])]
+	if ok {
+		return nil
+	}
+	var names []string
+	for _, f := range want {
+		names = append(names, f.String())
+	}
+	return fmt.Errorf("%w: %s: the Service's cluster IPs are %s, so exactly one address of %s must be asked for",
+		allocator.ErrInvalidRequest, field, strings.Join(svc.Spec.ClusterIPs, ", "), strings.Join(names, " and one of "))
+}
+
+func other(f allocator.Family) allocator.Family { return allocator.IPv4 + allocator.IPv6 - f }

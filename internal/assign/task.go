@@ -1,0 +1,154 @@
+package assign
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/internal/config"
+)
+
+// workers is how many status writes are under way at once.
+const workers = 32
+
+// listPage is how many Services are asked for at once when existing addresses are adopted.
+const listPage = 1000
+
+type requestQueue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+// Options are what a Task needs.
+type Options struct {
+	Manager           manager.Manager
+	Namespace         string // of the configuration objects
+	LoadBalancerClass string
+	Log               *slog.Logger
+}
+
+// Task is the running whole of this package: it adopts what exists, then serves Services until it is stopped.
+type Task struct {
+	manager    manager.Manager
+	assigner   *Assigner
+	pools      *PoolStatus
+	reconciler *Reconciler
+	controller controller.Controller
+	log        *slog.Logger
+	queue      atomic.Pointer[requestQueue]
+}
+
+// NewTask returns a Task; it starts nothing.
+func NewTask(o Options) (*Task, error) {
+	c := o.Manager.GetClient()
+	t := &Task{manager: o.Manager, log: o.Log, pools: NewPoolStatus(c, o.Namespace, o.Log)}
+	t.assigner = New(o.LoadBalancerClass, Notify{Service: t.enqueue, Pool: t.pools.Mark})
+	t.pools.Assigner = t.assigner
+	t.reconciler = &Reconciler{Client: c, Assigner: t.assigner, Recorder: o.Manager.GetEventRecorder(EventSource), Log: o.Log}
+	var err error
+	t.controller, err = controller.NewUnmanaged("service", controller.Options{
+		Reconciler: t.reconciler, MaxConcurrentReconciles: workers,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("service controller: %w", err)
+	}
+	return t, t.watch()
+}
+
+// EventSource is the name under which events are reported; it is MetalLB's.
+const EventSource = "metallb-controller"
+
+func (t *Task) watch() error {
+	cache := t.manager.GetCache()
+	if err := t.controller.Watch(source.Kind(cache, &corev1.Service{}, &handler.TypedEnqueueRequestForObject[*corev1.Service]{})); err != nil {
+		return fmt.Errorf("watch services: %w", err)
+	}
+	namespace := &metav1.PartialObjectMetadata{}
+	namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	if err := t.controller.Watch(source.Kind(cache, namespace, handler.TypedEnqueueRequestsFromMapFunc(t.servicesOf))); err != nil {
+		return fmt.Errorf("watch namespaces: %w", err)
+	}
+	// The queue itself, so that decisions on one Service can wake another.
+	return t.controller.Watch(source.Func(func(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
+		t.queue.Store(&q)
+		return nil
+	}))
+}
+
+func (t *Task) enqueue(owner allocator.Owner) {
+	if q := t.queue.Load(); q != nil {
+		(*q).Add(reconcile.Request{NamespacedName: types.NamespacedName(owner)})
+	}
+}
+
+// servicesOf returns the Services of a namespace whose labels have changed, if those labels matter to any pool.
+func (t *Task) servicesOf(ctx context.Context, ns *metav1.PartialObjectMetadata) []reconcile.Request {
+	if !t.assigner.SelectsNamespaces() {
+		return nil
+	}
+	var list corev1.ServiceList
+	if err := t.manager.GetClient().List(ctx, &list, client.InNamespace(ns.Name)); err != nil {
+		t.log.Error("services of a namespace not listed", "namespace", ns.Name, "err", err)
+		return nil
+	}
+	var out []reconcile.Request
+	for i := range list.Items {
+		if list.Items[i].Spec.Type == corev1.ServiceTypeLoadBalancer {
+			out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&list.Items[i])})
+		}
+	}
+	return out
+}
+
+// Adopt takes over what exists under the given configuration. The list comes from the API server itself, not from a cache that
+// may be behind: an address that a cache does not show yet must not be given out.
+func (t *Task) Adopt(ctx context.Context, s *config.Snapshot) error {
+	var services []*corev1.Service
+	for next, more := "", true; more; more = next != "" {
+		var page corev1.ServiceList
+		if err := t.manager.GetAPIReader().List(ctx, &page, client.Limit(listPage), client.Continue(next)); err != nil {
+			return fmt.Errorf("list services to adopt their addresses: %w", err)
+		}
+		for i := range page.Items {
+			services = append(services, &page.Items[i])
+		}
+		next = page.Continue
+	}
+	if err := t.assigner.Adopt(s, services, t.namespace(ctx)); err != nil {
+		return err
+	}
+	t.log.Info("existing addresses adopted", "services", len(services))
+	return nil
+}
+
+// SetSnapshot puts a new configuration in force.
+func (t *Task) SetSnapshot(ctx context.Context, s *config.Snapshot) error {
+	return t.assigner.SetSnapshot(s, t.namespace(ctx))
+}
+
+func (t *Task) namespace(ctx context.Context) NamespaceLabels {
+	return func(name string) labels.Set {
+		set, err := namespaceLabels(ctx, t.manager.GetClient(), name)
+		if err != nil {
+			t.log.Error("labels of a namespace not read", "namespace", name, "err", err)
+		}
+		return set
+	}
+}
+
+// Run serves Services until ctx ends. Adopt must have returned before.
+func (t *Task) Run(ctx context.Context) error { return t.controller.Start(ctx) }
+
+// RunPoolStatus writes the counters of pools until ctx ends.
+func (t *Task) RunPoolStatus(ctx context.Context) error { return t.pools.Start(ctx) }

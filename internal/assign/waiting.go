@@ -1,0 +1,145 @@
+package assign
+
+import (
+	"cmp"
+	"container/list"
+	"errors"
+	"net/netip"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/fairlead/fairlead/allocator"
+)
+
+// waiter is a Service that does not have all it asks for.
+type waiter struct {
+	owner     allocator.Owner
+	service   *corev1.Service
+	namespace labels.Set // labels of its namespace
+	since     uint64     // order of arrival
+	spots     []*list.Element
+	queues    []*list.List // of spots, same order
+}
+
+// waiting are the Services that wait, findable by what they wait for. Each is in the queue of every pool it was refused by and
+// of every address it asked for; one that only a change of configuration can help is in none.
+type waiting struct {
+	clock   uint64
+	byOwner map[allocator.Owner]*waiter
+	byPool  map[string]*list.List
+	byAddr  map[netip.Addr]*list.List
+}
+
+func newWaiting() *waiting {
+	return &waiting{
+		byOwner: map[allocator.Owner]*waiter{}, byPool: map[string]*list.List{}, byAddr: map[netip.Addr]*list.List{},
+	}
+}
+
+// put records that svc waits because of err. A Service that waits already keeps its turn.
+func (w *waiting) put(svc *corev1.Service, namespace labels.Set, causes causes) {
+	owner := ownerOf(svc)
+	since := w.clock
+	if old := w.byOwner[owner]; old != nil {
+		since = old.since
+		w.drop(owner)
+	} else {
+		w.clock++
+	}
+	x := &waiter{owner: owner, service: svc, namespace: namespace, since: since}
+	w.byOwner[owner] = x
+	for _, p := range causes.pools {
+		x.join(queue(w.byPool, p))
+	}
+	for _, a := range causes.addrs {
+		x.join(queue(w.byAddr, a))
+	}
+}
+
+func queue[K comparable](m map[K]*list.List, k K) *list.List {
+	if m[k] == nil {
+		m[k] = list.New()
+	}
+	return m[k]
+}
+
+// join puts x into q behind all who came before it. It looks from the back, where newcomers belong.
+func (x *waiter) join(q *list.List) {
+	at := q.Back()
+	for at != nil && at.Value.(*waiter).since > x.since {
+		at = at.Prev()
+	}
+	var spot *list.Element
+	if at == nil {
+		spot = q.PushFront(x)
+	} else {
+		spot = q.InsertAfter(x, at)
+	}
+	x.spots, x.queues = append(x.spots, spot), append(x.queues, q)
+}
+
+func (w *waiting) drop(owner allocator.Owner) {
+	x := w.byOwner[owner]
+	if x == nil {
+		return
+	}
+	for i, spot := range x.spots {
+		x.queues[i].Remove(spot)
+	}
+	delete(w.byOwner, owner)
+}
+
+// all returns every waiter, the longest-waiting first.
+func (w *waiting) all() []*waiter {
+	out := make([]*waiter, 0, len(w.byOwner))
+	for _, x := range w.byOwner {
+		out = append(out, x)
+	}
+	slices.SortFunc(out, bySince)
+	return out
+}
+
+// on returns those who wait for g or for its pool, the longest-waiting first.
+func (w *waiting) on(g allocator.Grant) []*waiter {
+	var out []*waiter
+	for _, q := range []*list.List{w.byAddr[g.Addr], w.byPool[g.Pool]} {
+		for e := first(q); e != nil; e = e.Next() {
+			out = append(out, e.Value.(*waiter))
+		}
+	}
+	slices.SortFunc(out, bySince)
+	return slices.Compact(out)
+}
+
+func first(q *list.List) *list.Element {
+	if q == nil {
+		return nil
+	}
+	return q.Front()
+}
+
+func bySince(a, b *waiter) int { return cmp.Compare(a.since, b.since) }
+
+// causes are the things whose release could help a waiter.
+type causes struct {
+	pools []string
+	addrs []netip.Addr
+}
+
+// causesOf finds them in an error of the engine, which may join several.
+func causesOf(err error) causes {
+	var c causes
+	if exhausted, ok := errors.AsType[*allocator.ExhaustedError](err); ok {
+		for _, t := range exhausted.Tried {
+			c.pools = append(c.pools, t.Pool)
+		}
+		slices.Sort(c.pools)
+		c.pools = slices.Compact(c.pools)
+	}
+	if conflict, ok := errors.AsType[*allocator.ConflictError](err); ok {
+		c.addrs = append(c.addrs, conflict.Addr)
+	}
+	return c
+}

@@ -1,0 +1,54 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Ref identifies an object for messages and events.
+type Ref struct {
+	APIVersion, Kind string
+	Namespace, Name  string
+	UID              types.UID
+}
+
+func refOf(gv schema.GroupVersion, kind string, m metav1.ObjectMeta) Ref {
+	return Ref{APIVersion: gv.String(), Kind: kind, Namespace: m.Namespace, Name: m.Name, UID: m.UID}
+}
+
+// String returns "Kind namespace/name".
+func (r Ref) String() string { return fmt.Sprintf("%s %s/%s", r.Kind, r.Namespace, r.Name) }
+
+// Compare orders references by kind, namespace and name.
+func (r Ref) Compare(o Ref) int {
+	return cmp.Or(cmp.Compare(r.Kind, o.Kind), cmp.Compare(r.Namespace, o.Namespace), cmp.Compare(r.Name, o.Name))
+}
+
+// Fault is one thing wrong with one object. It is comparable.
+type Fault struct {
+	Object Ref
+	// Field is the path of the faulty field, such as "spec.addresses[2]".
+	Field string
+	// Problem says what is wrong, quotes the value, and says what would be right.
+	Problem string
+	// LastValid is set if an earlier, valid version of the object stays in force.
+	LastValid bool
+}
+
+// String is the whole story in one line.
+func (f Fault) String() string {
+	return fmt.Sprintf("%s: %s", f.Object, f.Message())
+}
+
+// Message is String without the object, for an event on the object itself.
+func (f Fault) Message() string {
+	consequence := "it is set aside; Services keep the addresses they have"
+	if f.LastValid {
+		consequence = "its last valid version stays in force"
+	}
+	return fmt.Sprintf("%s: %s; %s", f.Field, f.Problem, consequence)
+}

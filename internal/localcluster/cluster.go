@@ -1,0 +1,120 @@
+// Package localcluster starts a real etcd and kube-apiserver on loopback, with free ports and a temporary folder. There is no
+// kubelet and no controller manager: what such a cluster holds is what its user creates.
+package localcluster
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/yaml"
+)
+
+// assetsEnv names the folder of the binaries, as for every tool built on controller-runtime's envtest.
+const assetsEnv = "KUBEBUILDER_ASSETS"
+
+// startTimeout bounds the start of each process; both together usually take 5 s.
+const startTimeout = 2 * time.Minute
+
+// serviceCIDRs make the cluster dual stack, with room for a million Services.
+const serviceCIDRs = "10.96.0.0/12,fd00:96::/108"
+
+// Assets returns the folder that holds kube-apiserver and etcd: $KUBEBUILDER_ASSETS if set, else the first of folders that does.
+func Assets(folders ...string) (string, error) {
+	if dir := os.Getenv(assetsEnv); dir != "" {
+		return dir, check(dir)
+	}
+	for _, dir := range folders {
+		if check(dir) == nil {
+			return dir, nil
+		}
+	}
+	return "", fmt.Errorf("kube-apiserver and etcd are in none of %s; run 'make tools', or set %s to a folder that holds them",
+		strings.Join(folders, ", "), assetsEnv)
+}
+
+func check(dir string) error {
+	for _, name := range []string{"kube-apiserver", "etcd"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			return fmt.Errorf("%s: %w", assetsEnv, err)
+		}
+	}
+	return nil
+}
+
+// Cluster is a running API server.
+type Cluster struct {
+	// Config connects as a member of system:masters.
+	Config *rest.Config
+	// Kubeconfig is the same as a file's content.
+	Kubeconfig []byte
+
+	env *envtest.Environment
+}
+
+// Start starts a cluster with the binaries in assets and returns when its API answers and serves crds.
+func Start(assets string, crds ...*apiextensionsv1.CustomResourceDefinition) (*Cluster, error) {
+	env := &envtest.Environment{
+		BinaryAssetsDirectory:    assets,
+		ControlPlaneStartTimeout: startTimeout,
+		ControlPlaneStopTimeout:  startTimeout,
+		CRDs:                     crds,
+	}
+	env.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", serviceCIDRs)
+	rc, err := env.Start()
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start kube-apiserver and etcd from %s: %w", assets, err), env.Stop())
+	}
+	c := &Cluster{Config: rc, env: env}
+	admin, err := env.AddUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}, rc)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("create the admin user: %w", err), env.Stop())
+	}
+	if c.Kubeconfig, err = admin.KubeConfig(); err != nil {
+		return nil, errors.Join(fmt.Errorf("write the admin's kubeconfig: %w", err), env.Stop())
+	}
+	return c, nil
+}
+
+// InstallCRDs installs crds and returns when they are served.
+func (c *Cluster) InstallCRDs(crds ...*apiextensionsv1.CustomResourceDefinition) error {
+	_, err := envtest.InstallCRDs(c.Config, envtest.CRDInstallOptions{CRDs: crds})
+	return err
+}
+
+// Stop stops both processes and removes their folders.
+func (c *Cluster) Stop() error { return c.env.Stop() }
+
+// CalicoCRDs returns the CustomResourceDefinitions of Calico (group crd.projectcalico.org), from the first of folders that holds
+// them in calico-crds, where 'make tools' puts them.
+func CalicoCRDs(folders ...string) ([]*apiextensionsv1.CustomResourceDefinition, error) {
+	var files []string
+	for _, dir := range folders {
+		if found, err := filepath.Glob(filepath.Join(dir, "calico-crds", "*.yaml")); err == nil && len(files) == 0 {
+			files = found
+		}
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("the folder calico-crds is in none of %s; run 'make tools'", strings.Join(folders, ", "))
+	}
+	slices.Sort(files)
+	out := make([]*apiextensionsv1.CustomResourceDefinition, len(files))
+	for i, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		out[i] = &apiextensionsv1.CustomResourceDefinition{}
+		if err := yaml.UnmarshalStrict(b, out[i]); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+	}
+	return out, nil
+}
