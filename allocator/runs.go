@@ -14,11 +14,6 @@ type stepper interface {
 	prev(key) (key, bool)
 }
 
-func (r *runs) has(k key) bool {
-	n := r.t.floor(k)
-	return n != nil && !n.val.less(k)
-}
-
 // lowestFrom returns the lowest address from k on that is not in the set; ok is false if there is none.
 func (r *runs) lowestFrom(k key, s stepper) (key, bool) {
 	if n := r.t.floor(k); n != nil && !n.val.less(k) {

@@ -59,6 +59,9 @@ func TestFaultsAreRefused(t *testing.T) {
 		{"backwards", "v1beta1", "IPAddressPool", address("192.0.2.20-192.0.2.10"), "spec.addresses[1]", `"192.0.2.20-192.0.2.10" ` + backwards},
 		{"backwards with blanks", "v1beta1", "IPAddressPool", address(" 10.0.0.0 - 9.255.255.255 "), "spec.addresses[1]", backwards},
 		{"backwards, IPv6", "v1beta1", "IPAddressPool", address("2001:db8::10-2001:DB8::F"), "spec.addresses[1]", backwards},
+		{"backwards, :: in different places", "v1beta1", "IPAddressPool", address("1:2:3:0:1::-1:2:3::6:7:8"), "spec.addresses[1]", backwards},
+		{"backwards, :: for one group", "v1beta1", "IPAddressPool", address("0:2:3:4:5:6:7:9-::2:3:4:5:6:7:8"), "spec.addresses[1]", backwards},
+		{"backwards, an IPv4 tail and only one end with ::", "v1beta1", "IPAddressPool", address("0:0:0:0:0:1:10.0.0.1-::192.0.2.1"), "spec.addresses[1]", backwards},
 		{"backwards, IPv6 with an IPv4 tail", "v1beta1", "IPAddressPool", address("64:ff9b::10.0.0.10-64:ff9b::10.0.0.9"), "spec.addresses[1]", backwards},
 
 		{"serviceSelectors with aggregation", "v1beta1", "BGPAdvertisement", `{aggregationLength: 24, serviceSelectors: [{}]}`, "spec.serviceSelectors", "leave aggregationLength at 32 and aggregationLengthV6 at 128"},

@@ -24,6 +24,7 @@ type Assigner struct {
 	engine   allocator.Allocator
 	snapshot *config.Snapshot
 	waiting  *waiting
+	lost     map[allocator.Owner]*allocator.ConflictError // addresses in a status that belong to another Service
 }
 
 // Notify tells the outside what decisions changed. Its functions are called with the Assigner's lock held and must not block.
@@ -36,7 +37,10 @@ type Notify struct {
 
 // New returns an Assigner without pools.
 func New(loadBalancerClass string, notify Notify) *Assigner {
-	return &Assigner{class: loadBalancerClass, notify: notify, snapshot: &config.Snapshot{}, waiting: newWaiting()}
+	return &Assigner{
+		class: loadBalancerClass, notify: notify, snapshot: &config.Snapshot{}, waiting: newWaiting(),
+		lost: map[allocator.Owner]*allocator.ConflictError{},
+	}
 }
 
 // Verdict is what was decided for one Service.
@@ -155,6 +159,7 @@ func (a *Assigner) SelectsNamespaces() bool {
 
 func (a *Assigner) forget(owner allocator.Owner) bool {
 	a.waiting.drop(owner)
+	delete(a.lost, owner)
 	freed := a.engine.Release(owner)
 	a.wake(freed.Grants())
 	return !freed.IsZero()
@@ -202,10 +207,11 @@ func (a *Assigner) decide(svc *corev1.Service, namespace labels.Set) Verdict {
 	admitted := a.snapshot.Admitted(svc.Namespace, namespace, svc.Labels)
 	req, refused := requestOf(svc, admitted)
 	if a.engine.Held(owner).IsZero() {
-		if v.Foreign, v.Lost = a.restore(svc, &req); len(v.Foreign) > 0 {
+		if v.Foreign = a.restore(svc, &req); len(v.Foreign) > 0 {
 			return v
 		}
 	}
+	v.Lost = a.stillShown(svc)
 	before := a.engine.Held(owner)
 	sharing, ports := a.engine.Shares(owner)
 	switch aside := a.setAside(svc, before); {
@@ -253,15 +259,15 @@ func (a *Assigner) settle(owner allocator.Owner, before allocator.Assignment, sh
 
 // restore takes over the addresses in the status of a Service that holds none. They are ours if the status is marked as written
 // here or if they all lie in our pools; otherwise they are returned as foreign. If another Service holds one of them, nothing
-// is taken over and the conflict is returned.
-func (a *Assigner) restore(svc *corev1.Service, req *allocator.Request) (foreign []netip.Addr, lost *allocator.ConflictError) {
+// is taken over and the conflict is remembered until the status shows the address no longer.
+func (a *Assigner) restore(svc *corev1.Service, req *allocator.Request) (foreign []netip.Addr) {
 	shown := shownAddresses(svc)
 	if len(shown) == 0 {
-		return nil, nil
+		return nil
 	}
 	_, marked := svc.Annotations[AnnotationFromPool]
 	if !marked && slices.ContainsFunc(shown, func(addr netip.Addr) bool { _, ok := a.engine.PoolOf(addr); return !ok }) {
-		return shown, nil
+		return shown
 	}
 	// Nobody can hold two addresses of one family here; a status that shows two was not written by us, and the first is kept.
 	var take []netip.Addr
@@ -271,9 +277,19 @@ func (a *Assigner) restore(svc *corev1.Service, req *allocator.Request) (foreign
 		}
 	}
 	if conflict, ok := errors.AsType[*allocator.ConflictError](a.engine.Restore(*req, take...)); ok {
-		return nil, conflict
+		a.lost[req.Owner] = conflict
 	}
-	return nil, nil
+	return nil
+}
+
+// stillShown returns the conflict over an address that the status of svc still shows, nil if there is none.
+func (a *Assigner) stillShown(svc *corev1.Service) *allocator.ConflictError {
+	lost := a.lost[ownerOf(svc)]
+	if lost != nil && !slices.Contains(shownAddresses(svc), lost.Addr) {
+		delete(a.lost, ownerOf(svc))
+		return nil
+	}
+	return lost
 }
 
 // shownAddresses returns the addresses in the status of svc.
