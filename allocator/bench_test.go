@@ -52,7 +52,7 @@ var rooms = []struct {
 	pool string
 	room int
 }{
-	{"10.0.0.0/24", 1 << 8}, {"10.0.0.0/16", 1 << 16}, {"10.0.0.0/8", 1 << 20}, {"2001:db8::/64", 1 << 20},
+	{"10.0.0.0/24", 1 << 8}, {"10.0.0.0/16", 1 << 16}, {"10.0.0.0/8", 1 << 24}, {"2001:db8::/64", 1 << 20},
 }
 
 // BenchmarkAllocateRelease measures one allocation and, apart from it, one release.

@@ -41,7 +41,7 @@ func rank(priority int) int {
 type pool struct {
 	Pool
 	spans []span // of Ranges, same order
-	taken runs   // held addresses that are usable
+	taken taken
 	open  bitset // spans that may have an address left; a cleared bit is certain, a set one is not
 	use   [2]usage
 }
@@ -61,7 +61,7 @@ func index(f Family) int {
 }
 
 func newPool(p Pool) *pool {
-	s := &pool{Pool: p, spans: make([]span, len(p.Ranges)), open: newBitset(len(p.Ranges))}
+	s := &pool{Pool: p, spans: make([]span, len(p.Ranges)), open: newBitset(len(p.Ranges)), taken: taken{avoidBuggy: p.AvoidBuggy}}
 	for i, r := range p.Ranges {
 		s.spans[i] = spanOf(r)
 		s.open.set(i)
@@ -81,39 +81,12 @@ func (p *pool) sameAddresses(o Pool) bool {
 
 func (p *pool) usable(k key) bool { return !p.AvoidBuggy || !buggy(k) }
 
-// next and prev make pool a stepper over the addresses that it may give out.
-func (p *pool) next(k key) (key, bool) {
-	for {
-		n, ok := k.next()
-		if !ok || p.usable(n) {
-			return n, ok
-		}
-		k = n
-	}
-}
-
-func (p *pool) prev(k key) (key, bool) {
-	for {
-		n, ok := k.prev()
-		if !ok || p.usable(n) {
-			return n, ok
-		}
-		k = n
-	}
-}
-
 // lowestFree returns the first free address of span i; ok is false, and the span is marked so, if it has none.
 func (p *pool) lowestFree(i int) (key, bool) {
 	if !p.open.has(i) {
 		return key{}, false
 	}
-	k, ok := p.spans[i].first, true
-	if !p.usable(k) {
-		k, ok = p.next(k)
-	}
-	if ok {
-		k, ok = p.taken.lowestFrom(k, p)
-	}
+	k, ok := p.taken.lowestFrom(p.spans[i].first)
 	if !ok || p.spans[i].last.less(k) {
 		p.open.clear(i)
 		return key{}, false
@@ -126,7 +99,7 @@ func (p *pool) take(k key) {
 	u.held++
 	if p.usable(k) {
 		u.busy++
-		p.taken.add(k, p)
+		p.taken.add(k)
 	}
 }
 
@@ -136,7 +109,7 @@ func (p *pool) free(k key, i int) {
 	u.held--
 	if p.usable(k) {
 		u.busy--
-		p.taken.remove(k, p)
+		p.taken.remove(k)
 		p.open.set(i)
 	}
 }

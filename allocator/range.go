@@ -16,7 +16,7 @@ func ParseRange(s string) (netipx.IPRange, error) {
 	if first, last, isRange := strings.Cut(s, "-"); isRange {
 		return parseBounds(strings.TrimSpace(first), strings.TrimSpace(last))
 	}
-	p, err := netip.ParsePrefix(s)
+	p, err := parsePrefix(s)
 	if err != nil {
 		return netipx.IPRange{}, fmt.Errorf("%q is neither a CIDR like 192.0.2.0/24 or 2001:db8::/64 nor a range like 192.0.2.10-192.0.2.20", s)
 	}
@@ -27,6 +27,18 @@ func ParseRange(s string) (netipx.IPRange, error) {
 		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
 	}
 	return netipx.RangeOfPrefix(p.Masked()), nil
+}
+
+// parsePrefix is netip.ParsePrefix, but takes leading zeros in the length, as net.ParseCIDR does and so MetalLB.
+func parsePrefix(s string) (netip.Prefix, error) {
+	if addr, bits, ok := strings.Cut(s, "/"); ok {
+		if short := strings.TrimLeft(bits, "0"); short != "" {
+			s = addr + "/" + short
+		} else if bits != "" {
+			s = addr + "/0"
+		}
+	}
+	return netip.ParsePrefix(s)
 }
 
 func parseBounds(first, last string) (netipx.IPRange, error) {

@@ -1,23 +1,14 @@
 package allocator
 
-// runs is a set of addresses kept as maximal runs: first address of the run -> last address of it.
+// runs is a set of keys kept as maximal runs: first key of the run -> last key of it.
 //
-// Invariant: runs do not overlap, and no run ends right before another begins, where "right before" means next, so that
-// addresses which are never handed out (see pool.usable) do not break a run. lowestFrom relies on it.
-type runs struct {
-	t tree[key]
-}
+// Invariant: runs do not overlap, and no run ends right before another begins. lowestFrom relies on it.
+type runs struct{ t tree[key] }
 
-// stepper moves to the neighbouring usable address; ok is false at the end of the address space.
-type stepper interface {
-	next(key) (key, bool)
-	prev(key) (key, bool)
-}
-
-// lowestFrom returns the lowest address from k on that is not in the set; ok is false if there is none.
-func (r *runs) lowestFrom(k key, s stepper) (key, bool) {
+// lowestFrom returns the lowest key from k on that is not in the set; ok is false if there is none.
+func (r *runs) lowestFrom(k key) (key, bool) {
 	if n := r.t.floor(k); n != nil && !n.val.less(k) {
-		return s.next(n.val)
+		return n.val.next()
 	}
 	return k, true
 }
@@ -26,14 +17,14 @@ func (r *runs) lowestFrom(k key, s stepper) (key, bool) {
 //
 //	before  [..]k[....]     [..]k   [..]     [..]   k[..]     [..]  k  [..]
 //	after   [.........]     [...]   [..]     [..]   [...]     [..] [k] [..]
-func (r *runs) add(k key, s stepper) {
+func (r *runs) add(k key) {
 	first, last := k, k
-	if p, ok := s.prev(k); ok {
+	if p, ok := k.prev(); ok {
 		if n := r.t.floor(p); n != nil && !n.val.less(p) {
 			first = n.key
 		}
 	}
-	if q, ok := s.next(k); ok {
+	if q, ok := k.next(); ok {
 		if n := r.t.get(q); n != nil {
 			last = n.val
 			r.t.delete(q)
@@ -43,17 +34,16 @@ func (r *runs) add(k key, s stepper) {
 }
 
 // remove takes k out of the set; it must be there.
-func (r *runs) remove(k key, s stepper) {
+func (r *runs) remove(k key) {
 	n := r.t.floor(k)
 	first, last := n.key, n.val
 	if first == k {
 		r.t.delete(first)
 	} else {
-		p, _ := s.prev(k)
-		n.val = p
+		n.val, _ = k.prev()
 	}
 	if last != k {
-		q, _ := s.next(k)
+		q, _ := k.next()
 		r.t.put(q, last)
 	}
 }

@@ -36,7 +36,11 @@ them all. They are looked for in $KUBEBUILDER_ASSETS, beside this binary and in 
 			if err != nil {
 				return err
 			}
-			o.Folders = []string{filepath.Dir(self), "bin"}
+			bin, err := filepath.Abs("bin")
+			if err != nil {
+				return err
+			}
+			o.Folders = []string{filepath.Dir(self), bin}
 			if o.Assets, err = localcluster.Assets(o.Folders...); err != nil {
 				return err
 			}

@@ -159,11 +159,12 @@ func (b *Bed) Namespace(t testing.TB) string {
 	return ns.Name
 }
 
-// Eventually waits until check reports success; it fails the test with the last answer when Patience runs out.
+// Eventually waits until check reports success; it fails the test with the last answer when Patience runs out. It works in a
+// Cleanup, too.
 func Eventually(t testing.TB, what string, check func(context.Context) error) {
 	t.Helper()
 	var last error
-	err := wait.PollUntilContextTimeout(t.Context(), 20*time.Millisecond, Patience, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(context.WithoutCancel(t.Context()), 20*time.Millisecond, Patience, true, func(ctx context.Context) (bool, error) {
 		last = check(ctx)
 		return last == nil, nil
 	})

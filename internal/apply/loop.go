@@ -108,13 +108,17 @@ func (l *Loop) pause(ctx context.Context, timer <-chan time.Time) bool {
 func (l *Loop) try(ctx context.Context) error {
 	l.mu.Lock()
 	want := *l.want
+	select {
+	case <-l.changed: // what came along while we waited is in want
+	default:
+	}
 	l.mu.Unlock()
 	err := l.Backend.Apply(ctx, want)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	if err != nil {
-		l.Log.Error("backend could not apply everything", "backend", l.Name, "err", err)
+		l.Log.Error("backend could not apply everything", "backend", l.Name, "err", message(err))
 	}
 	if reportErr := l.Reporter.Report(ctx, err); reportErr != nil && ctx.Err() == nil {
 		l.Log.Error("backend state not written", "backend", l.Name, "err", reportErr)
@@ -133,7 +137,7 @@ func Withdraw(ctx context.Context, b backends.Backend, s *State, log *slog.Logge
 		if err == nil || ctx.Err() != nil {
 			return nil
 		}
-		log.Error("backend that is switched off could not be cleaned up", "backend", s.Name, "err", err)
+		log.Error("backend that is switched off could not be cleaned up", "backend", s.Name, "err", message(err))
 		select {
 		case <-ctx.Done():
 			return nil

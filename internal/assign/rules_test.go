@@ -36,7 +36,9 @@ func TestRules(t *testing.T) {
 		return func(s *corev1.Service) { s.Spec.LoadBalancerIP = ip }
 	}
 	shared := annotated("metallb.io/allow-shared-ip", "key")
-	one := func(c ...func(*corev1.Service)) []func(*corev1.Service) { return append([]func(*corev1.Service){}, c...) }
+	one := func(c ...func(*corev1.Service)) []func(*corev1.Service) {
+		return append([]func(*corev1.Service){}, c...)
+	}
 
 	for _, tc := range []struct {
 		name   string

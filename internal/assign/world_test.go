@@ -59,7 +59,9 @@ func (w *world) start() {
 	require.NoError(w.t, w.assigner.Adopt(w.snapshot, all, w.namespace))
 }
 
-func (w *world) namespace(name string) labels.Set { return labels.Set{"kubernetes.io/metadata.name": name} }
+func (w *world) namespace(name string) labels.Set {
+	return labels.Set{"kubernetes.io/metadata.name": name}
+}
 
 // setPools edits the configuration.
 func (w *world) setPools(pools ...v1beta1.IPAddressPool) {

@@ -1,0 +1,130 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fairlead/fairlead/backends"
+)
+
+// fake notes when it was asked to apply how many announcements, and fails as often as it is told to.
+type fake struct {
+	start time.Time
+	calls []call
+	fails int
+	ran   bool
+	told  []error
+}
+
+type call struct {
+	after time.Duration
+	n     int
+}
+
+func (f *fake) Apply(_ context.Context, want backends.Desired) error {
+	f.calls = append(f.calls, call{time.Since(f.start), len(want.Announcements)})
+	if f.fails--; f.fails >= 0 {
+		return errors.New("no luck")
+	}
+	return nil
+}
+
+func (f *fake) Run(ctx context.Context) error {
+	<-ctx.Done()
+	f.ran = true
+	return nil
+}
+
+func (f *fake) Report(_ context.Context, err error) error {
+	f.told = append(f.told, err)
+	return nil
+}
+
+func desired(n int) backends.Desired {
+	return backends.Desired{Announcements: make([]backends.Announcement, n)}
+}
+
+// during runs a loop for a while of virtual time.
+func during(t *testing.T, f *fake, d time.Duration, script func(*Loop)) {
+	synctest.Test(t, func(t *testing.T) {
+		f.start = time.Now()
+		l := NewLoop("fake", f, f, slog.New(slog.DiscardHandler))
+		ctx, cancel := context.WithTimeout(t.Context(), d)
+		defer cancel()
+		go script(l)
+		require.NoError(t, l.Run(ctx))
+		assert.True(t, f.ran, "the backend's own Run was not run")
+	})
+}
+
+func TestNothingIsAppliedBeforeItIsKnown(t *testing.T) {
+	f := &fake{}
+	during(t, f, time.Hour, func(*Loop) {})
+	assert.Empty(t, f.calls)
+}
+
+func TestChangesAreCoalesced(t *testing.T) {
+	f := &fake{}
+	during(t, f, 30*time.Second, func(l *Loop) {
+		for n := range 100 {
+			l.Set(desired(n))
+		}
+		time.Sleep(10 * time.Second)
+		l.Set(desired(0))
+	})
+	assert.Equal(t, []call{{coalesce, 99}, {10*time.Second + coalesce, 0}}, f.calls)
+}
+
+func TestDriftIsLookedForAtIntervals(t *testing.T) {
+	f := &fake{}
+	during(t, f, 2*resync+time.Second, func(l *Loop) { l.Set(desired(1)) })
+	assert.Equal(t, []call{{coalesce, 1}, {coalesce + resync, 1}, {coalesce + 2*resync, 1}}, f.calls)
+}
+
+func TestFailuresAreTriedAgainEverLater(t *testing.T) {
+	f := &fake{fails: 4}
+	during(t, f, 50*time.Second, func(l *Loop) { l.Set(desired(1)) })
+	require.Len(t, f.calls, 5)
+	last := time.Duration(0)
+	for i := 1; i < len(f.calls); i++ {
+		pause := f.calls[i].after - f.calls[i-1].after
+		assert.Greater(t, pause, last)
+		last = pause
+	}
+	require.Len(t, f.told, 5)
+	assert.Error(t, f.told[3])
+	assert.NoError(t, f.told[4])
+}
+
+func TestAChangeDoesNotWaitForTheNextTry(t *testing.T) {
+	f := &fake{fails: 5}
+	during(t, f, 20*time.Second, func(l *Loop) {
+		l.Set(desired(1))
+		time.Sleep(10 * time.Second) // by now the pauses are longer than a second
+		l.Set(desired(2))
+	})
+	assert.Contains(t, f.calls, call{10*time.Second + coalesce, 2})
+}
+
+func TestMessage(t *testing.T) {
+	at := func(prefix string, err error) error {
+		return &backends.AnnounceError{Prefix: netip.MustParsePrefix(prefix), Err: err}
+	}
+	refused, bits := errors.New("refused"), errors.New("the prefix has host bits")
+	assert.Equal(t, "refused", message(refused))
+	assert.Equal(t, "10.0.0.0/24: refused", message(at("10.0.0.0/24", refused)))
+	assert.Equal(t, "2001:db8::1/64: the prefix has host bits; 10.0.0.0/24 and 2 more: refused", message(errors.Join(
+		at("2001:db8::1/64", bits),
+		errors.Join(at("10.0.0.0/24", refused), at("10.0.1.0/24", refused), at("10.0.2.0/24", refused)),
+	)))
+	assert.Len(t, message(errors.New(strings.Repeat("x", 2*maxMessage))), maxMessage)
+}
