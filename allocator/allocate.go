@@ -223,8 +223,8 @@ func (a *Allocator) choose(req *Request) (chosen, error) {
 		return a.chooseFrom(req)
 	}
 	var tried []Tried
-	// Pools that are set aside for some owners come before those that serve everybody.
-	for _, group := range [][]*pool{a.restricted(req), a.open} {
+	// First what is reserved for the owner, then pools for some owners, then those that serve everybody.
+	for _, group := range [][]*pool{a.withReserved(req), a.restricted(req), a.open} {
 		if c, ok := a.chooseAmong(group, req); ok {
 			return c, nil
 		}
@@ -294,11 +294,14 @@ next:
 	return chosen{}, false
 }
 
-// pick returns the first address of family f that p has for req: the lowest that is free or may be shared, of the first entry
-// that has one. Sharing is permission, not a wish: a lower free address comes before a shared one.
+// pick returns the first address of family f that p has for req: one that is reserved for its owner, or else the lowest that is
+// free or may be shared, of the first entry that has one. Sharing is permission, not a wish: a lower free address comes before a shared one.
 func (a *Allocator) pick(p *pool, f Family, req *Request) (key, bool) {
 	if p.use[index(f)].size == 0 {
 		return key{}, false
+	}
+	if k, ok := a.pickReserved(p, f, req); ok {
+		return k, true
 	}
 	if g := a.groups[req.Sharing]; g != nil && req.Sharing.Key != "" {
 		return a.pickShared(p, f, req, g)
@@ -324,7 +327,7 @@ func (a *Allocator) pickShared(p *pool, f Family, req *Request, g *group) (key, 
 		} else if isFree {
 			return free, true
 		}
-		if k, ok := g.lowest(p, s, req.Ports); ok {
+		if k, ok := g.lowest(s, req.Ports, func(k key) bool { return p.usable(k) && !contains(p.reserved, k) }); ok {
 			return k, true
 		}
 		if isFree {
@@ -359,6 +362,9 @@ func (a *Allocator) chooseExplicit(req *Request) (chosen, error) {
 		}
 		if conflict := a.conflict(k, req, nil); conflict != nil {
 			return chosen{}, conflict
+		}
+		if r, is := a.reserved.against(k, req.Owner, true); is {
+			return chosen{}, &ReservedError{Addr: addr, Reservation: r.name, For: r.owner}
 		}
 		home = pl.pool
 		c.set(k)

@@ -18,6 +18,8 @@ type Allocator struct {
 	owners map[Owner]*holding
 	addrs  map[key]*holding // first of the holders of an address
 	groups map[Sharing]*group
+
+	reserved reservations
 }
 
 // Change says that an address belongs to another pool than before, or to none.
@@ -45,6 +47,7 @@ func (a *Allocator) SetPools(specs []Pool) ([]Change, error) {
 			p = &q
 		} else {
 			p = newPool(spec)
+			p.reserve(&a.reserved)
 			fresh[p] = true
 		}
 		next.pools = append(next.pools, p)
@@ -239,7 +242,8 @@ type Stats struct {
 }
 
 // Stats returns the counters of a pool; ok is false if there is no such pool. They are never negative, and a count of
-// available addresses that does not fit saturates at MaxInt64, as MetalLB's does from 2^62 addresses on.
+// available addresses that does not fit saturates at MaxInt64, as MetalLB's does from 2^62 addresses on. Reserved addresses are
+// not available; they are assigned only if somebody holds them.
 func (a *Allocator) Stats(name string) (s Stats, ok bool) {
 	p := a.byName[name]
 	if p == nil {
@@ -258,7 +262,7 @@ func available(u usage) int64 {
 	if u.size >= 1<<62 {
 		return math.MaxInt64
 	}
-	return saturate(u.size - u.busy)
+	return saturate(u.size - min(u.size, addSaturated(u.busy, u.reserved)))
 }
 
 // Pools returns the names of the pools in the order in which they are tried.

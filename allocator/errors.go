@@ -27,6 +27,8 @@ var (
 	ErrInUse = errors.New("address is in use")
 	// ErrSharingConflict: another owner holds the address, both would share, but not with each other.
 	ErrSharingConflict = errors.New("address cannot be shared")
+	// ErrReserved: the address is reserved for another owner.
+	ErrReserved = errors.New("address is reserved")
 	// ErrPoolExhausted: the pools that could serve the request have no address left for it.
 	ErrPoolExhausted = errors.New("no address left")
 	// ErrNoMatchingPool: no pool would serve the request, however empty.
@@ -196,3 +198,18 @@ func (e *EvictedError) Error() string {
 
 // Unwrap returns both reasons.
 func (e *EvictedError) Unwrap() []error { return []error{e.Conflict, e.Next} }
+
+// ReservedError says that an address that was asked for is reserved for another owner. It unwraps to ErrReserved.
+type ReservedError struct {
+	Addr        netip.Addr
+	Reservation string
+	For         Owner
+}
+
+// Error names the address, the reservation and its owner.
+func (e *ReservedError) Error() string {
+	return fmt.Sprintf("address %s is reserved for %s by AddressReservation %q", e.Addr, e.For, e.Reservation)
+}
+
+// Unwrap returns ErrReserved.
+func (e *ReservedError) Unwrap() error { return ErrReserved }

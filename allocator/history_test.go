@@ -122,6 +122,25 @@ func drawRequest(d decisions) Request {
 	return req
 }
 
+func drawReservations(d decisions) []Reservation {
+	out := make([]Reservation, d.below(4))
+	for i := range out {
+		out[i].Name = ownerNames[i]
+		if d.below(3) > 0 {
+			out[i].Owner = Owner{"default", ownerNames[d.below(len(ownerNames))]}
+		}
+		for range 1 + d.below(2) {
+			first := probes[d.below(len(probes))]
+			last := first
+			for range d.below(6) {
+				last = last.Next()
+			}
+			out[i].Ranges = append(out[i].Ranges, netipx.IPRangeFrom(first, last))
+		}
+	}
+	return out
+}
+
 // history plays one random history to the engine, to a second engine that sees pools in shuffled order, and to the oracle.
 type history struct {
 	t      require.TestingT
@@ -146,6 +165,8 @@ func (h *history) step(d decisions) {
 		delete(h.oracle.held, owner)
 	case op == 2:
 		h.restart()
+	case op == 3:
+		h.setReservations(drawReservations(d))
 	default:
 		h.allocate(drawRequest(d))
 	}
@@ -178,6 +199,12 @@ func (h *history) setPools(pools []Pool) {
 	require.ElementsMatch(h.t, want, changes)
 }
 
+func (h *history) setReservations(rs []Reservation) {
+	h.engine.SetReservations(rs)
+	h.twin.SetReservations(rs)
+	h.oracle.reservations = rs
+}
+
 func (h *history) allocate(req Request) {
 	got, err := h.engine.Allocate(req)
 	twinGot, twinErr := h.twin.Allocate(req)
@@ -201,6 +228,7 @@ func (h *history) restart() {
 	fresh := &Allocator{}
 	_, err := fresh.SetPools(h.oracle.pools)
 	require.NoError(h.t, err)
+	fresh.SetReservations(h.oracle.reservations)
 	for owner := range h.oracle.held {
 		a := h.oracle.assignment(owner)
 		held := h.oracle.held[owner]

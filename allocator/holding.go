@@ -52,8 +52,8 @@ func newGroup(s Sharing) *group {
 	return g
 }
 
-// lowest returns the lowest address of s, usable by p, on which none of the ports is in use.
-func (g *group) lowest(p *pool, s span, ports PortSet) (key, bool) {
+// lowest returns the lowest address of s that is admissible and on which none of the ports is in use.
+func (g *group) lowest(s span, ports PortSet, admissible func(key) bool) (key, bool) {
 	var search func(*node[member]) *node[member]
 	search = func(n *node[member]) *node[member] {
 		if n == nil || n.val.common.overlaps(ports) {
@@ -64,7 +64,7 @@ func (g *group) lowest(p *pool, s span, ports PortSet) (key, bool) {
 				return found
 			}
 		}
-		if s.contains(n.key) && p.usable(n.key) && !n.val.ports.overlaps(ports) {
+		if s.contains(n.key) && admissible(n.key) && !n.val.ports.overlaps(ports) {
 			return n
 		}
 		if n.key.less(s.last) {

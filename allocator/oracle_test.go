@@ -13,6 +13,22 @@ import (
 type oracle struct {
 	pools []Pool
 	held  map[Owner]*oracleHolding
+
+	reservations []Reservation
+}
+
+// reserved reports whether addr is reserved, for the owner of req, and for somebody else by name.
+func (o *oracle) reserved(addr netip.Addr, owner Owner) (at, own, others bool) {
+	for _, r := range o.reservations {
+		for _, x := range r.Ranges {
+			if x.Contains(addr) {
+				at = true
+				own = own || r.Owner == owner
+				others = others || r.Owner != owner && r.Owner != Owner{}
+			}
+		}
+	}
+	return at, own, others && !own
 }
 
 type oracleHolding struct {
@@ -103,8 +119,16 @@ func (o *oracle) refusal(addr netip.Addr, req Request) error {
 }
 
 func (o *oracle) first(p *Pool, f Family, req Request) netip.Addr {
+	// Own reserved addresses by address, all others in the order of the entries.
+	own := addresses(p, f)
+	slices.SortFunc(own, netip.Addr.Compare)
+	for _, a := range own {
+		if _, mine, _ := o.reserved(a, req.Owner); mine && o.refusal(a, req) == nil {
+			return a
+		}
+	}
 	for _, a := range addresses(p, f) {
-		if o.refusal(a, req) == nil {
+		if at, _, _ := o.reserved(a, req.Owner); !at && o.refusal(a, req) == nil {
 			return a
 		}
 	}
@@ -161,6 +185,20 @@ func (o *oracle) choose(req Request) (map[Family]netip.Addr, error) {
 		}
 		return nil, ErrPoolExhausted
 	}
+	var reserved []*Pool
+	for i := range o.pools {
+		p := &o.pools[i]
+		has := func(a netip.Addr) bool {
+			_, own, _ := o.reserved(a, req.Owner)
+			return own && req.wants(FamilyOf(a)) && o.refusal(a, req) == nil
+		}
+		if admits(p, req) && (slices.ContainsFunc(addresses(p, IPv4), has) || slices.ContainsFunc(addresses(p, IPv6), has)) {
+			reserved = append(reserved, p)
+		}
+	}
+	if got := o.among(reserved, req); got != nil {
+		return got, nil
+	}
 	var mine, everybodys []*Pool
 	for i := range o.pools {
 		p := &o.pools[i]
@@ -178,7 +216,7 @@ func (o *oracle) choose(req Request) (map[Family]netip.Addr, error) {
 	if got := o.among(everybodys, req); got != nil {
 		return got, nil
 	}
-	if len(mine)+len(everybodys) == 0 {
+	if len(reserved)+len(mine)+len(everybodys) == 0 {
 		return nil, ErrNoMatchingPool
 	}
 	return nil, ErrPoolExhausted
@@ -205,6 +243,9 @@ func (o *oracle) chooseExplicit(req Request) (map[Family]netip.Addr, error) {
 		}
 		if err := o.refusal(a, req); err != nil {
 			return nil, err
+		}
+		if _, _, others := o.reserved(a, req.Owner); others {
+			return nil, ErrReserved
 		}
 		home, got[f] = p.Name, a
 	}
@@ -328,7 +369,7 @@ func (o *oracle) stats(p *Pool) Stats {
 			}
 		}
 		for _, a := range addresses(p, f) {
-			if !seen[a] {
+			if at, _, _ := o.reserved(a, Owner{"nobody", "at all"}); !seen[a] && !at {
 				available++
 			}
 		}

@@ -41,16 +41,20 @@ func rank(priority int) int {
 type pool struct {
 	Pool
 	spans []span // of Ranges, same order
-	taken taken
+	taken taken  // held or reserved
 	open  bitset // spans that may have an address left; a cleared bit is certain, a set one is not
 	use   [2]usage
+
+	reserved []span // of the pool's addresses, disjoint, in address order
 }
 
 // usage counts addresses of one family.
 type usage struct {
 	size uint64 // that can be given out; saturates at MaxUint64
-	busy uint64 // of those, taken
-	held uint64 // taken, including ones that may no longer be given out
+	busy uint64 // of those, held and not reserved
+	held uint64 // held, including ones that may no longer be given out
+
+	reserved uint64 // of size, reserved, held or not; saturates at MaxUint64
 }
 
 func index(f Family) int {
@@ -66,12 +70,17 @@ func newPool(p Pool) *pool {
 		s.spans[i] = spanOf(r)
 		s.open.set(i)
 		u := &s.use[index(s.spans[i].first.family())]
-		n, carry := bits.Add64(u.size, s.spans[i].size(p.AvoidBuggy), 0)
-		if u.size = n; carry != 0 {
-			u.size = math.MaxUint64
-		}
+		u.size = addSaturated(u.size, s.spans[i].size(p.AvoidBuggy))
 	}
 	return s
+}
+
+func addSaturated(a, b uint64) uint64 {
+	n, carry := bits.Add64(a, b, 0)
+	if carry != 0 {
+		return math.MaxUint64
+	}
+	return n
 }
 
 // sameAddresses reports whether both hold the same addresses in the same order, so that what is taken carries over.
@@ -97,7 +106,7 @@ func (p *pool) lowestFree(i int) (key, bool) {
 func (p *pool) take(k key) {
 	u := &p.use[index(k.family())]
 	u.held++
-	if p.usable(k) {
+	if p.usable(k) && !contains(p.reserved, k) {
 		u.busy++
 		p.taken.add(k)
 	}
@@ -107,7 +116,7 @@ func (p *pool) take(k key) {
 func (p *pool) free(k key, i int) {
 	u := &p.use[index(k.family())]
 	u.held--
-	if p.usable(k) {
+	if p.usable(k) && !contains(p.reserved, k) {
 		u.busy--
 		p.taken.remove(k)
 		p.open.set(i)
@@ -116,7 +125,7 @@ func (p *pool) free(k key, i int) {
 
 func (p *pool) tried(f Family) Tried {
 	u := p.use[index(f)]
-	return Tried{Pool: p.Name, Family: f, InUse: u.busy, Size: u.size}
+	return Tried{Pool: p.Name, Family: f, InUse: addSaturated(u.busy, u.reserved), Size: u.size}
 }
 
 // bitset is a fixed-size set of small numbers.

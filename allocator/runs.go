@@ -17,14 +17,17 @@ func (r *runs) lowestFrom(k key) (key, bool) {
 //
 //	before  [..]k[....]     [..]k   [..]     [..]   k[..]     [..]  k  [..]
 //	after   [.........]     [...]   [..]     [..]   [...]     [..] [k] [..]
-func (r *runs) add(k key) {
-	first, last := k, k
-	if p, ok := k.prev(); ok {
+func (r *runs) add(k key) { r.addRun(k, k) }
+
+// addRun puts first to last into the set; none of them may be there yet.
+func (r *runs) addRun(first, last key) {
+	after, ok := last.next()
+	if p, ok := first.prev(); ok {
 		if n := r.t.floor(p); n != nil && !n.val.less(p) {
 			first = n.key
 		}
 	}
-	if q, ok := k.next(); ok {
+	if q := after; ok {
 		if n := r.t.get(q); n != nil {
 			last = n.val
 			r.t.delete(q)

@@ -57,6 +57,39 @@ func (t *taken) add(k key) {
 	t.part[n] = c
 }
 
+// addSpan puts all of s that can be given out into the set; nothing of it may be there yet.
+func (t *taken) addSpan(s span) {
+	first, last := number(s.first), number(s.last)
+	for n := first; ; {
+		from, to := 0, 255
+		if n == first {
+			from = int(s.first.lo & 255)
+		}
+		if n == last {
+			to = int(s.last.lo & 255)
+		}
+		if from == 0 && to == 255 {
+			// Whole chunks in one go: as many as come before the last, which may be a part only.
+			end := last
+			if s.last.lo&255 != 255 {
+				end, _ = last.prev()
+			}
+			t.full.addRun(n, end)
+			n = end
+		} else {
+			for i := from; i <= to; i++ {
+				if k := at(n, i); !t.avoidBuggy || !buggy(k) {
+					t.add(k)
+				}
+			}
+		}
+		if n == last {
+			return
+		}
+		n, _ = n.next()
+	}
+}
+
 // remove takes k out of the set; it must be there.
 func (t *taken) remove(k key) {
 	n := number(k)
