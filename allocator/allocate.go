@@ -1,6 +1,9 @@
 package allocator
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Allocate gives the owner of req what it asks for. It is idempotent: an owner that holds what it may hold keeps it, whatever
 // else has become free. What a holder asks for in addition or instead is given before anything it holds is freed.
@@ -63,6 +66,9 @@ func (a *Allocator) reallocate(req *Request, h *holding) (Assignment, error) {
 		return a.evict(req, h, c)
 	}
 	h = a.adjust(req, h)
+	if len(req.Pools) > 0 && !req.explicit() {
+		return a.adaptEach(req, h)
+	}
 	elsewhere, err := a.asksElsewhere(req, h)
 	switch {
 	case err != nil:
@@ -221,6 +227,8 @@ func (a *Allocator) choose(req *Request) (chosen, error) {
 		return a.chooseExplicit(req)
 	case req.Pool != "":
 		return a.chooseFrom(req)
+	case len(req.Pools) > 0:
+		return a.chooseEach(req)
 	}
 	var tried []Tried
 	// First what is reserved for the owner, then pools for some owners, then those that serve everybody.
@@ -337,7 +345,8 @@ func (a *Allocator) pickShared(p *pool, f Family, req *Request, g *group) (key, 
 	return key{}, false
 }
 
-// chooseExplicit checks the addresses that req names: all of one pool, which may refuse them, and free or shareable.
+// chooseExplicit checks the addresses that req names: of one pool, or of those that req names, which may refuse them, and free or
+// shareable.
 func (a *Allocator) chooseExplicit(req *Request) (chosen, error) {
 	var c chosen
 	var home *pool
@@ -353,7 +362,9 @@ func (a *Allocator) chooseExplicit(req *Request) (chosen, error) {
 			return chosen{}, &PoolError{Addr: addr, Why: ErrNotInPool}
 		case req.Pool != "" && pl.pool.Name != req.Pool:
 			return chosen{}, &MismatchError{Addr: addr, Pool: pl.pool.Name, Want: req.Pool}
-		case home != nil && pl.pool != home:
+		case len(req.Pools) > 0 && !slices.Contains(req.Pools, pl.pool.Name):
+			return chosen{}, &MismatchError{Addr: addr, Pool: pl.pool.Name, Want: strings.Join(req.Pools, ",")}
+		case len(req.Pools) == 0 && home != nil && pl.pool != home:
 			return chosen{}, &MismatchError{Addr: addr, Pool: pl.pool.Name, Want: home.Name}
 		case !pl.pool.admits(req):
 			return chosen{}, &PoolError{Pool: pl.pool.Name, Addr: addr, Why: ErrNotAdmitted}

@@ -282,6 +282,8 @@ func check(req *Request) error {
 		return fmt.Errorf("%w: it names no owner", ErrInvalidRequest)
 	case !valid(f.Primary) || f.Dual() && (!valid(f.Secondary) || f.Primary == f.Secondary):
 		return fmt.Errorf("%w: families %s and %s", ErrInvalidRequest, f.Primary, f.Secondary)
+	case req.Pool != "" && len(req.Pools) > 0:
+		return fmt.Errorf("%w: it names one pool and a list of pools", ErrInvalidRequest)
 	case req.Policy == RequireDualStack && !f.Dual():
 		return fmt.Errorf("%w: dual stack is required but only %s can be used", ErrInvalidRequest, f.Primary)
 	case req.IPv4.IsValid() && FamilyOf(req.IPv4) != IPv4, req.IPv6.IsValid() && FamilyOf(req.IPv6) != IPv6:

@@ -95,6 +95,12 @@ func drawRequest(d decisions) Request {
 	if d.below(3) == 0 {
 		req.Pool = append(slices.Clone(poolNames), "nowhere")[d.below(len(poolNames)+1)]
 	}
+	if req.Pool == "" && d.below(4) == 0 {
+		all := append(slices.Clone(poolNames), "nowhere")
+		for range 1 + d.below(3) {
+			req.Pools = append(req.Pools, all[d.below(len(all))])
+		}
+	}
 	if d.below(3) == 0 {
 		for _, f := range []Family{IPv4, IPv6} {
 			if !req.wants(f) {

@@ -185,6 +185,9 @@ func (o *oracle) choose(req Request) (map[Family]netip.Addr, error) {
 		}
 		return nil, ErrPoolExhausted
 	}
+	if len(req.Pools) > 0 {
+		return o.chooseEach(req)
+	}
 	var reserved []*Pool
 	for i := range o.pools {
 		p := &o.pools[i]
@@ -234,7 +237,9 @@ func (o *oracle) chooseExplicit(req Request) (map[Family]netip.Addr, error) {
 		switch {
 		case p == nil:
 			return nil, ErrNotInPool
-		case home != "" && p.Name != home:
+		case len(req.Pools) > 0 && !slices.Contains(req.Pools, p.Name):
+			return nil, ErrPoolMismatch
+		case len(req.Pools) == 0 && home != "" && p.Name != home:
 			return nil, ErrPoolMismatch
 		case !admits(p, req):
 			return nil, ErrNotAdmitted
@@ -250,6 +255,81 @@ func (o *oracle) chooseExplicit(req Request) (map[Family]netip.Addr, error) {
 		home, got[f] = p.Name, a
 	}
 	return got, nil
+}
+
+// from returns an address of family f of the first of req.Pools that has one, or why there is none.
+func (o *oracle) from(f Family, req Request) (netip.Addr, error) {
+	var refused error
+	sized := false
+	for _, name := range req.Pools {
+		p := o.pool(name)
+		if p == nil {
+			refused = ErrUnknownPool
+			continue
+		}
+		if !admits(p, req) {
+			refused = ErrNotAdmitted
+			continue
+		}
+		if a := o.first(p, f, req); a.IsValid() {
+			return a, nil
+		}
+		sized = sized || len(addresses(p, f)) > 0
+	}
+	if refused != nil && !sized {
+		return netip.Addr{}, refused
+	}
+	return netip.Addr{}, ErrPoolExhausted
+}
+
+func (o *oracle) chooseEach(req Request) (map[Family]netip.Addr, error) {
+	got := map[Family]netip.Addr{}
+	var lacking error
+	for _, f := range []Family{req.Families.Primary, req.Families.Secondary} {
+		if f == 0 || !req.wants(f) {
+			continue
+		}
+		a, err := o.from(f, req)
+		if err == nil {
+			got[f] = a
+		} else if lacking == nil {
+			lacking = err
+		}
+	}
+	if lacking != nil && (req.Policy != PreferDualStack || len(got) == 0) {
+		return nil, lacking
+	}
+	return got, nil
+}
+
+func (o *oracle) adaptEach(req Request, h *oracleHolding) error {
+	var failed error
+	for _, f := range []Family{IPv4, IPv6} {
+		had, held := h.addrs[f]
+		if !req.wants(f) || held && o.poolOf(had) != nil && slices.Contains(req.Pools, o.poolOf(had).Name) {
+			continue
+		}
+		a, err := o.from(f, req)
+		if err == nil {
+			h.addrs[f] = a
+			continue
+		}
+		if held && o.poolOf(had) == nil {
+			err = ErrNotInPool
+		}
+		if failed == nil && (held || req.Policy == RequireDualStack) {
+			failed = err
+		}
+	}
+	if failed != nil {
+		return failed
+	}
+	for _, a := range h.addrs {
+		if p := o.poolOf(a); p != nil && !admits(p, req) {
+			return ErrNotAdmitted
+		}
+	}
+	return nil
 }
 
 // allocate returns the sentinel that the engine's error must unwrap to.
@@ -275,6 +355,9 @@ func (o *oracle) allocate(req Request) error {
 		return o.allocate(req)
 	}
 	h.sharing, h.ports = req.Sharing, req.Ports
+	if len(req.Pools) > 0 && !req.explicit() {
+		return o.adaptEach(req, h)
+	}
 	if req.Pool != "" && o.pool(req.Pool) == nil {
 		return ErrUnknownPool
 	}

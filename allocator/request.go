@@ -236,6 +236,8 @@ type Request struct {
 	IPv4, IPv6 netip.Addr
 	// Pool asks for one pool, which may also be one that does not assign automatically.
 	Pool string
+	// Pools asks, instead of Pool, for an address of each family from any one of these, the first that has it.
+	Pools []string
 	// Admitted names the restricted pools (see Pool.Restricted) that admit the owner; order does not matter.
 	Admitted []string
 	Sharing  Sharing
