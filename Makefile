@@ -17,7 +17,7 @@ CALICO_CRDS := github.com/projectcalico/calico@v1.11.0-cni-plugin.0.202508131703
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: tools build ## show everything on a cluster of its own; DEMO_ARGS=--once runs through and ends
@@ -54,6 +54,10 @@ generated: generate ## fail if a generated file is not up to date
 .PHONY: bench
 bench: ## measure the address engine
 	go test -run '^$$' -bench . -benchmem ./allocator
+
+.PHONY: bench-controller
+bench-controller: tools ## measure the controller on an API server; BENCH_ARGS=--help tells more
+	@go run ./integration/bench/controller $(BENCH_ARGS)
 
 FUZZTIME ?= 30s
 .PHONY: fuzz

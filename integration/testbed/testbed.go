@@ -184,16 +184,8 @@ type Process struct {
 // Start starts the controller for the objects in namespace, and stops it when the test ends. Its log is shown if the test fails.
 func (b *Bed) Start(t testing.TB, namespace string, args ...string) *Process {
 	t.Helper()
-	p := &Process{done: make(chan struct{})}
-	args = append([]string{"--kubeconfig", b.kubeconfig, "--namespace", namespace, "--log-format=text"}, args...)
-	p.cmd = exec.Command(b.controller, args...)
-	p.cmd.Stdout, p.cmd.Stderr = p, p
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	require.NoError(t, p.cmd.Start())
-	go func() {
-		p.err = p.cmd.Wait()
-		close(p.done)
-	}()
+	p, err := b.Launch(namespace, args...)
+	require.NoError(t, err)
 	t.Cleanup(func() {
 		p.Kill()
 		if t.Failed() {
@@ -202,6 +194,26 @@ func (b *Bed) Start(t testing.TB, namespace string, args ...string) *Process {
 	})
 	return p
 }
+
+// Launch is Start outside a test: the caller stops the controller.
+func (b *Bed) Launch(namespace string, args ...string) (*Process, error) {
+	p := &Process{done: make(chan struct{})}
+	args = append([]string{"--kubeconfig", b.kubeconfig, "--namespace", namespace, "--log-format=text"}, args...)
+	p.cmd = exec.Command(b.controller, args...)
+	p.cmd.Stdout, p.cmd.Stderr = p, p
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := p.cmd.Start(); err != nil {
+		return nil, err
+	}
+	go func() {
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// PID returns the process's id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Write collects the log.
 func (p *Process) Write(b []byte) (int, error) {

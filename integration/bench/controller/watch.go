@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/integration/testbed"
+)
+
+// watcher notes when Services of one class get their addresses.
+type watcher struct {
+	class string
+	w     watch.Interface
+	ended chan struct{}
+	news  chan struct{} // holds a token if something was noted
+
+	mu   sync.Mutex              // protects all the following
+	seen map[types.UID]time.Time // when each living Service was first seen with an address
+	err  error
+}
+
+// watch starts a watcher; the caller ends it with stop. It sees what exists already, too.
+func (w *world) watch(ctx context.Context, class string) (*watcher, error) {
+	var existing corev1.ServiceList
+	if err := w.client.List(ctx, &existing, client.InNamespace(namespace)); err != nil {
+		return nil, err
+	}
+	stream, err := w.client.Watch(ctx, &corev1.ServiceList{}, client.InNamespace(namespace),
+		&client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: existing.ResourceVersion}})
+	if err != nil {
+		return nil, err
+	}
+	x := &watcher{class: class, w: stream, ended: make(chan struct{}), news: make(chan struct{}, 1), seen: map[types.UID]time.Time{}}
+	for i := range existing.Items {
+		x.note(watch.Event{Type: watch.Added, Object: &existing.Items[i]})
+	}
+	go func() {
+		defer close(x.ended)
+		for e := range stream.ResultChan() {
+			x.note(e)
+		}
+	}()
+	return x, nil
+}
+
+func (x *watcher) note(e watch.Event) {
+	now := time.Now()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	s, ok := e.Object.(*corev1.Service)
+	switch {
+	case !ok:
+		x.err = fmt.Errorf("watch: %v", e.Object)
+	case s.Spec.LoadBalancerClass == nil || *s.Spec.LoadBalancerClass != x.class:
+		return
+	case e.Type == watch.Deleted:
+		delete(x.seen, s.UID)
+	case address(s) == "" || !x.seen[s.UID].IsZero():
+		return
+	default:
+		x.seen[s.UID] = now
+	}
+	select {
+	case x.news <- struct{}{}:
+	default:
+	}
+}
+
+func (x *watcher) stop() {
+	x.w.Stop()
+	<-x.ended
+}
+
+// wait waits until n Services have addresses and returns when each was seen, in order of time. It fails if nothing happens for
+// testbed.Patience.
+func (x *watcher) wait(ctx context.Context, n int) ([]time.Time, error) {
+	idle := time.NewTimer(testbed.Patience)
+	defer idle.Stop()
+	for {
+		x.mu.Lock()
+		have, err := len(x.seen), x.err
+		x.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		if have == n {
+			return x.times(), nil
+		}
+		select {
+		case <-x.news:
+			idle.Reset(testbed.Patience)
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-x.ended:
+			return nil, fmt.Errorf("the watch ended after %d of %d addresses", have, n)
+		case <-idle.C:
+			return nil, fmt.Errorf("%d Services have addresses, want %d, and nothing has happened for %v", have, n, testbed.Patience)
+		}
+	}
+}
+
+func (x *watcher) times() []time.Time {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	var out []time.Time
+	for _, t := range x.seen {
+		out = append(out, t)
+	}
+	slices.SortFunc(out, time.Time.Compare)
+	return out
+}
+
+// at returns when a Service was first seen with an address, zero if it was not.
+func (x *watcher) at(uid types.UID) time.Time {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.seen[uid]
+}
