@@ -461,5 +461,6 @@ func (o *oracle) stats(p *Pool) Stats {
 	var s Stats
 	s.AssignedIPv4, s.AvailableIPv4 = count(IPv4)
 	s.AssignedIPv6, s.AvailableIPv6 = count(IPv6)
+	s.TotalIPv4, s.TotalIPv6 = int64(len(addresses(p, IPv4))), int64(len(addresses(p, IPv6)))
 	return s
 }

@@ -19,6 +19,7 @@ var (
 
 func addKnownTypes(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(GroupVersion,
+		&AddressReservation{}, &AddressReservationList{},
 		&Backend{}, &BackendList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)

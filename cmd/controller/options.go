@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/fairlead/fairlead/internal/admission"
 )
 
 // Options are the flags of the controller.
@@ -20,12 +22,21 @@ type Options struct {
 	HealthProbeBindAddress string
 	LogLevel               string
 	LogFormat              string
+	Webhook                string
+	WebhookPort            int
+	WebhookService         string
 }
 
 // The values of --backend.
 const (
 	backendCalico = "calico"
 	backendNone   = "none"
+)
+
+// The values of --webhook.
+const (
+	webhookEnabled  = "enabled"
+	webhookDisabled = "disabled"
 )
 
 var backendNames = []string{backendCalico, backendNone}
@@ -43,12 +54,18 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.HealthProbeBindAddress, "health-probe-bind-address", "0", "address:port for /healthz and /readyz; 0 turns them off")
 	f.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.LogFormat, "log-format", "json", "json or text")
+	f.StringVar(&o.Webhook, "webhook", webhookDisabled, "enabled serves the admission webhook for metallb.io objects; disabled does not")
+	f.IntVar(&o.WebhookPort, "webhook-port", 9443, "port of the admission webhook")
+	f.StringVar(&o.WebhookService, "webhook-service", admission.DefaultService, "name of the Service that leads to the admission webhook")
 }
 
 // complete fills in what depends on the surroundings, and checks the rest.
 func (o *Options) complete() error {
 	if !slices.Contains(backendNames, o.Backend) {
 		return fmt.Errorf("--backend: %q is not a backend; use one of %s", o.Backend, strings.Join(backendNames, ", "))
+	}
+	if o.Webhook != webhookEnabled && o.Webhook != webhookDisabled {
+		return fmt.Errorf("--webhook: %q is neither %s nor %s", o.Webhook, webhookEnabled, webhookDisabled)
 	}
 	if o.Namespace == "" {
 		b, err := os.ReadFile(podNamespace)

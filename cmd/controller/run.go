@@ -26,6 +26,7 @@ import (
 	kubeconfig "sigs.k8s.io/controller-runtime/pkg/client/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
@@ -33,6 +34,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1beta2"
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/backends/calico"
+	"github.com/fairlead/fairlead/internal/admission"
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/apply"
 	"github.com/fairlead/fairlead/internal/assign"
@@ -64,13 +66,13 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 		return err
 	}
 	services, err := assign.NewTask(assign.Options{
-		Manager: mgr, Namespace: o.Namespace, LoadBalancerClass: o.LoadBalancerClass, Log: log,
+		Manager: mgr, Namespace: o.Namespace, LoadBalancerClass: o.LoadBalancerClass, Registry: metrics.Registry, Log: log,
 	})
 	if err != nil {
 		return err
 	}
 	watcher, err := config.NewWatcher(config.WatcherOptions{
-		Manager: mgr, Namespace: o.Namespace, Recorder: mgr.GetEventRecorder(assign.EventSource), Log: log,
+		Manager: mgr, Namespace: o.Namespace, Recorder: mgr.GetEventRecorder(assign.EventSource), Registry: metrics.Registry, Log: log,
 		Publish: func(ctx context.Context, s *config.Snapshot) error {
 			if backend != nil {
 				backend.Set(announce.Delegated(s))
@@ -106,6 +108,9 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	if err := addWebhook(mgr, o, log); err != nil {
+		return err
+	}
 	log.Info("starting", "namespace", o.Namespace, "backend", o.Backend, "lbClass", o.LoadBalancerClass)
 	return mgr.Start(ctx)
 }
@@ -138,6 +143,10 @@ func newScheme() *runtime.Scheme {
 func newManager(rc *rest.Config, o Options) (manager.Manager, error) {
 	stop := stopTimeout
 	inNamespace := cache.ByObject{Namespaces: map[string]cache.Config{o.Namespace: {}}}
+	byObject := map[client.Object]cache.ByObject{&v1beta1.ConfigurationState{}: inNamespace}
+	for _, kind := range config.Kinds() {
+		byObject[kind] = inNamespace
+	}
 	mgr, err := ctrl.NewManager(rc, ctrl.Options{
 		Scheme:                        newScheme(),
 		Metrics:                       metricsserver.Options{BindAddress: o.MetricsBindAddress},
@@ -149,11 +158,7 @@ func newManager(rc *rest.Config, o Options) (manager.Manager, error) {
 		GracefulShutdownTimeout:       &stop,
 		Cache: cache.Options{
 			DefaultTransform: cache.TransformStripManagedFields(),
-			ByObject: map[client.Object]cache.ByObject{
-				&v1beta1.IPAddressPool{}:      inNamespace,
-				&v1beta1.BGPAdvertisement{}:   inNamespace,
-				&v1beta1.ConfigurationState{}: inNamespace,
-			},
+			ByObject:         byObject,
 		},
 		// A Backend object is the record of what may be removed: it is never read from a cache.
 		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&v1alpha1.Backend{}, &corev1.Secret{}}}},
@@ -162,6 +167,16 @@ func newManager(rc *rest.Config, o Options) (manager.Manager, error) {
 		return nil, fmt.Errorf("set up: %w", err)
 	}
 	return mgr, addProbes(mgr)
+}
+
+// addWebhook has every replica serve the admission webhook, if it is enabled.
+func addWebhook(mgr manager.Manager, o Options, log *slog.Logger) error {
+	if o.Webhook != webhookEnabled {
+		return nil
+	}
+	return mgr.Add(admission.New(admission.Options{
+		Manager: mgr, Namespace: o.Namespace, Port: o.WebhookPort, Service: o.WebhookService, Log: log,
+	}))
 }
 
 // addProbes serves /healthz at once and /readyz from when the caches are complete: a replica that waits for the Lease is ready.

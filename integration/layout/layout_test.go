@@ -16,6 +16,7 @@ const module = "github.com/fairlead/fairlead/"
 var may = map[string][]string{
 	"cmd":                 {"internal", "backends", "api"},
 	"internal":            {"internal", "allocator", "backends", "api"},
+	"internal/admission":  {"internal/config", "api"},
 	"internal/announce":   {"internal/config", "backends"},
 	"internal/config":     {"allocator", "api"},
 	"backends":            nil,

@@ -19,6 +19,8 @@ func TestDelegated(t *testing.T) {
 	adv := func(pools ...string) v1beta1.BGPAdvertisement {
 		return v1beta1.BGPAdvertisement{ObjectMeta: metav1.ObjectMeta{Name: "adv"}, Spec: v1beta1.BGPAdvertisementSpec{IPAddressPools: pools}}
 	}
+	unknownAlias := adv("b")
+	unknownAlias.Spec.Communities = []string{"gold"}
 	announce := func(prefix, pool string) backends.Announcement {
 		return backends.Announcement{Prefix: netip.MustParsePrefix(prefix), Pool: pool}
 	}
@@ -33,6 +35,7 @@ func TestDelegated(t *testing.T) {
 		{name: "all", advs: []v1beta1.BGPAdvertisement{adv()}, want: []backends.Announcement{
 			announce("10.0.0.1/32", "a"), announce("10.0.0.2/32", "a"), announce("2001:db8::/64", "b"),
 		}},
+		{name: "faulty in other respects", advs: []v1beta1.BGPAdvertisement{unknownAlias}, want: []backends.Announcement{announce("2001:db8::/64", "b")}},
 		{name: "of none", advs: []v1beta1.BGPAdvertisement{adv("c")}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

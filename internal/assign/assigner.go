@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -25,6 +27,7 @@ type Assigner struct {
 	snapshot *config.Snapshot
 	waiting  *waiting
 	lost     map[allocator.Owner]*allocator.ConflictError // addresses in a status that belong to another Service
+	holds    map[allocator.Owner]bool                     // Services whose addresses stay reserved when they go; true: it is gone
 }
 
 // Notify tells the outside what decisions changed. Its functions are called with the Assigner's lock held and must not block.
@@ -39,7 +42,7 @@ type Notify struct {
 func New(loadBalancerClass string, notify Notify) *Assigner {
 	return &Assigner{
 		class: loadBalancerClass, notify: notify, snapshot: &config.Snapshot{}, waiting: newWaiting(),
-		lost: map[allocator.Owner]*allocator.ConflictError{},
+		lost: map[allocator.Owner]*allocator.ConflictError{}, holds: map[allocator.Owner]bool{},
 	}
 }
 
@@ -55,25 +58,35 @@ type Verdict struct {
 	Held allocator.Assignment
 	// Err says why Held is not, or not exactly, what the Service asks for.
 	Err error
-	// Missing is set if the Service would like an address of this family and works without.
-	Missing allocator.Family
+	// Missing is set if the Service would like an address of this family and works without; MissingFrom are the pools that lack it.
+	Missing     allocator.Family
+	MissingFrom []string
+	// Hold is how long the addresses are to stay reserved once the Service is gone; 0: not at all.
+	Hold time.Duration
 	// Lost is set if an address in the status belongs to another Service.
 	Lost *allocator.ConflictError
+}
+
+// Reserved are addresses that an existing hold keeps for a Service.
+type Reserved struct {
+	Owner allocator.Owner
+	Addrs []netip.Addr
 }
 
 // NamespaceLabels returns the labels of a namespace.
 type NamespaceLabels func(namespace string) labels.Set
 
 // Adopt sets the first snapshot and takes over what services, all there are, already hold: the oldest Service first, and all of
-// them before anything new is given out; then, again by age, those without an address get one. It must be called once, before
-// any other method.
-func (a *Assigner) Adopt(s *config.Snapshot, services []*corev1.Service, namespace NamespaceLabels) error {
+// them before anything new is given out; then what holds keep for Services without an address, or that are gone; then, again by
+// age, those without an address get one. It must be called once, before any other method.
+func (a *Assigner) Adopt(s *config.Snapshot, services []*corev1.Service, holds []Reserved, namespace NamespaceLabels) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.snapshot = s
 	if _, err := a.engine.SetPools(s.AllocatorPools()); err != nil {
 		return err
 	}
+	a.engine.SetReservations(s.Reservations())
 	byAge := slices.SortedFunc(slices.Values(services), func(x, y *corev1.Service) int {
 		return cmp.Or(x.CreationTimestamp.Compare(y.CreationTimestamp.Time), ownerOf(x).Compare(ownerOf(y)))
 	})
@@ -81,6 +94,12 @@ func (a *Assigner) Adopt(s *config.Snapshot, services []*corev1.Service, namespa
 		if a.serves(svc) {
 			req, _ := requestOf(svc, nil)
 			a.restore(svc, &req)
+		}
+	}
+	for _, h := range holds {
+		// An address that a Service shows belongs to that Service; the hold is ended like any other when its time comes.
+		if a.engine.Held(h.Owner).IsZero() && a.engine.Restore(allocator.Request{Owner: h.Owner}, h.Addrs...) == nil {
+			a.holds[h.Owner] = true
 		}
 	}
 	for _, svc := range byAge {
@@ -100,6 +119,7 @@ func (a *Assigner) SetSnapshot(s *config.Snapshot, namespace NamespaceLabels) er
 	if err != nil {
 		return err
 	}
+	a.engine.SetReservations(s.Reservations())
 	was := a.snapshot
 	a.snapshot = s
 	for _, p := range s.Pools() {
@@ -143,6 +163,16 @@ func (a *Assigner) Forget(owner allocator.Owner) {
 	a.forget(owner)
 }
 
+// EndHold releases what is still reserved for a Service that is gone.
+func (a *Assigner) EndHold(owner allocator.Owner) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.holds[owner] {
+		delete(a.holds, owner)
+		a.wake(a.engine.Release(owner).Grants())
+	}
+}
+
 // Stats returns the counters of a pool.
 func (a *Assigner) Stats(pool string) (allocator.Stats, bool) {
 	a.mu.Lock()
@@ -160,6 +190,10 @@ func (a *Assigner) SelectsNamespaces() bool {
 func (a *Assigner) forget(owner allocator.Owner) bool {
 	a.waiting.drop(owner)
 	delete(a.lost, owner)
+	if _, held := a.holds[owner]; held && !a.engine.Held(owner).IsZero() {
+		a.holds[owner] = true
+		return true
+	}
 	freed := a.engine.Release(owner)
 	a.wake(freed.Grants())
 	return !freed.IsZero()
@@ -204,6 +238,11 @@ func (a *Assigner) decide(svc *corev1.Service, namespace labels.Set) Verdict {
 		return Verdict{Released: held || marked && svc.Spec.Type != corev1.ServiceTypeLoadBalancer}
 	}
 	v := Verdict{Ours: true}
+	if v.Hold, _ = holdOf(svc); v.Hold > 0 {
+		a.holds[owner] = false
+	} else {
+		delete(a.holds, owner)
+	}
 	admitted := a.snapshot.Admitted(svc.Namespace, namespace, svc.Labels)
 	req, refused := requestOf(svc, admitted)
 	if a.engine.Held(owner).IsZero() {
@@ -216,21 +255,28 @@ func (a *Assigner) decide(svc *corev1.Service, namespace labels.Set) Verdict {
 	sharing, ports := a.engine.Shares(owner)
 	switch aside := a.setAside(svc, before); {
 	case aside != nil:
-		v.Held, v.Err = inPool(before, svc.Annotations[AnnotationFromPool]), aside
+		from4, from6 := poolsOf(svc)
+		v.Held, v.Err = inPool(before, from4, from6), aside
 	case refused != nil:
-		v.Held, v.Err = inPool(before, ""), refused
+		v.Held, v.Err = inPool(before, "", ""), refused
 	default:
 		v.Held, v.Err = a.engine.Allocate(req)
-		v.Held = inPool(v.Held, "")
+		v.Held = inPool(v.Held, "", "")
 		v.Err = a.explain(v.Err)
 	}
-	v.Missing = missing(&req, v)
+	if v.Missing = missing(&req, v); v.Missing != 0 {
+		if v.MissingFrom = req.Pools; len(req.Pools) == 0 {
+			v.MissingFrom = []string{v.Held.Pool()}
+		}
+	}
 
-	switch cause := causesOf(v.Err); {
+	switch {
 	case v.Missing != 0:
-		a.waiting.put(svc, namespace, causes{pools: []string{v.Held.Pool()}})
+		a.waiting.put(svc, namespace, "", causes{pools: v.MissingFrom})
+	case v.Err != nil && v.Held.IsZero():
+		a.waiting.put(svc, namespace, reasonOf(v.Err), causesOf(v.Err))
 	case v.Err != nil:
-		a.waiting.put(svc, namespace, cause)
+		a.waiting.put(svc, namespace, "", causesOf(v.Err))
 	default:
 		a.waiting.drop(owner)
 	}
@@ -306,13 +352,25 @@ func shownAddresses(svc *corev1.Service) []netip.Addr {
 // setAside returns why the addresses that svc holds outside every pool must stay: the pool they came from exists, but no valid
 // version of it is known.
 func (a *Assigner) setAside(svc *corev1.Service, held allocator.Assignment) error {
-	from := svc.Annotations[AnnotationFromPool]
-	fault, aside := a.snapshot.SetAside(from)
-	stray := held.IPv4.IsValid() && held.IPv4.Pool == "" || held.IPv6.IsValid() && held.IPv6.Pool == ""
-	if !aside || !stray {
-		return nil
+	from4, from6 := poolsOf(svc)
+	for _, x := range []struct {
+		grant allocator.Grant
+		from  string
+	}{{held.IPv4, from4}, {held.IPv6, from6}} {
+		if fault, aside := a.snapshot.SetAside(x.from); aside && x.grant.IsValid() && x.grant.Pool == "" {
+			return fmt.Errorf("%w: %s", errPoolSetAside, fault)
+		}
 	}
-	return fmt.Errorf("%w: %s", errPoolSetAside, fault)
+	return nil
+}
+
+// poolsOf returns the pools that the addresses in the status of svc came from.
+func poolsOf(svc *corev1.Service) (v4, v6 string) {
+	v4, v6, two := strings.Cut(svc.Annotations[AnnotationFromPool], ",")
+	if !two {
+		v6 = v4
+	}
+	return v4, v6
 }
 
 // errPoolSetAside: the pool of an address is faulty and has no valid version.
@@ -334,16 +392,18 @@ func (a *Assigner) explain(err error) error {
 	return err
 }
 
-// inPool returns held without addresses that lie in no pool; if pool is given, they are kept and said to be of that pool.
-func inPool(held allocator.Assignment, pool string) allocator.Assignment {
-	for _, g := range []*allocator.Grant{&held.IPv4, &held.IPv6} {
+// inPool returns held without addresses that lie in no pool; where a pool is given, they are kept and said to be of that pool.
+func inPool(held allocator.Assignment, pool4, pool6 string) allocator.Assignment {
+	adjust := func(g *allocator.Grant, pool string) {
 		if !g.IsValid() || g.Pool != "" {
-			continue
+			return
 		}
 		if g.Pool = pool; pool == "" {
 			*g = allocator.Grant{}
 		}
 	}
+	adjust(&held.IPv4, pool4)
+	adjust(&held.IPv6, pool6)
 	return held
 }
 

@@ -10,7 +10,11 @@ const (
 	askAddresses = "loadBalancerIPs"
 	askSharing   = "allow-shared-ip"
 
-	// AnnotationFromPool records the pool of a Service's address: its presence marks a status as written here.
+	// AnnotationPools asks for an address of each family from any of several pools: "pool4,pool6".
+	AnnotationPools = "fairlead.io/address-pools"
+	// AnnotationHold asks that the addresses stay reserved for this long after the Service is gone: "10m".
+	AnnotationHold = "fairlead.io/hold-address"
+	// AnnotationFromPool records the pool of a Service's address, or both pools: its presence marks a status as written here.
 	AnnotationFromPool = annotationPrefix + "ip-allocated-from-pool"
 	// LabelPool repeats the pool where label selectors can see it (config.LabelValue of its name).
 	LabelPool = "fairlead.io/pool"
@@ -26,6 +30,7 @@ const (
 	ReasonAddressKept         = "AddressKept"
 	ReasonAddressNotInPool    = "AddressNotInPool"
 	ReasonAddressNotUsable    = "AddressNotUsable"
+	ReasonAddressReserved     = "AddressReserved"
 	ReasonForeignStatus       = "ForeignStatus"
 	ReasonInvalidRequest      = "InvalidRequest"
 	ReasonNoClusterIP         = "NoClusterIP"

@@ -30,7 +30,9 @@ const conflictRetry = time.Second
 type Reconciler struct {
 	Client   client.Client
 	Assigner *Assigner
+	Holds    *Holds
 	Recorder events.EventRecorder
+	Metrics  *Metrics
 	Log      *slog.Logger
 
 	written sync.Map // types.NamespacedName -> string, the resourceVersion of our last write until the cache has seen it
@@ -38,6 +40,16 @@ type Reconciler struct {
 
 // Reconcile decides on one Service and writes the decision, if it changes anything.
 func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	r.Metrics.updates.Inc()
+	result, err := r.reconcile(ctx, req)
+	if err != nil {
+		r.Metrics.failures.Inc()
+	}
+	return result, err
+}
+
+func (r *Reconciler) reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+	start := time.Now()
 	var svc corev1.Service
 	if err := r.Client.Get(ctx, req.NamespacedName, &svc); err != nil {
 		if apierrors.IsNotFound(err) {
@@ -54,27 +66,40 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	change := Plan(&svc, r.Assigner.Decide(&svc, namespace))
+	verdict := r.Assigner.Decide(&svc, namespace)
+	if verdict.Ours {
+		if err := r.Holds.Ensure(ctx, &svc, verdict); err != nil {
+			return reconcile.Result{}, err
+		}
+	}
+	change := Plan(&svc, verdict)
 	if change == nil {
 		return reconcile.Result{}, nil
 	}
-	return r.write(ctx, &svc, change)
+	if verdict.Lost != nil {
+		r.Metrics.conflicts.Inc()
+	}
+	return r.write(ctx, &svc, change, start)
 }
 
-func (r *Reconciler) write(ctx context.Context, svc *corev1.Service, change *Change) (reconcile.Result, error) {
+func (r *Reconciler) write(ctx context.Context, svc *corev1.Service, change *Change, start time.Time) (reconcile.Result, error) {
 	had := shownAddresses(svc)
 	patched := svc.DeepCopy()
 	err := r.Client.Status().Patch(ctx, patched, client.RawPatch(types.MergePatchType, change.Patch), client.FieldOwner(FieldManager))
 	switch {
 	case apierrors.IsConflict(err):
+		r.Metrics.writes.WithLabelValues(writeConflict).Inc()
 		return reconcile.Result{RequeueAfter: conflictRetry}, nil
 	case apierrors.IsNotFound(err):
 		return reconcile.Result{}, nil
 	case err != nil:
+		r.Metrics.writes.WithLabelValues(writeError).Inc()
 		return reconcile.Result{}, fmt.Errorf("write the status of service %s/%s: %w", svc.Namespace, svc.Name, err)
 	}
+	r.Metrics.writes.WithLabelValues(writeOK).Inc()
 	r.written.Store(client.ObjectKeyFromObject(svc), patched.ResourceVersion)
 	if change.AddressesChanged {
+		r.Metrics.latency.Observe(time.Since(start).Seconds())
 		r.Log.Info("addresses changed", "service", ownerOf(svc).String(), "from", joinAddrs(had), "to", joinAddrs(shownAddresses(patched)),
 			"pool", patched.Annotations[AnnotationFromPool])
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -49,12 +50,24 @@ func deprecatedAnnotations(svc *corev1.Service) []string {
 func requestOf(svc *corev1.Service, admitted []string) (allocator.Request, error) {
 	req := allocator.Request{Owner: ownerOf(svc), Admitted: admitted, Ports: portsOf(svc)}
 	req.Pool, _ = annotation(svc, askPool)
+	for name := range strings.SplitSeq(svc.Annotations[AnnotationPools], ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			req.Pools = append(req.Pools, name)
+		}
+	}
 	req.Sharing.Key, _ = annotation(svc, askSharing)
 	if svc.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal {
 		req.Sharing.Backend = labels.Set(svc.Spec.Selector).String()
 	}
 	var err error
 	if req.Families, req.Policy, err = familiesOf(svc); err != nil {
+		return req, err
+	}
+	if req.Pool != "" && len(req.Pools) > 0 {
+		return req, fmt.Errorf("%w: metadata.annotations[%s] names pool %q and metadata.annotations[%s] names %s; keep one of them",
+			allocator.ErrInvalidRequest, annotationPrefix+askPool, req.Pool, AnnotationPools, strings.Join(req.Pools, ", "))
+	}
+	if _, err := holdOf(svc); err != nil {
 		return req, err
 	}
 	addrs, field, err := askedAddresses(svc)
@@ -72,6 +85,20 @@ func requestOf(svc *corev1.Service, admitted []string) (allocator.Request, error
 		return req, checkFamilies(&req, svc, field)
 	}
 	return req, nil
+}
+
+// holdOf returns how long the addresses of svc are to stay reserved once it is gone.
+func holdOf(svc *corev1.Service) (time.Duration, error) {
+	value, ok := svc.Annotations[AnnotationHold]
+	if !ok {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(value)
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf("%w: metadata.annotations[%s]: %q is not a positive duration; write one like 10m or 24h",
+			allocator.ErrInvalidRequest, AnnotationHold, value)
+	}
+	return d, nil
 }
 
 func portsOf(svc *corev1.Service) allocator.PortSet {

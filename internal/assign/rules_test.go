@@ -82,6 +82,12 @@ func TestRules(t *testing.T) {
 		{name: "buggy address", asks: one(lbIP("10.1.0.255")), cond: `False AddressNotUsable: address 10.1.0.255: pool "manual": pool avoids addresses that end in .0 or .255`, events: []string{"Warning AllocationFailed"}},
 		{name: "address of another", first: one(), asks: one(lbIP("10.0.0.0")), cond: "False AddressInUse: address 10.0.0.0 is in use by default/first, and not both allow sharing", events: []string{"Warning AllocationFailed"}},
 
+		{name: "a pool for each family", asks: one(clusterIPs("10.96.0.1", "fd00:96::1"), preferDual, annotated("fairlead.io/address-pools", "team, manual, six")), want: "10.1.0.1 2001:db8:1::", cond: `True Allocated: 10.1.0.1 from pool "manual", 2001:db8:1:: from pool "manual"`},
+		{name: "a pool for each family, two pools", asks: one(clusterIPs("fd00:96::1", "10.96.0.1"), requireDual, annotated("fairlead.io/address-pools", "six,auto")), want: "10.0.0.0 2001:db8:6::", cond: `True Allocated: 10.0.0.0 from pool "auto", 2001:db8:6:: from pool "six"`},
+		{name: "a pool for each family, one missing", asks: one(clusterIPs("10.96.0.1", "fd00:96::1"), preferDual, annotated("fairlead.io/address-pools", "nowhere,six")), want: "2001:db8:6::", cond: `True Allocated: 2001:db8:6:: from pool "six"; pool "nowhere,six" has no IPv4 address to add`, events: []string{"Normal IPAllocated", "Normal AdditionalAssignFailed"}},
+		{name: "a pool and a list of pools", asks: one(annotated("fairlead.io/address-pools", "six,auto"), annotated("metallb.io/address-pool", "six")), cond: "False InvalidRequest: invalid request: metadata.annotations[metallb.io/address-pool] names pool \"six\" and metadata.annotations[fairlead.io/address-pools] names six, auto; keep one of them", events: []string{"Warning AllocationFailed"}},
+		{name: "not a duration", asks: one(annotated("fairlead.io/hold-address", "a while")), cond: `False InvalidRequest: invalid request: metadata.annotations[fairlead.io/hold-address]: "a while" is not a positive duration; write one like 10m or 24h`, events: []string{"Warning AllocationFailed"}},
+
 		{name: "shared", first: one(shared), asks: one(shared, port(443)), want: "10.0.0.0", cond: "True Allocated"},
 		{name: "shared with equal ports goes elsewhere", first: one(shared), asks: one(shared), want: "10.0.0.1", cond: "True Allocated"},
 		{name: "shared address asked for, equal ports", first: one(shared), asks: one(shared, lbIP("10.0.0.0")), cond: "False SharingConflict: address 10.0.0.0 is in use by default/first: both use port TCP/80", events: []string{"Warning AllocationFailed"}},
@@ -119,8 +125,11 @@ func TestRules(t *testing.T) {
 				assert.NotContains(t, now.Annotations, AnnotationFromPool)
 				assert.NotContains(t, now.Labels, LabelPool)
 			} else {
-				assert.Contains(t, w.condition(owner), `pool "`+now.Annotations[AnnotationFromPool]+`"`)
-				assert.Equal(t, now.Annotations[AnnotationFromPool], now.Labels[LabelPool])
+				pools := strings.Split(now.Annotations[AnnotationFromPool], ",")
+				for _, p := range pools {
+					assert.Contains(t, w.condition(owner), `pool "`+p+`"`)
+				}
+				assert.Equal(t, pools[0], now.Labels[LabelPool])
 			}
 		})
 	}
@@ -165,6 +174,13 @@ func TestChanges(t *testing.T) {
 			cond: `True Allocated: 10.1.0.1 from pool "manual"; 10.0.0.0 is replaced by 10.1.0.1`, events: []string{"Normal ClearAssignment", "Normal IPAllocated"}},
 		{name: "becomes dual stack", do: []func(*world){edit(clusterIPs("10.96.0.1", "fd00:96::1"), policy(corev1.IPFamilyPolicyPreferDualStack))},
 			want: "10.0.0.0 2001:db8::", cond: "True Allocated: 10.0.0.0", events: []string{"Normal IPAllocated"}},
+		{name: "asks for a pool for each family", do: []func(*world){edit(clusterIPs("10.96.0.1", "fd00:96::1"), policy(corev1.IPFamilyPolicyPreferDualStack), annotated("fairlead.io/address-pools", "auto,six"))},
+			want: "10.0.0.0 2001:db8::", cond: "True Allocated: 10.0.0.0 from pool \"auto\", 2001:db8:: from pool \"auto\"", events: []string{"Normal IPAllocated"}},
+		{name: "gains the second family when its pool comes", do: []func(*world){
+			pools(ipPool("auto", "10.0.0.0/30")), edit(clusterIPs("10.96.0.1", "fd00:96::1"), policy(corev1.IPFamilyPolicyPreferDualStack), annotated("fairlead.io/address-pools", "auto,later")),
+			(*world).settle, pools(ipPool("auto", "10.0.0.0/30"), ipPool("later", "2001:db8:9::/126")),
+		}, want: "10.0.0.0 2001:db8:9::", cond: `True Allocated: 10.0.0.0 from pool "auto", 2001:db8:9:: from pool "later"`,
+			events: []string{"Normal AdditionalAssignFailed", "Normal IPAllocated"}},
 		{name: "is no load balancer any more", do: []func(*world){edit(func(s *corev1.Service) { s.Spec.Type = corev1.ServiceTypeClusterIP })},
 			events: []string{"Normal ClearAssignment"}},
 		{name: "gets another class", do: []func(*world){edit(func(s *corev1.Service) { c := "example.org/lb"; s.Spec.LoadBalancerClass = &c })},
@@ -235,7 +251,7 @@ func TestReasonsAreDocumented(t *testing.T) {
 	b, err := os.ReadFile("../../docs/reasons.md")
 	require.NoError(t, err)
 	for _, reason := range []string{
-		ReasonAllocated, ReasonAddressConflict, ReasonAddressInUse, ReasonAddressKept, ReasonAddressNotInPool, ReasonAddressNotUsable,
+		ReasonAllocated, ReasonAddressConflict, ReasonAddressInUse, ReasonAddressKept, ReasonAddressNotInPool, ReasonAddressNotUsable, ReasonAddressReserved,
 		ReasonForeignStatus, ReasonInvalidRequest, ReasonNoClusterIP, ReasonNoMatchingPool, ReasonNotEnoughClusterIPs,
 		ReasonPoolExhausted, ReasonPoolMismatch, ReasonPoolNotAdmitting, ReasonPoolNotFound, ReasonSharingConflict,
 		EventIPAllocated, EventClearAssignment, EventAdditionalAssignFailed, EventAllocationFailed, EventLoadBalancerFailed,

@@ -95,7 +95,7 @@ func planOurs(want *corev1.Service, v Verdict) []Event {
 			verb = "Assigned additional IP"
 		}
 		events = append(events, Event{corev1.EventTypeNormal, EventIPAllocated,
-			fmt.Sprintf("%s %q from pool %q", verb, addrStrings(gained), v.Held.Pool())})
+			fmt.Sprintf("%s %q from pool %q", verb, addrStrings(gained), poolNames(v.Held))})
 	}
 
 	status, reason, message := verdictCondition(v)
@@ -150,7 +150,7 @@ func verdictCondition(v Verdict) (metav1.ConditionStatus, string, string) {
 	has := strings.Join(held, ", ")
 	switch {
 	case v.Missing != 0:
-		return metav1.ConditionTrue, ReasonAllocated, fmt.Sprintf("%s; pool %q has no %s address to add", has, v.Held.Pool(), v.Missing)
+		return metav1.ConditionTrue, ReasonAllocated, fmt.Sprintf("%s; pool %q has no %s address to add", has, strings.Join(v.MissingFrom, ","), v.Missing)
 	case v.Err == nil:
 		return metav1.ConditionTrue, ReasonAllocated, has
 	case !v.Held.IsZero():
@@ -172,6 +172,7 @@ var reasons = []struct {
 	{allocator.ErrPoolMismatch, ReasonPoolMismatch},
 	{allocator.ErrNotAdmitted, ReasonPoolNotAdmitting},
 	{allocator.ErrBuggyAddress, ReasonAddressNotUsable},
+	{allocator.ErrReserved, ReasonAddressReserved},
 	{allocator.ErrSharingConflict, ReasonSharingConflict},
 	{allocator.ErrInUse, ReasonAddressInUse},
 	{allocator.ErrPoolExhausted, ReasonPoolExhausted},
@@ -237,7 +238,15 @@ func setMarks(svc *corev1.Service, held allocator.Assignment) {
 		return
 	}
 	metav1.SetMetaDataLabel(&svc.ObjectMeta, LabelPool, config.LabelValue(held.Pool()))
-	metav1.SetMetaDataAnnotation(&svc.ObjectMeta, AnnotationFromPool, held.Pool())
+	metav1.SetMetaDataAnnotation(&svc.ObjectMeta, AnnotationFromPool, poolNames(held))
+}
+
+// poolNames returns the pool of what is held, or "pool4,pool6" if the families come from different pools.
+func poolNames(held allocator.Assignment) string {
+	if held.IPv4.IsValid() && held.IPv6.IsValid() && held.IPv4.Pool != held.IPv6.Pool {
+		return held.IPv4.Pool + "," + held.IPv6.Pool
+	}
+	return held.Pool()
 }
 
 // patchOf returns the merge patch from svc to want, or nil if they are equal.

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -19,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/internal/config"
 )
 
@@ -35,6 +39,7 @@ type Options struct {
 	Manager           manager.Manager
 	Namespace         string // of the configuration objects
 	LoadBalancerClass string
+	Registry          prometheus.Registerer
 	Log               *slog.Logger
 }
 
@@ -45,6 +50,8 @@ type Task struct {
 	pools      *PoolStatus
 	reconciler *Reconciler
 	controller controller.Controller
+	holds      controller.Controller
+	namespace  string
 	log        *slog.Logger
 	queue      atomic.Pointer[requestQueue]
 }
@@ -52,16 +59,26 @@ type Task struct {
 // NewTask returns a Task; it starts nothing.
 func NewTask(o Options) (*Task, error) {
 	c := o.Manager.GetClient()
-	t := &Task{manager: o.Manager, log: o.Log, pools: NewPoolStatus(c, o.Namespace, o.Log)}
+	t := &Task{manager: o.Manager, log: o.Log, namespace: o.Namespace, pools: NewPoolStatus(c, o.Namespace, o.Log)}
 	t.assigner = New(o.LoadBalancerClass, Notify{Service: t.enqueue, Pool: t.pools.Mark})
 	t.pools.Assigner = t.assigner
-	t.reconciler = &Reconciler{Client: c, Assigner: t.assigner, Recorder: o.Manager.GetEventRecorder(EventSource), Log: o.Log}
+	holds := &Holds{Client: c, Assigner: t.assigner, Namespace: o.Namespace, Log: o.Log, Now: time.Now}
+	m := NewMetrics(t.assigner)
+	if err := o.Registry.Register(m); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	t.reconciler = &Reconciler{
+		Client: c, Assigner: t.assigner, Holds: holds, Recorder: o.Manager.GetEventRecorder(EventSource), Metrics: m, Log: o.Log,
+	}
 	var err error
 	t.controller, err = controller.NewUnmanaged("service", controller.Options{
 		Reconciler: t.reconciler, MaxConcurrentReconciles: workers,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("service controller: %w", err)
+	}
+	if t.holds, err = controller.NewUnmanaged("hold", controller.Options{Reconciler: holds}); err != nil {
+		return nil, fmt.Errorf("hold controller: %w", err)
 	}
 	return t, t.watch()
 }
@@ -79,11 +96,25 @@ func (t *Task) watch() error {
 	if err := t.controller.Watch(source.Kind(cache, namespace, handler.TypedEnqueueRequestsFromMapFunc(t.servicesOf))); err != nil {
 		return fmt.Errorf("watch namespaces: %w", err)
 	}
+	if err := t.holds.Watch(source.Kind(cache, &v1alpha1.AddressReservation{}, &handler.TypedEnqueueRequestForObject[*v1alpha1.AddressReservation]{})); err != nil {
+		return fmt.Errorf("watch reservations: %w", err)
+	}
+	if err := t.holds.Watch(source.Kind(cache, &corev1.Service{}, handler.TypedEnqueueRequestsFromMapFunc(t.holdOf))); err != nil {
+		return fmt.Errorf("watch services: %w", err)
+	}
 	// The queue itself, so that decisions on one Service can wake another.
 	return t.controller.Watch(source.Func(func(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 		t.queue.Store(&q)
 		return nil
 	}))
+}
+
+// holdOf returns the hold of a Service that came, went or changed its type.
+func (t *Task) holdOf(_ context.Context, svc *corev1.Service) []reconcile.Request {
+	if _, ok := svc.Annotations[AnnotationHold]; !ok {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: t.namespace, Name: HoldName(ownerOf(svc))}}}
 }
 
 func (t *Task) enqueue(owner allocator.Owner) {
@@ -125,7 +156,11 @@ func (t *Task) Adopt(ctx context.Context, s *config.Snapshot) error {
 		}
 		next = page.Continue
 	}
-	if err := t.assigner.Adopt(s, services, t.namespace(ctx)); err != nil {
+	var holds v1alpha1.AddressReservationList
+	if err := t.manager.GetAPIReader().List(ctx, &holds, client.InNamespace(t.namespace)); err != nil {
+		return fmt.Errorf("list reservations in namespace %q: %w", t.namespace, err)
+	}
+	if err := t.assigner.Adopt(s, services, reservedBy(holds.Items), t.namespaceLabels(ctx)); err != nil {
 		return err
 	}
 	t.log.Info("existing addresses adopted", "services", len(services))
@@ -134,10 +169,10 @@ func (t *Task) Adopt(ctx context.Context, s *config.Snapshot) error {
 
 // SetSnapshot puts a new configuration in force.
 func (t *Task) SetSnapshot(ctx context.Context, s *config.Snapshot) error {
-	return t.assigner.SetSnapshot(s, t.namespace(ctx))
+	return t.assigner.SetSnapshot(s, t.namespaceLabels(ctx))
 }
 
-func (t *Task) namespace(ctx context.Context) NamespaceLabels {
+func (t *Task) namespaceLabels(ctx context.Context) NamespaceLabels {
 	return func(name string) labels.Set {
 		set, err := namespaceLabels(ctx, t.manager.GetClient(), name)
 		if err != nil {
@@ -148,7 +183,12 @@ func (t *Task) namespace(ctx context.Context) NamespaceLabels {
 }
 
 // Run serves Services until ctx ends. Adopt must have returned before.
-func (t *Task) Run(ctx context.Context) error { return t.controller.Start(ctx) }
+func (t *Task) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return t.controller.Start(ctx) })
+	g.Go(func() error { return t.holds.Start(ctx) })
+	return g.Wait()
+}
 
 // RunPoolStatus writes the counters of pools until ctx ends.
 func (t *Task) RunPoolStatus(ctx context.Context) error { return t.pools.Start(ctx) }

@@ -19,6 +19,7 @@ type waiter struct {
 	service   *corev1.Service
 	namespace labels.Set // labels of its namespace
 	since     uint64     // order of arrival
+	reason    string     // of its condition; empty if it has an address
 	spots     []*list.Element
 	queues    []*list.List // of spots, same order
 }
@@ -38,8 +39,8 @@ func newWaiting() *waiting {
 	}
 }
 
-// put records that svc waits because of err. A Service that waits already keeps its turn.
-func (w *waiting) put(svc *corev1.Service, namespace labels.Set, causes causes) {
+// put records that svc waits, and for what. A Service that waits already keeps its turn.
+func (w *waiting) put(svc *corev1.Service, namespace labels.Set, reason string, causes causes) {
 	owner := ownerOf(svc)
 	since := w.clock
 	if old := w.byOwner[owner]; old != nil {
@@ -48,7 +49,7 @@ func (w *waiting) put(svc *corev1.Service, namespace labels.Set, causes causes) 
 	} else {
 		w.clock++
 	}
-	x := &waiter{owner: owner, service: svc, namespace: namespace, since: since}
+	x := &waiter{owner: owner, service: svc, namespace: namespace, since: since, reason: reason}
 	w.byOwner[owner] = x
 	for _, p := range causes.pools {
 		x.join(queue(w.byPool, p))

@@ -32,6 +32,8 @@ type world struct {
 	writes   int
 	events   []string
 
+	holds []Reserved // as read from their objects by a controller that starts
+
 	assigner *Assigner
 	snapshot *config.Snapshot
 	queue    []allocator.Owner
@@ -56,7 +58,7 @@ func (w *world) start() {
 		all = append(all, s.DeepCopy())
 		w.queue = append(w.queue, ownerOf(s))
 	}
-	require.NoError(w.t, w.assigner.Adopt(w.snapshot, all, w.namespace))
+	require.NoError(w.t, w.assigner.Adopt(w.snapshot, all, w.holds, w.namespace))
 }
 
 func (w *world) namespace(name string) labels.Set {

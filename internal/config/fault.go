@@ -37,6 +37,10 @@ type Fault struct {
 	Problem string
 	// LastValid is set if an earlier, valid version of the object stays in force.
 	LastValid bool
+	// PoolsOnly is set if of the faulty version, which is of an advertisement, the pools that it selects are in force.
+	PoolsOnly bool
+	// Missing is set if the fault is a reference to something that does not exist, perhaps not yet.
+	Missing bool
 }
 
 // String is the whole story in one line.
@@ -47,8 +51,11 @@ func (f Fault) String() string {
 // Message is String without the object, for an event on the object itself.
 func (f Fault) Message() string {
 	consequence := "it is set aside; Services keep the addresses they have"
-	if f.LastValid {
+	switch {
+	case f.LastValid:
 		consequence = "its last valid version stays in force"
+	case f.PoolsOnly:
+		consequence = "of it, only which pools it selects is in force"
 	}
 	return fmt.Sprintf("%s: %s; %s", f.Field, f.Problem, consequence)
 }

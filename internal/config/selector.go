@@ -12,7 +12,7 @@ func selectors(field string, in []metav1.LabelSelector, add func(field, problem 
 	out := make([]labels.Selector, 0, len(in))
 	var failed error
 	for i := range in {
-		s, err := metav1.LabelSelectorAsSelector(&in[i])
+		s, err := selector(&in[i])
 		if err != nil {
 			add(fmt.Sprintf("%s[%d]", field, i), err.Error())
 			failed = err
@@ -21,6 +21,10 @@ func selectors(field string, in []metav1.LabelSelector, add func(field, problem 
 		out = append(out, s)
 	}
 	return out, failed
+}
+
+func selector(in *metav1.LabelSelector) (labels.Selector, error) {
+	return metav1.LabelSelectorAsSelector(in)
 }
 
 // matchesAny reports whether one of the selectors matches; selectors of a list are ORed, as MetalLB does.

@@ -8,19 +8,34 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/api/v1beta2"
 )
 
 // Objects are the configuration objects of one namespace, in any order.
 type Objects struct {
 	Pools             []v1beta1.IPAddressPool
 	BGPAdvertisements []v1beta1.BGPAdvertisement
+	Reservations      []v1alpha1.AddressReservation
+	Communities       []v1beta1.Community
+	L2Advertisements  []v1beta1.L2Advertisement
+	BFDProfiles       []v1beta1.BFDProfile
+	BGPPeers          []v1beta2.BGPPeer
+	// Unreadable are the faults of BGPPeers that cannot be decoded, which are not in BGPPeers.
+	Unreadable []Fault
 }
 
 // Snapshot is the configuration in force. It is immutable and safe for concurrent use. The zero value has no pools.
 type Snapshot struct {
 	pools             map[string]*Pool
 	bgpAdvertisements map[string]*BGPAdvertisement
+	reservations      []allocator.Reservation
+	communities       map[string]*Community
+	aliases           map[string]CommunityValue
+	l2Advertisements  map[string]*L2Advertisement
+	bfdProfiles       map[string]*BFDProfile
+	bgpPeers          map[string]*BGPPeer
 	faults            []Fault
 	setAside          map[string]Fault // pools that exist but have no version in force
 }
@@ -39,9 +54,21 @@ func Build(objects Objects, last *Snapshot) *Snapshot {
 		}
 	}
 	var faults []Fault
-	s.bgpAdvertisements, faults = settleBGPAdvertisements(objects.BGPAdvertisements, last.bgpAdvertisements)
+	s.communities, faults = settleCommunities(objects.Communities, last.communities)
+	s.aliases, s.faults = aliases(s.communities), append(s.faults, faults...)
+	s.bgpAdvertisements, faults = settleBGPAdvertisements(objects.BGPAdvertisements, s.Pools(), s.aliases, last.bgpAdvertisements)
 	s.faults = append(s.faults, faults...)
-	slices.SortFunc(s.faults, func(a, b Fault) int { return cmp.Or(a.Object.Compare(b.Object), cmp.Compare(a.Field, b.Field)) })
+	s.l2Advertisements, faults = settleL2Advertisements(objects.L2Advertisements, last.l2Advertisements)
+	s.faults = append(s.faults, faults...)
+	s.bfdProfiles, faults = settleBFDProfiles(objects.BFDProfiles, last.bfdProfiles)
+	s.faults = append(s.faults, faults...)
+	s.bgpPeers, faults = settleBGPPeers(objects.BGPPeers, objects.Unreadable, s.bfdProfiles, last.bgpPeers)
+	s.faults = append(s.faults, faults...)
+	s.reservations, faults = settleReservations(objects.Reservations)
+	s.faults = append(s.faults, faults...)
+	slices.SortFunc(s.faults, func(a, b Fault) int {
+		return cmp.Or(a.Object.Compare(b.Object), cmp.Compare(a.Field, b.Field), cmp.Compare(a.Problem, b.Problem))
+	})
 	return s
 }
 
@@ -75,9 +102,28 @@ func (s *Snapshot) AllocatorPools() []allocator.Pool {
 	return out
 }
 
+// Reservations returns the reservations that users made, by name.
+func (s *Snapshot) Reservations() []allocator.Reservation { return s.reservations }
+
 // BGPAdvertisements returns the advertisements in force, by name.
-func (s *Snapshot) BGPAdvertisements() []*BGPAdvertisement {
-	return slices.SortedFunc(maps.Values(s.bgpAdvertisements), func(a, b *BGPAdvertisement) int { return a.Ref.Compare(b.Ref) })
+func (s *Snapshot) BGPAdvertisements() []*BGPAdvertisement { return byName(s.bgpAdvertisements) }
+
+// L2Advertisements returns the advertisements in force, by name.
+func (s *Snapshot) L2Advertisements() []*L2Advertisement { return byName(s.l2Advertisements) }
+
+// BGPPeers returns the peers in force, by name.
+func (s *Snapshot) BGPPeers() []*BGPPeer { return byName(s.bgpPeers) }
+
+// BFDProfiles returns the profiles in force, by name.
+func (s *Snapshot) BFDProfiles() []*BFDProfile { return byName(s.bfdProfiles) }
+
+// Communities returns the Communities in force, by name.
+func (s *Snapshot) Communities() []*Community { return byName(s.communities) }
+
+// Alias returns the community that a Community in force gives this name.
+func (s *Snapshot) Alias(name string) (CommunityValue, bool) {
+	v, ok := s.aliases[name]
+	return v, ok
 }
 
 // Admitted returns the names of the restricted pools that admit a Service, sorted.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
@@ -16,16 +17,17 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
-	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/api/v1alpha1"
 )
 
 // Watcher keeps a Snapshot in step with the objects of one namespace, reports their faults, and passes every new Snapshot on.
 type Watcher struct {
-	client     client.Client
+	reader     client.Reader // the cache: BGPPeers are read untyped, which a client would not do from the cache
 	namespace  string
 	reporter   *reporter
 	controller controller.Controller
 	publish    func(context.Context, *Snapshot) error
+	metrics    *Metrics
 	last       *Snapshot // touched by Load, then by the single worker of controller
 }
 
@@ -34,6 +36,7 @@ type WatcherOptions struct {
 	Manager   manager.Manager
 	Namespace string
 	Recorder  events.EventRecorder
+	Registry  prometheus.Registerer
 	Log       *slog.Logger
 	// Publish is called with each new Snapshot, one at a time. If it fails, it is called again later.
 	Publish func(context.Context, *Snapshot) error
@@ -42,8 +45,12 @@ type WatcherOptions struct {
 // NewWatcher returns a Watcher; it starts nothing.
 func NewWatcher(o WatcherOptions) (*Watcher, error) {
 	w := &Watcher{
-		client: o.Manager.GetClient(), namespace: o.Namespace, publish: o.Publish,
+		metrics: &Metrics{},
+		reader:  o.Manager.GetCache(), namespace: o.Namespace, publish: o.Publish,
 		reporter: &reporter{client: o.Manager.GetClient(), namespace: o.Namespace, recorder: o.Recorder, log: o.Log},
+	}
+	if err := o.Registry.Register(w.metrics); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	var err error
 	w.controller, err = controller.NewUnmanaged("configuration", controller.Options{Reconciler: w, MaxConcurrentReconciles: 1})
@@ -51,8 +58,14 @@ func NewWatcher(o WatcherOptions) (*Watcher, error) {
 		return nil, fmt.Errorf("configuration controller: %w", err)
 	}
 	// Our own writes of a status are no news; labels are, because advertisements select pools by them.
-	news := predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{})
-	for _, kind := range []client.Object{&v1beta1.IPAddressPool{}, &v1beta1.BGPAdvertisement{}} {
+	news := predicate.And(
+		predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}),
+		predicate.NewPredicateFuncs(func(o client.Object) bool {
+			r, is := o.(*v1alpha1.AddressReservation)
+			return !is || !Hold(r)
+		}),
+	)
+	for _, kind := range Kinds() {
 		if err := w.controller.Watch(source.Kind(o.Manager.GetCache(), kind, handler.EnqueueRequestsFromMapFunc(everything), news)); err != nil {
 			return nil, fmt.Errorf("watch %T: %w", kind, err)
 		}
@@ -71,15 +84,11 @@ func everything(context.Context, client.Object) []reconcile.Request {
 
 // Load builds the first Snapshot. It must return before Run is called.
 func (w *Watcher) Load(ctx context.Context) (*Snapshot, error) {
-	var pools v1beta1.IPAddressPoolList
-	if err := w.client.List(ctx, &pools, client.InNamespace(w.namespace)); err != nil {
-		return nil, fmt.Errorf("list IPAddressPools in namespace %q: %w", w.namespace, err)
+	objects, err := List(ctx, w.reader, w.namespace)
+	if err != nil {
+		return nil, err
 	}
-	var advertisements v1beta1.BGPAdvertisementList
-	if err := w.client.List(ctx, &advertisements, client.InNamespace(w.namespace)); err != nil {
-		return nil, fmt.Errorf("list BGPAdvertisements in namespace %q: %w", w.namespace, err)
-	}
-	w.last = Build(Objects{Pools: pools.Items, BGPAdvertisements: advertisements.Items}, w.last)
+	w.last = Build(objects, w.last)
 	return w.last, nil
 }
 
@@ -92,6 +101,7 @@ func (w *Watcher) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile
 	if err := w.publish(ctx, s); err != nil {
 		return reconcile.Result{}, err
 	}
+	w.metrics.inForce(s)
 	return reconcile.Result{}, w.reporter.report(ctx, s)
 }
 

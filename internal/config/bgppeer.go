@@ -1,0 +1,221 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/fairlead/fairlead/api/v1beta2"
+)
+
+const (
+	bgpPort        = 179
+	maxPeerPort    = 16384
+	minHoldTime    = 3 * time.Second
+	maxConnectTime = 65535 * time.Second
+)
+
+// BGPPeer is a BGPPeer in force: a router to hold a session with.
+type BGPPeer struct {
+	origin
+	MyASN, PeerASN, LocalASN uint32
+	DynamicASN               v1beta2.DynamicASNMode // set if PeerASN is 0
+	Address                  netip.Addr             // invalid if Interface is set
+	Interface                string
+	Port                     uint16
+	SourceAddress, RouterID  netip.Addr // invalid if they are left to the speaker
+	// HoldTime and KeepaliveTime are nil if both are left to the speaker; a hold time of 0 turns keepalives off.
+	HoldTime, KeepaliveTime *time.Duration
+	ConnectTime             time.Duration // 0: left to the speaker
+	Password                string
+	PasswordSecret          corev1.SecretReference
+	BFD                     *BFDProfile // nil: no BFD
+	VRF                     string
+	GracefulRestart         bool
+	MultiHop                bool
+	DualStack               bool
+
+	nodeSelectors []labels.Selector
+}
+
+// SelectsNode reports whether a node with these labels connects to the peer.
+func (p *BGPPeer) SelectsNode(node labels.Set) bool {
+	return len(p.nodeSelectors) == 0 || matchesAny(p.nodeSelectors, node)
+}
+
+// session tells sessions of one node apart.
+func (p *BGPPeer) session() string {
+	s := p.Interface
+	if s == "" {
+		s = p.Address.String()
+	}
+	s = fmt.Sprintf("%s port %d", s, p.Port)
+	if p.VRF != "" {
+		s += fmt.Sprintf(" in VRF %q", p.VRF)
+	}
+	return s
+}
+
+func parseBGPPeer(o *v1beta2.BGPPeer, profiles map[string]*BFDProfile) (*BGPPeer, []Fault) {
+	s := &o.Spec
+	p := &BGPPeer{
+		origin: originOf(v1beta2.GroupVersion, "BGPPeer", o.ObjectMeta, o.Spec),
+		MyASN:  s.MyASN, PeerASN: s.PeerASN, LocalASN: s.LocalASN, DynamicASN: s.DynamicASN,
+		Interface: s.Interface, Port: cmp.Or(s.PeerPort, bgpPort), Password: s.Password, PasswordSecret: s.PasswordSecret,
+		VRF: s.VRFName, GracefulRestart: s.EnableGracefulRestart, MultiHop: s.EBGPMultiHop, DualStack: s.DualStackAddressFamily,
+	}
+	f := &findings{ref: p.Ref}
+	p.checkASNs(f)
+	p.parseAddresses(s, f)
+	p.parseTimes(s, f)
+	if p.Port > maxPeerPort {
+		f.add("spec.peerPort", fmt.Sprintf("%d is out of range; use 1 to %d", p.Port, maxPeerPort))
+	}
+	if s.Password != "" && s.PasswordSecret.Name != "" {
+		f.add("spec.passwordSecret", "set either password or passwordSecret, not both")
+	}
+	for _, line := range []struct{ field, value string }{{"password", s.Password}, {"interface", s.Interface}, {"vrf", s.VRFName}} {
+		if strings.ContainsAny(line.value, "\r\n") {
+			f.add("spec."+line.field, line.field+" must be a single line")
+		}
+	}
+	p.nodeSelectors, _ = distinctSelectors("spec.nodeSelectors", s.NodeSelectors, f.add)
+	if s.BFDProfile != "" {
+		if p.BFD = profiles[s.BFDProfile]; p.BFD == nil {
+			f.addMissing("spec.bfdProfile", fmt.Sprintf("there is no valid BFDProfile %q; create it, or remove the reference", s.BFDProfile))
+		}
+	}
+	return p, f.list
+}
+
+func (p *BGPPeer) checkASNs(f *findings) {
+	if p.MyASN == 0 {
+		f.add("spec.myASN", "myASN must be the AS number of this side, 1 to 4294967295")
+	}
+	switch p.DynamicASN {
+	case "":
+		if p.PeerASN == 0 {
+			f.add("spec.peerASN", "set peerASN (1 to 4294967295), or dynamicASN to internal or external")
+		}
+	case v1beta2.InternalASN, v1beta2.ExternalASN:
+		if p.PeerASN != 0 {
+			f.add("spec.dynamicASN", "set either peerASN or dynamicASN, not both")
+		}
+	default:
+		f.add("spec.dynamicASN", fmt.Sprintf("%q is neither internal nor external", p.DynamicASN))
+	}
+	if p.MultiHop && p.PeerASN != 0 && p.PeerASN == p.MyASN {
+		f.add("spec.ebgpMultiHop", "ebgpMultiHop is for peers of another AS: remove it, or correct peerASN or myASN")
+	}
+}
+
+func (p *BGPPeer) parseAddresses(s *v1beta2.BGPPeerSpec, f *findings) {
+	if s.PeerAddress == "" && s.Interface == "" {
+		f.add("spec.peerAddress", "set peerAddress, or interface for an unnumbered session")
+	}
+	if s.PeerAddress != "" && s.Interface != "" {
+		f.add("spec.interface", "set either peerAddress or interface, not both")
+	}
+	parse := func(field, in string) netip.Addr {
+		if in == "" {
+			return netip.Addr{}
+		}
+		a, err := netip.ParseAddr(in)
+		if err != nil {
+			f.add(field, fmt.Sprintf("%q is not an IP address: use one like 192.0.2.1 or 2001:db8::1", in))
+		}
+		return a.Unmap()
+	}
+	p.Address, p.SourceAddress = parse("spec.peerAddress", s.PeerAddress), parse("spec.sourceAddress", s.SourceAddress)
+	if s.RouterID == "" {
+		return
+	}
+	id, err := netip.ParseAddr(s.RouterID)
+	if p.RouterID = id.Unmap(); err != nil || !p.RouterID.Is4() {
+		f.add("spec.routerID", fmt.Sprintf("%q is not a router ID: use an IPv4 address like 192.0.2.1", s.RouterID))
+	}
+}
+
+// parseTimes fills in the one of hold and keepalive time that is missing, as MetalLB does: the hold time is three times the other.
+func (p *BGPPeer) parseTimes(s *v1beta2.BGPPeerSpec, f *findings) {
+	whole := func(d *metav1.Duration) *time.Duration {
+		if d == nil {
+			return nil
+		}
+		t := d.Truncate(time.Second)
+		return &t
+	}
+	p.HoldTime, p.KeepaliveTime = whole(s.HoldTime), whole(s.KeepaliveTime)
+	switch {
+	case s.HoldTime != nil && s.KeepaliveTime != nil:
+		if s.KeepaliveTime.Duration > s.HoldTime.Duration {
+			f.add("spec.keepaliveTime", fmt.Sprintf("keepaliveTime %s is longer than holdTime %s: use a third of the hold time or less", s.KeepaliveTime.Duration, s.HoldTime.Duration))
+		}
+	case s.HoldTime != nil:
+		t := *p.HoldTime / 3
+		p.KeepaliveTime = &t
+	case s.KeepaliveTime != nil:
+		t := (3 * s.KeepaliveTime.Duration).Truncate(time.Second)
+		p.HoldTime = &t
+		if t != 0 && t < minHoldTime {
+			f.add("spec.keepaliveTime", "without holdTime the hold time is three times keepaliveTime, which must be at least 1s")
+		}
+	}
+	if s.HoldTime != nil && *p.HoldTime != 0 && *p.HoldTime < minHoldTime {
+		f.add("spec.holdTime", fmt.Sprintf("hold time %s is too short: use 0s, which turns it off, or at least 3s", s.HoldTime.Duration))
+	}
+	if s.ConnectTime == nil {
+		return
+	}
+	p.ConnectTime = s.ConnectTime.Duration
+	if p.ConnectTime < time.Second || p.ConnectTime > maxConnectTime || p.ConnectTime%time.Second != 0 {
+		f.add("spec.connectTime", fmt.Sprintf("%s is out of range; use whole seconds from 1s to 65535s", p.ConnectTime))
+	}
+}
+
+// settleBGPPeers keeps at most one session of a node with a peer in force. unreadable are the faults of peers that are not among
+// objects because they cannot be decoded.
+func settleBGPPeers(objects []v1beta2.BGPPeer, unreadable []Fault, profiles map[string]*BFDProfile, last map[string]*BGPPeer) (map[string]*BGPPeer, []Fault) {
+	var valid []*BGPPeer
+	var rejected []Ref
+	var faults []Fault
+	for _, f := range unreadable {
+		rejected, faults = append(rejected, f.Object), append(faults, f)
+	}
+	for i := range objects {
+		p, bad := parseBGPPeer(&objects[i], profiles)
+		faults = append(faults, bad...)
+		was, same := unchanged(last, p.from())
+		switch {
+		case len(bad) == 0:
+			valid = append(valid, p)
+		case same && onlyMissing(bad):
+			valid = append(valid, was)
+		default:
+			rejected = append(rejected, p.Ref)
+		}
+	}
+	taken := map[string][]*BGPPeer{}
+	inForce, lost := settle(valid, rejected, last, func(p *BGPPeer) []Fault {
+		for _, other := range taken[p.session()] {
+			if shareNodes(p.nodeSelectors, other.nodeSelectors) {
+				f := findings{ref: p.Ref}
+				field := "spec.peerAddress"
+				if p.Interface != "" {
+					field = "spec.interface"
+				}
+				f.add(field, fmt.Sprintf("%s is the peer of BGPPeer %q already; remove one of them, or give them different nodes", p.session(), other.Ref.Name))
+				return f.list
+			}
+		}
+		taken[p.session()] = append(taken[p.session()], p)
+		return nil
+	})
+	return inForce, told(append(faults, lost...), inForce)
+}

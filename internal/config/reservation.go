@@ -1,0 +1,74 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"go4.org/netipx"
+
+	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/api/v1alpha1"
+)
+
+// Hold is an AddressReservation that was made for a Service with a hold: its addresses stay with the Service's name for a while
+// after it is gone. Holds are made and ended by the controller; they are no part of a Snapshot.
+func Hold(o *v1alpha1.AddressReservation) bool { return o.Spec.HoldAfterDelete != nil }
+
+func parseReservation(o *v1alpha1.AddressReservation) (allocator.Reservation, []Fault) {
+	r := allocator.Reservation{Name: o.Name}
+	if s := o.Spec.Service; s != nil {
+		r.Owner = allocator.Owner{Namespace: s.Namespace, Name: s.Name}
+	}
+	ref := refOf(v1alpha1.GroupVersion, "AddressReservation", o.ObjectMeta)
+	var faults []Fault
+	for i, s := range o.Spec.Addresses {
+		ipr, err := allocator.ParseRange(s)
+		if err != nil {
+			faults = append(faults, Fault{Object: ref, Field: fmt.Sprintf("spec.addresses[%d]", i), Problem: err.Error()})
+			continue
+		}
+		r.Ranges = append(r.Ranges, ipr)
+	}
+	return r, faults
+}
+
+// settleReservations puts every entry in force that can be read. Of two reservations that keep an address for different
+// Services, the older one is in force.
+func settleReservations(objects []v1alpha1.AddressReservation) ([]allocator.Reservation, []Fault) {
+	byAge := slices.SortedFunc(slices.Values(objects), func(a, b v1alpha1.AddressReservation) int {
+		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
+	})
+	var out []allocator.Reservation
+	var faults []Fault
+	var kept sortedRanges
+	for i := range byAge {
+		o := &byAge[i]
+		if Hold(o) {
+			continue
+		}
+		r, bad := parseReservation(o)
+		faults = append(faults, bad...)
+		if r.Owner != (allocator.Owner{}) {
+			mine := slices.Clone(kept)
+			r.Ranges = slices.DeleteFunc(r.Ranges, func(ipr netipx.IPRange) bool {
+				other, overlaps := kept.find(ipr)
+				if overlaps {
+					faults = append(faults, Fault{
+						Object: refOf(v1alpha1.GroupVersion, "AddressReservation", o.ObjectMeta), Field: "spec.addresses",
+						Problem: fmt.Sprintf("%s overlaps %s, which AddressReservation %q keeps for another Service; take it out of one of them", ipr, other.r, other.pool),
+					})
+					return true
+				}
+				mine.add(ipr, o.Name)
+				return false
+			})
+			kept = mine
+		}
+		if len(r.Ranges) > 0 {
+			out = append(out, r)
+		}
+	}
+	slices.SortFunc(out, func(a, b allocator.Reservation) int { return cmp.Compare(a.Name, b.Name) })
+	return out, faults
+}
