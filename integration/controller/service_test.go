@@ -194,7 +194,7 @@ func TestOnlyTheLeaderWrites(t *testing.T) {
 	assert.NotEqual(t, holder, *lease.Spec.HolderIdentity)
 }
 
-func TestProbesAndFlags(t *testing.T) {
+func TestFaultyFlags(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name string
