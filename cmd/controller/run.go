@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -14,11 +15,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -39,12 +42,18 @@ import (
 	"github.com/fairlead/fairlead/internal/apply"
 	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/fence"
 )
 
 const (
 	leaseName = "fairlead-controller"
 	// stopTimeout leaves room to release the Lease and exit within the five seconds that a stop may take.
 	stopTimeout = 4 * time.Second
+
+	// The Lease, with controller-runtime's usual times. A leader that could not renew it for renewDeadline gives up; from then on
+	// nothing of it is written, and leaseDuration leaves what is on its way five seconds to arrive.
+	leaseDuration = 15 * time.Second
+	renewDeadline = 10 * time.Second
 )
 
 // run builds the parts and lets them work until ctx ends.
@@ -140,8 +149,28 @@ func newScheme() *runtime.Scheme {
 	return s
 }
 
+// newLock returns the Lease, and makes rc a connection through which only its holder writes.
+func newLock(rc *rest.Config, o Options) (resourcelock.Interface, error) {
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, err
+	}
+	l, err := resourcelock.NewFromKubeconfig(resourcelock.LeasesResourceLock, o.Namespace, leaseName,
+		resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())}, rest.CopyConfig(rc), renewDeadline)
+	if err != nil {
+		return nil, err
+	}
+	f := fence.New(renewDeadline)
+	rc.Wrap(f.Transport)
+	return f.Lock(l), nil
+}
+
 func newManager(rc *rest.Config, o Options) (manager.Manager, error) {
-	stop := stopTimeout
+	lock, err := newLock(rc, o)
+	if err != nil {
+		return nil, fmt.Errorf("leader election: %w", err)
+	}
+	stop, duration, deadline := stopTimeout, leaseDuration, renewDeadline
 	inNamespace := cache.ByObject{Namespaces: map[string]cache.Config{o.Namespace: {}}}
 	byObject := map[client.Object]cache.ByObject{&v1beta1.ConfigurationState{}: inNamespace}
 	for _, kind := range config.Kinds() {
@@ -155,7 +184,11 @@ func newManager(rc *rest.Config, o Options) (manager.Manager, error) {
 		LeaderElectionID:              leaseName,
 		LeaderElectionNamespace:       o.Namespace,
 		LeaderElectionReleaseOnCancel: true,
-		GracefulShutdownTimeout:       &stop,
+		LeaseDuration:                 &duration,
+		RenewDeadline:                 &deadline,
+
+		LeaderElectionResourceLockInterface: lock,
+		GracefulShutdownTimeout:             &stop,
 		Cache: cache.Options{
 			DefaultTransform: cache.TransformStripManagedFields(),
 			ByObject:         byObject,

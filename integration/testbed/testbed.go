@@ -235,6 +235,9 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
+// Signal sends a signal to the controller.
+func (p *Process) Signal(s syscall.Signal) error { return p.cmd.Process.Signal(s) }
+
 // Done is closed when the controller has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 

@@ -17,7 +17,7 @@ import (
 type request struct{ verb, resource string }
 
 // A line of the API server's metrics; its labels are in alphabetical order.
-var requestLine = regexp.MustCompile(`^apiserver_request_total\{.*resource="([^"]*)".*verb="([A-Z]+)".*\} ([0-9.e+]+)$`)
+var requestLine = regexp.MustCompile(`^apiserver_request_total\{(?:.*,)?resource="([^"]*)".*verb="([A-Z]+)".*\} ([0-9.e+]+)$`)
 
 // steady counts what is written while nothing happens, with 1,000 Services.
 func (w *world) steady(ctx context.Context) error {
