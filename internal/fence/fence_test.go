@@ -39,9 +39,9 @@ func TestCheck(t *testing.T) {
 		require.NoError(t, f.Check(), "before the Lease is held, nothing is fenced")
 		require.NoError(t, renew("me"))
 		require.NoError(t, f.Check())
-		time.Sleep(8*time.Second - 1)
+		time.Sleep(8*time.Second - time.Nanosecond)
 		require.NoError(t, f.Check())
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		require.ErrorIs(t, f.Check(), ErrLost, "ten seconds after the renewal was sent, not after it was answered")
 
 		l.fails = errors.New("refused")
