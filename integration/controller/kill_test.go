@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -30,22 +31,31 @@ type invariants struct {
 	breaches []string
 }
 
-// follow notes breaches until the watch ends.
+// follow notes breaches until ctx ends. The API server may end a watch at any time; it is taken up where it ended, so that no event
+// goes unseen.
 func (v *invariants) follow(ctx context.Context, namespace string) error {
-	w, err := bed.Client.Watch(ctx, &corev1.ServiceList{}, client.InNamespace(namespace))
-	if err != nil {
-		return err
-	}
-	go func() {
-		<-ctx.Done()
-		w.Stop()
-	}()
-	for e := range w.ResultChan() {
-		if s, ok := e.Object.(*corev1.Service); ok {
-			v.note(s, string(e.Type))
-		} else if ctx.Err() == nil {
-			return fmt.Errorf("watch: %v", e.Object)
+	seen := ""
+	for ctx.Err() == nil {
+		w, err := bed.Client.Watch(ctx, &corev1.ServiceList{}, client.InNamespace(namespace),
+			&client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: seen}})
+		if err != nil && ctx.Err() == nil {
+			return err
+		} else if err != nil {
+			return nil
 		}
+		stop := context.AfterFunc(ctx, w.Stop)
+		for e := range w.ResultChan() {
+			s, ok := e.Object.(*corev1.Service)
+			if !ok && ctx.Err() == nil {
+				w.Stop()
+				return fmt.Errorf("watch: %v", e.Object)
+			}
+			if ok {
+				v.note(s, string(e.Type))
+				seen = s.ResourceVersion
+			}
+		}
+		stop()
 	}
 	return nil
 }
