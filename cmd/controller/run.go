@@ -190,7 +190,7 @@ func newManager(rc *rest.Config, o Options) (manager.Manager, error) {
 		LeaderElectionResourceLockInterface: lock,
 		GracefulShutdownTimeout:             &stop,
 		Cache: cache.Options{
-			DefaultTransform: cache.TransformStripManagedFields(),
+			DefaultTransform: assign.Trim,
 			ByObject:         byObject,
 		},
 		// A Backend object is the record of what may be removed: it is never read from a cache.

@@ -2,6 +2,7 @@ package assign
 
 // What is read from and written to Services. The metallb.io names are MetalLB's.
 const (
+	ownPrefix = "fairlead.io/"
 	// annotationPrefix and deprecatedPrefix precede the annotations that a Service asks with. The first wins by presence.
 	annotationPrefix = "metallb.io/"
 	deprecatedPrefix = "metallb.universe.tf/"
@@ -41,9 +42,10 @@ const (
 	ReasonPoolNotAdmitting    = "PoolNotAdmitting"
 	ReasonPoolNotFound        = "PoolNotFound"
 	ReasonSharingConflict     = "SharingConflict"
+	ReasonStatusContended     = "StatusContended"
 )
 
-// Reasons of events on Services; all but EventAddressConflict and EventForeignStatus are MetalLB's.
+// Reasons of events on Services; all but EventAddressConflict, EventForeignStatus and EventStatusContended are MetalLB's.
 const (
 	EventIPAllocated            = "IPAllocated"
 	EventClearAssignment        = "ClearAssignment"
@@ -55,4 +57,5 @@ const (
 	EventDeprecatedAnnotation   = "deprecatedAnnotation"
 	EventAddressConflict        = "AddressConflict"
 	EventForeignStatus          = "ForeignStatus"
+	EventStatusContended        = "StatusContended"
 )

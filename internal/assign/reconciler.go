@@ -34,8 +34,10 @@ type Reconciler struct {
 	Recorder events.EventRecorder
 	Metrics  *Metrics
 	Log      *slog.Logger
+	Now      func() time.Time
 
-	written sync.Map // types.NamespacedName -> string, the resourceVersion of our last write until the cache has seen it
+	contention contention
+	written    sync.Map // types.NamespacedName -> string, the resourceVersion of our last write until the cache has seen it
 }
 
 // Reconcile decides on one Service and writes the decision, if it changes anything.
@@ -54,6 +56,7 @@ func (r *Reconciler) reconcile(ctx context.Context, req reconcile.Request) (reco
 	if err := r.Client.Get(ctx, req.NamespacedName, &svc); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.written.Delete(req.NamespacedName)
+			r.contention.forget(req.NamespacedName)
 			r.Assigner.Forget(allocator.Owner(req.NamespacedName))
 			return reconcile.Result{}, nil
 		}
@@ -72,14 +75,20 @@ func (r *Reconciler) reconcile(ctx context.Context, req reconcile.Request) (reco
 			return reconcile.Result{}, err
 		}
 	}
+	pause := r.contention.pause(&svc, r.Now())
+	verdict.Contended = pause > 0
 	change := Plan(&svc, verdict)
 	if change == nil {
-		return reconcile.Result{}, nil
+		return reconcile.Result{RequeueAfter: pause}, nil
 	}
 	if verdict.Lost != nil {
 		r.Metrics.conflicts.Inc()
 	}
-	return r.write(ctx, &svc, change, start)
+	result, err := r.write(ctx, &svc, change, start)
+	if err == nil && result.IsZero() {
+		result.RequeueAfter = pause
+	}
+	return result, err
 }
 
 func (r *Reconciler) write(ctx context.Context, svc *corev1.Service, change *Change, start time.Time) (reconcile.Result, error) {
@@ -99,6 +108,7 @@ func (r *Reconciler) write(ctx context.Context, svc *corev1.Service, change *Cha
 	r.Metrics.writes.WithLabelValues(writeOK).Inc()
 	r.written.Store(client.ObjectKeyFromObject(svc), patched.ResourceVersion)
 	if change.AddressesChanged {
+		r.contention.wrote(svc, r.Now())
 		r.Metrics.latency.Observe(time.Since(start).Seconds())
 		r.Log.Info("addresses changed", "service", ownerOf(svc).String(), "from", joinAddrs(had), "to", joinAddrs(shownAddresses(patched)),
 			"pool", patched.Annotations[AnnotationFromPool])

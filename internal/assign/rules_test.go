@@ -239,7 +239,7 @@ func TestForeignStatusIsLeftAlone(t *testing.T) {
 	w.start()
 	w.settle()
 	assert.Equal(t, "203.0.113.7", strings.Join(addrStrings(w.addrs(named("web"))), " "))
-	assert.Equal(t, "False ForeignStatus: status.loadBalancer.ingress holds 203.0.113.7, which no pool contains and which was not assigned here; it is left alone", w.condition(named("web")))
+	assert.Equal(t, "False ForeignStatus: status.loadBalancer.ingress holds 203.0.113.7, which was not assigned here; it is left alone", w.condition(named("web")))
 	assert.Len(t, w.takeEvents(), 1)
 	w.start()
 	w.settle()
@@ -253,9 +253,9 @@ func TestReasonsAreDocumented(t *testing.T) {
 	for _, reason := range []string{
 		ReasonAllocated, ReasonAddressConflict, ReasonAddressInUse, ReasonAddressKept, ReasonAddressNotInPool, ReasonAddressNotUsable, ReasonAddressReserved,
 		ReasonForeignStatus, ReasonInvalidRequest, ReasonNoClusterIP, ReasonNoMatchingPool, ReasonNotEnoughClusterIPs,
-		ReasonPoolExhausted, ReasonPoolMismatch, ReasonPoolNotAdmitting, ReasonPoolNotFound, ReasonSharingConflict,
+		ReasonPoolExhausted, ReasonPoolMismatch, ReasonPoolNotAdmitting, ReasonPoolNotFound, ReasonSharingConflict, ReasonStatusContended,
 		EventIPAllocated, EventClearAssignment, EventAdditionalAssignFailed, EventAllocationFailed, EventLoadBalancerFailed,
-		EventNotEnoughClusterIPs, EventNoClusterIPs, EventDeprecatedAnnotation, EventAddressConflict, EventForeignStatus,
+		EventNotEnoughClusterIPs, EventNoClusterIPs, EventDeprecatedAnnotation, EventAddressConflict, EventForeignStatus, EventStatusContended,
 	} {
 		assert.Contains(t, string(b), "`"+reason+"`")
 	}

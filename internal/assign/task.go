@@ -68,7 +68,7 @@ func NewTask(o Options) (*Task, error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	t.reconciler = &Reconciler{
-		Client: c, Assigner: t.assigner, Holds: holds, Recorder: o.Manager.GetEventRecorder(EventSource), Metrics: m, Log: o.Log,
+		Client: c, Assigner: t.assigner, Holds: holds, Recorder: o.Manager.GetEventRecorder(EventSource), Metrics: m, Log: o.Log, Now: time.Now,
 	}
 	var err error
 	t.controller, err = controller.NewUnmanaged("service", controller.Options{
@@ -152,6 +152,7 @@ func (t *Task) Adopt(ctx context.Context, s *config.Snapshot) error {
 			return fmt.Errorf("list services to adopt their addresses: %w", err)
 		}
 		for i := range page.Items {
+			trimService(&page.Items[i])
 			services = append(services, &page.Items[i])
 		}
 		next = page.Continue

@@ -113,6 +113,9 @@ func (w *world) reconcile(crash bool) {
 	require.NoError(w.t, err)
 	var patched corev1.Service
 	require.NoError(w.t, json.Unmarshal(after, &patched))
+	if change.AddressesChanged {
+		patched.ManagedFields = nil // the list is ours now
+	}
 	w.clock++
 	patched.ResourceVersion = strconv.Itoa(w.clock)
 	w.services[o] = &patched

@@ -56,7 +56,8 @@ type Cluster struct {
 	// Kubeconfig is the same as a file's content.
 	Kubeconfig []byte
 
-	env *envtest.Environment
+	env   *envtest.Environment
+	certs string // folder of the API server's certificates; its own, so that they outlive a restart
 }
 
 // Start starts a cluster with the binaries in assets and returns when its API answers and serves crds.
@@ -67,20 +68,41 @@ func Start(assets string, crds ...*apiextensionsv1.CustomResourceDefinition) (*C
 		ControlPlaneStopTimeout:  startTimeout,
 		CRDs:                     crds,
 	}
-	env.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", serviceCIDRs)
-	rc, err := env.Start()
+	certs, err := os.MkdirTemp("", "fairlead-apiserver-")
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start kube-apiserver and etcd from %s: %w", assets, err), env.Stop())
+		return nil, err
 	}
-	c := &Cluster{Config: rc, env: env}
-	admin, err := env.AddUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}, rc)
+	server := env.ControlPlane.GetAPIServer()
+	server.CertDir = certs
+	server.Configure().Set("service-cluster-ip-range", serviceCIDRs)
+	c := &Cluster{env: env, certs: certs}
+	if c.Config, err = env.Start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("start kube-apiserver and etcd from %s: %w", assets, err), c.Stop())
+	}
+	admin, err := env.AddUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}, c.Config)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("create the admin user: %w", err), env.Stop())
+		return nil, errors.Join(fmt.Errorf("create the admin user: %w", err), c.Stop())
 	}
 	if c.Kubeconfig, err = admin.KubeConfig(); err != nil {
-		return nil, errors.Join(fmt.Errorf("write the admin's kubeconfig: %w", err), env.Stop())
+		return nil, errors.Join(fmt.Errorf("write the admin's kubeconfig: %w", err), c.Stop())
 	}
 	return c, nil
+}
+
+// RestartAPIServer stops kube-apiserver and starts it again on the same port, with the same certificates and the same etcd. It
+// returns when the API answers. Down, if not nil, is called in between.
+func (c *Cluster) RestartAPIServer(down func()) error {
+	server := c.env.ControlPlane.GetAPIServer()
+	if err := server.Stop(); err != nil {
+		return fmt.Errorf("stop kube-apiserver: %w", err)
+	}
+	if down != nil {
+		down()
+	}
+	if err := server.Start(); err != nil {
+		return fmt.Errorf("start kube-apiserver again: %w", err)
+	}
+	return nil
 }
 
 // InstallCRDs installs crds and returns when they are served.
@@ -90,7 +112,7 @@ func (c *Cluster) InstallCRDs(crds ...*apiextensionsv1.CustomResourceDefinition)
 }
 
 // Stop stops both processes and removes their folders.
-func (c *Cluster) Stop() error { return c.env.Stop() }
+func (c *Cluster) Stop() error { return errors.Join(c.env.Stop(), os.RemoveAll(c.certs)) }
 
 // CalicoCRDs returns the CustomResourceDefinitions of Calico (group crd.projectcalico.org), from the first of folders that holds
 // them in calico-crds, where 'make tools' puts them.
