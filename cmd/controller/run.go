@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	eventsclient "k8s.io/client-go/kubernetes/typed/events/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -42,6 +43,7 @@ import (
 	"github.com/fairlead/fairlead/internal/apply"
 	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/events"
 	"github.com/fairlead/fairlead/internal/fence"
 )
 
@@ -74,14 +76,19 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	eventsClient, err := eventsclient.NewForConfig(rc)
+	if err != nil {
+		return err
+	}
+	recorder := events.New(eventsClient, mgr.GetScheme(), assign.EventSource, log)
 	services, err := assign.NewTask(assign.Options{
-		Manager: mgr, Namespace: o.Namespace, LoadBalancerClass: o.LoadBalancerClass, Registry: metrics.Registry, Log: log,
+		Manager: mgr, Namespace: o.Namespace, LoadBalancerClass: o.LoadBalancerClass, Registry: metrics.Registry, Recorder: recorder, Log: log,
 	})
 	if err != nil {
 		return err
 	}
 	watcher, err := config.NewWatcher(config.WatcherOptions{
-		Manager: mgr, Namespace: o.Namespace, Recorder: mgr.GetEventRecorder(assign.EventSource), Registry: metrics.Registry, Log: log,
+		Manager: mgr, Namespace: o.Namespace, Recorder: recorder, Registry: metrics.Registry, Log: log,
 		Publish: func(ctx context.Context, s *config.Snapshot) error {
 			if backend != nil {
 				backend.Set(announce.Delegated(s))
@@ -103,6 +110,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 			return err
 		}
 		g, ctx := errgroup.WithContext(ctx)
+		g.Go(func() error { return recorder.Start(ctx) })
 		g.Go(func() error { return services.Run(ctx) })
 		g.Go(func() error { return services.RunPoolStatus(ctx) })
 		g.Go(func() error { return watcher.Run(ctx) })

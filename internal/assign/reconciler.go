@@ -26,12 +26,19 @@ const FieldManager = "fairlead-controller"
 // conflictRetry is how long to wait for the event that a conflicting write must bring, before looking again regardless.
 const conflictRetry = time.Second
 
+// Recorder takes the events of this package.
+type Recorder interface {
+	events.EventRecorder
+	// Writing tells that a write that goes before events is under way, until the function it returns is called.
+	Writing() (done func())
+}
+
 // Reconciler brings each Service to its Verdict.
 type Reconciler struct {
 	Client   client.Client
 	Assigner *Assigner
 	Holds    *Holds
-	Recorder events.EventRecorder
+	Recorder Recorder
 	Metrics  *Metrics
 	Log      *slog.Logger
 	Now      func() time.Time
@@ -94,7 +101,9 @@ func (r *Reconciler) reconcile(ctx context.Context, req reconcile.Request) (reco
 func (r *Reconciler) write(ctx context.Context, svc *corev1.Service, change *Change, start time.Time) (reconcile.Result, error) {
 	had := shownAddresses(svc)
 	patched := svc.DeepCopy()
+	done := r.Recorder.Writing()
 	err := r.Client.Status().Patch(ctx, patched, client.RawPatch(types.MergePatchType, change.Patch), client.FieldOwner(FieldManager))
+	done()
 	switch {
 	case apierrors.IsConflict(err):
 		r.Metrics.writes.WithLabelValues(writeConflict).Inc()

@@ -40,6 +40,7 @@ type Options struct {
 	Namespace         string // of the configuration objects
 	LoadBalancerClass string
 	Registry          prometheus.Registerer
+	Recorder          Recorder
 	Log               *slog.Logger
 }
 
@@ -68,7 +69,7 @@ func NewTask(o Options) (*Task, error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	t.reconciler = &Reconciler{
-		Client: c, Assigner: t.assigner, Holds: holds, Recorder: o.Manager.GetEventRecorder(EventSource), Metrics: m, Log: o.Log, Now: time.Now,
+		Client: c, Assigner: t.assigner, Holds: holds, Recorder: o.Recorder, Metrics: m, Log: o.Log, Now: time.Now,
 	}
 	var err error
 	t.controller, err = controller.NewUnmanaged("service", controller.Options{

@@ -29,7 +29,9 @@ func (w *world) overwrite(o allocator.Owner, manager string, ips ...string) {
 	w.queue = append(w.queue, o)
 }
 
-func (w *world) shown(name string) string { return strings.Join(addrStrings(w.addrs(named(name))), " ") }
+func (w *world) shown(name string) string {
+	return strings.Join(addrStrings(w.addrs(named(name))), " ")
+}
 
 // TestSecondWriter: a status that somebody else wrote is named and left alone, also over a restart; the Service gets its address
 // back when that writer gives way, and everybody else is served all the time.

@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -74,7 +76,8 @@ func Start(assets string, crds ...*apiextensionsv1.CustomResourceDefinition) (*C
 	}
 	server := env.ControlPlane.GetAPIServer()
 	server.CertDir = certs
-	server.Configure().Set("service-cluster-ip-range", serviceCIDRs)
+	// Without a grace period for watches, kube-apiserver waits a minute for them to end by themselves before it stops.
+	server.Configure().Set("service-cluster-ip-range", serviceCIDRs).Set("shutdown-watch-termination-grace-period", "2s")
 	c := &Cluster{env: env, certs: certs}
 	if c.Config, err = env.Start(); err != nil {
 		return nil, errors.Join(fmt.Errorf("start kube-apiserver and etcd from %s: %w", assets, err), c.Stop())
@@ -89,20 +92,49 @@ func Start(assets string, crds ...*apiextensionsv1.CustomResourceDefinition) (*C
 	return c, nil
 }
 
-// RestartAPIServer stops kube-apiserver and starts it again on the same port, with the same certificates and the same etcd. It
-// returns when the API answers. Down, if not nil, is called in between.
-func (c *Cluster) RestartAPIServer(down func()) error {
+// StopAPIServer ends kube-apiserver by SIGTERM, in good order, or by SIGKILL, as a crash would; etcd goes on. It returns when the
+// process has ended.
+func (c *Cluster) StopAPIServer(how syscall.Signal) error {
 	server := c.env.ControlPlane.GetAPIServer()
+	if how == syscall.SIGKILL {
+		if err := c.killAPIServer(); err != nil {
+			return fmt.Errorf("kill kube-apiserver: %w", err)
+		}
+	}
 	if err := server.Stop(); err != nil {
 		return fmt.Errorf("stop kube-apiserver: %w", err)
 	}
-	if down != nil {
-		down()
-	}
-	if err := server.Start(); err != nil {
+	return nil
+}
+
+// StartAPIServer starts kube-apiserver again after StopAPIServer, on the same port, with the same certificates and the same etcd.
+// It returns when the API answers.
+func (c *Cluster) StartAPIServer() error {
+	if err := c.env.ControlPlane.GetAPIServer().Start(); err != nil {
 		return fmt.Errorf("start kube-apiserver again: %w", err)
 	}
 	return nil
+}
+
+// killAPIServer finds the process by its folder of certificates, which is on its command line and nobody else's: envtest does not
+// tell its id. It works on Linux.
+func (c *Cluster) killAPIServer() error {
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		line, err := os.ReadFile(file)
+		if err != nil || !slices.Contains(strings.Split(string(line), "\x00"), "--cert-dir="+c.certs) {
+			continue // it has ended, or is another
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err != nil {
+			return err
+		}
+		return syscall.Kill(pid, syscall.SIGKILL)
+	}
+	return errors.New("there is no such process")
 }
 
 // InstallCRDs installs crds and returns when they are served.
