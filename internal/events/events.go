@@ -33,7 +33,7 @@ const (
 	// busyWrites is from how many writes under way on the sender gives way to them, and busyRate how many events it then sends a
 	// second.
 	busyWrites = 4
-	busyRate   = 50
+	busyRate   = 10
 	// maxNote is the most that the API server accepts as a note, in bytes.
 	maxNote = 1024
 	// repeatWithin is for how long the same event again is counted instead of sent as another.

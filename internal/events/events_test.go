@@ -97,13 +97,13 @@ func TestAFloodGivesWay(t *testing.T) {
 		for range busyWrites {
 			defer r.Writing()()
 		}
-		for i := range 20 * busyRate {
+		for i := range 40 * busyRate {
 			r.Eventf(web(), nil, corev1.EventTypeNormal, "Same", "Do", "number %d", i)
 		}
 		time.Sleep(d)
 		assert.InDelta(t, busyRate*d.Seconds(), sent, 2*senders)
 	})
-	assert.Equal(t, 20*busyRate, sent, "not everything was sent once the way was free")
+	assert.Equal(t, 40*busyRate, sent, "not everything was sent once the way was free")
 }
 
 func TestRetries(t *testing.T) {

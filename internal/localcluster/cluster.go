@@ -132,7 +132,11 @@ func (c *Cluster) killAPIServer() error {
 		if err != nil {
 			return err
 		}
-		return syscall.Kill(pid, syscall.SIGKILL)
+		server, err := os.FindProcess(pid)
+		if err != nil {
+			return err
+		}
+		return server.Kill()
 	}
 	return errors.New("there is no such process")
 }
