@@ -82,7 +82,9 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	}
 	recorder := events.New(eventsClient, mgr.GetScheme(), assign.EventSource, log)
 	services, err := assign.NewTask(assign.Options{
-		Manager: mgr, Namespace: o.Namespace, LoadBalancerClass: o.LoadBalancerClass, Registry: metrics.Registry, Recorder: recorder, Log: log,
+		Manager: mgr, Namespace: o.Namespace, Registry: metrics.Registry, Recorder: recorder, Log: log,
+		Rules:              assign.Rules{Classes: o.LoadBalancerClasses, IsolateSharing: !o.CrossNamespaceSharing},
+		ReportOtherClasses: o.ReportOtherClasses,
 	})
 	if err != nil {
 		return err
@@ -128,7 +130,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	if err := addWebhook(mgr, o, log); err != nil {
 		return err
 	}
-	log.Info("starting", "namespace", o.Namespace, "backend", o.Backend, "lbClass", o.LoadBalancerClass)
+	log.Info("starting", "namespace", o.Namespace, "backend", o.Backend, "lbClass", o.LoadBalancerClasses)
 	return mgr.Start(ctx)
 }
 

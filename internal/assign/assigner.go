@@ -19,7 +19,7 @@ import (
 
 // Assigner decides which Service holds which address. It performs no I/O; it is safe for concurrent use.
 type Assigner struct {
-	class  string // loadBalancerClass that is served; empty: Services without one
+	rules  Rules
 	notify Notify
 
 	mu       sync.Mutex // protects all the following
@@ -39,10 +39,18 @@ type Notify struct {
 	Pool func(name string)
 }
 
+// Rules are what is set for the whole installation.
+type Rules struct {
+	// Classes are the values of spec.loadBalancerClass that are served; an empty one stands for Services without a class.
+	Classes []string
+	// IsolateSharing keeps a sharing key within its namespace unless a Service names others (AnnotationShareWith).
+	IsolateSharing bool
+}
+
 // New returns an Assigner without pools.
-func New(loadBalancerClass string, notify Notify) *Assigner {
+func New(rules Rules, notify Notify) *Assigner {
 	return &Assigner{
-		class: loadBalancerClass, notify: notify, snapshot: &config.Snapshot{}, waiting: newWaiting(),
+		rules: rules, notify: notify, snapshot: &config.Snapshot{}, waiting: newWaiting(),
 		lost: map[allocator.Owner]*allocator.ConflictError{}, taken: takenOver{}, holds: map[allocator.Owner]bool{},
 	}
 }
@@ -95,7 +103,7 @@ func (a *Assigner) Adopt(s *config.Snapshot, services []*corev1.Service, holds [
 	})
 	for _, svc := range byAge {
 		if a.serves(svc) {
-			req, _ := requestOf(svc, nil)
+			req, _ := a.rules.requestOf(svc, nil)
 			a.restore(svc, &req)
 		}
 	}
@@ -227,11 +235,11 @@ func (a *Assigner) serves(svc *corev1.Service) bool {
 	if svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
 		return false
 	}
-	class := svc.Spec.LoadBalancerClass
-	if a.class == "" {
-		return class == nil
+	class := ""
+	if svc.Spec.LoadBalancerClass != nil {
+		class = *svc.Spec.LoadBalancerClass
 	}
-	return class != nil && *class == a.class
+	return slices.Contains(a.rules.Classes, class)
 }
 
 func (a *Assigner) decide(svc *corev1.Service, namespace labels.Set) Verdict {
@@ -249,7 +257,7 @@ func (a *Assigner) decide(svc *corev1.Service, namespace labels.Set) Verdict {
 		delete(a.holds, owner)
 	}
 	admitted := a.snapshot.Admitted(svc.Namespace, namespace, svc.Labels)
-	req, refused := requestOf(svc, admitted)
+	req, refused := a.rules.requestOf(svc, admitted)
 	if a.engine.Held(owner).IsZero() {
 		v.Foreign = a.restore(svc, &req)
 	} else {

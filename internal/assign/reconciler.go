@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,8 +43,11 @@ type Reconciler struct {
 	Metrics  *Metrics
 	Log      *slog.Logger
 	Now      func() time.Time
+	// ReportOtherClasses tells a Service of a class that is not served so, by one event.
+	ReportOtherClasses bool
 
 	contention contention
+	reported   sync.Map // types.UID -> the class of which the Service was told
 	written    sync.Map // types.NamespacedName -> string, the resourceVersion of our last write until the cache has seen it
 }
 
@@ -77,6 +81,9 @@ func (r *Reconciler) reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, err
 	}
 	verdict := r.Assigner.Decide(&svc, namespace)
+	if !verdict.Ours {
+		r.reportClass(&svc)
+	}
 	if verdict.Ours {
 		if err := r.Holds.Ensure(ctx, &svc, verdict); err != nil {
 			return reconcile.Result{}, err
@@ -129,6 +136,29 @@ func (r *Reconciler) write(ctx context.Context, svc *corev1.Service, change *Cha
 		}
 	}
 	return reconcile.Result{}, nil
+}
+
+// reportClass tells a Service that nobody here serves its class, once for each class that it has.
+func (r *Reconciler) reportClass(svc *corev1.Service) {
+	if !r.ReportOtherClasses || svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
+		return
+	}
+	class := "a Service without spec.loadBalancerClass"
+	if c := svc.Spec.LoadBalancerClass; c != nil {
+		class = fmt.Sprintf("spec.loadBalancerClass %q", *c)
+	}
+	if told, _ := r.reported.Swap(svc.UID, class); told == class {
+		return
+	}
+	var served []string
+	for _, c := range r.Assigner.rules.Classes {
+		if c == "" {
+			served = append(served, "Services without a class")
+		} else {
+			served = append(served, fmt.Sprintf("class %q", c))
+		}
+	}
+	r.Recorder.Eventf(svc, nil, corev1.EventTypeNormal, EventClassNotServed, "Assign", "%s is not served here; served are %s", class, strings.Join(served, " and "))
 }
 
 // behind reports whether the cache has yet to see our own last write to svc (resource versions can be ordered: KEP-5504).

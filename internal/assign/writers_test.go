@@ -151,10 +151,10 @@ func TestTrimKeepsDecisions(t *testing.T) {
 		{Manager: "kubectl", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:metadata":{}}`)}},
 		{Manager: "cilium-operator", Subresource: "status", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:status":{"f:conditions":{}}}`)}},
 	}
-	whole, wholeErr := requestOf(s, nil)
+	whole, wholeErr := Rules{}.requestOf(s, nil)
 	o, err := Trim(s)
 	require.NoError(t, err)
-	trimmed, trimmedErr := requestOf(o.(*corev1.Service), nil)
+	trimmed, trimmedErr := Rules{}.requestOf(o.(*corev1.Service), nil)
 	assert.Equal(t, whole, trimmed)
 	assert.Equal(t, wholeErr, trimmedErr)
 	assert.NotContains(t, s.Annotations, "kubectl.kubernetes.io/last-applied-configuration")
