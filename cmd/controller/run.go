@@ -13,6 +13,7 @@ import (
 	"github.com/go-logr/logr"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/apimachinery/pkg/util/uuid"
@@ -209,7 +210,19 @@ func newManager(rc *rest.Config, o Options) (manager.Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up: %w", err)
 	}
-	return mgr, addProbes(mgr)
+	return mgr, errors.Join(addCaches(mgr), addProbes(mgr))
+}
+
+// addCaches has every replica fill its caches, all at the same time, before it has the Lease: the next leader is ready to serve.
+func addCaches(mgr manager.Manager) error {
+	namespaces := &metav1.PartialObjectMetadata{}
+	namespaces.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	for _, o := range append(config.Kinds(), &v1beta1.ConfigurationState{}, &corev1.Service{}, namespaces) {
+		if _, err := mgr.GetCache().GetInformer(context.Background(), o, cache.BlockUntilSynced(false)); err != nil {
+			return fmt.Errorf("cache %T: %w", o, err)
+		}
+	}
+	return nil
 }
 
 // addWebhook has every replica serve the admission webhook, if it is enabled.
