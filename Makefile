@@ -59,6 +59,11 @@ bench: ## measure the address engine
 bench-controller: tools ## measure the controller on an API server; BENCH_ARGS=--help tells more
 	@go run ./integration/bench/controller $(BENCH_ARGS)
 
+CHAOS_ARGS ?= -chaos.operations 1000 -chaos.kills 50
+.PHONY: chaos
+chaos: tools ## hurt the controller in every way for five minutes; FAIRLEAD_TEST_SEED repeats a run
+	go test ./integration/chaos -run TestChaos -count 1 -timeout 60m -v $(CHAOS_ARGS)
+
 FUZZTIME ?= 30s
 .PHONY: fuzz
 fuzz: ## fuzz the engine and the range parser for FUZZTIME each
