@@ -22,21 +22,6 @@ type Backend interface {
 	Run(ctx context.Context) error
 }
 
-// Desired is everything a backend has to make reachable.
-type Desired struct {
-	// Announcements are the prefixes, in any order, each at most once.
-	Announcements []Announcement
-	// Hold names pools whose addresses are not known at present, because the pool is faulty and no valid version of it has been
-	// seen. What is announced for them stays as it is.
-	Hold []string
-}
-
-// Announcement asks for one prefix to be reachable.
-type Announcement struct {
-	Prefix netip.Prefix // masked; one address is a /32 or /128
-	Pool   string       // the pool it belongs to
-}
-
 // AnnounceError says that one prefix could not be made reachable, or be withdrawn.
 type AnnounceError struct {
 	Prefix netip.Prefix
