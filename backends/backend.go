@@ -4,6 +4,7 @@ package backends
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 )
@@ -21,6 +22,10 @@ type Backend interface {
 	// not the same as ending an announcement. Whoever means to withdraw calls Apply. It returns nil when ctx is cancelled.
 	Run(ctx context.Context) error
 }
+
+// ErrInProgress says that an Apply went as far as it may in one go: what it has written has to take effect before it writes more.
+// It is no failure; the loop calls Apply again with the newest set, soon and without backing off.
+var ErrInProgress = errors.New("in progress")
 
 // AnnounceError says that one prefix could not be made reachable, or be withdrawn.
 type AnnounceError struct {

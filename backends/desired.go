@@ -1,6 +1,8 @@
 package backends
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"time"
@@ -18,7 +20,8 @@ type Desired struct {
 
 	// What follows says the same and more in the user's terms, for backends that hand it on to a CNI. All lists are sorted by name.
 
-	// BGPAdvertisements are those this backend serves. Announcements holds the prefixes of their pools.
+	// BGPAdvertisements are those this backend serves. Announcements holds the prefixes of their pools. One none of whose pools is
+	// known at present is among them, without pools.
 	BGPAdvertisements []BGPAdvertisement
 	// L2Advertisements are those this backend serves.
 	L2Advertisements []L2Advertisement
@@ -39,11 +42,27 @@ type Announcement struct {
 // Source names the user's object that something was made from.
 type Source struct{ Kind, Namespace, Name string }
 
-// String returns kind/namespace/name.
-func (s Source) String() string { return fmt.Sprintf("%s/%s/%s", s.Kind, s.Namespace, s.Name) }
+// String returns kind/namespace/name, or kind/name if there is no namespace.
+func (s Source) String() string {
+	if s.Namespace == "" {
+		return s.Kind + "/" + s.Name
+	}
+	return fmt.Sprintf("%s/%s/%s", s.Kind, s.Namespace, s.Name)
+}
 
 // Pool names a pool, and the value that the label fairlead.io/pool has on Services with an address from it.
 type Pool struct{ Name, Label string }
+
+// LabelValue returns the value of a label for a name: the name itself, or, if that is too long for a label, the first 46
+// characters of it, a dash and the first 16 hexadecimal digits of its SHA-256. The label fairlead.io/pool is made so.
+func LabelValue(name string) string {
+	const longest = 63
+	if len(name) <= longest {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	return name[:46] + "-" + hex.EncodeToString(sum[:8])
+}
 
 // BGPAdvertisement says how the addresses of some pools are advertised by BGP. Lists of selectors are ORed; an empty list
 // selects everything.
