@@ -23,6 +23,9 @@ type Backend interface {
 	Run(ctx context.Context) error
 }
 
+// ErrNotInstalled says that the API server does not serve the CNI's objects.
+var ErrNotInstalled = errors.New("the CNI is not installed")
+
 // ErrInProgress says that an Apply went as far as it may in one go: what it has written has to take effect before it writes more.
 // It is no failure; the loop calls Apply again with the newest set, soon and without backing off.
 var ErrInProgress = errors.New("in progress")

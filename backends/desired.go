@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
@@ -79,6 +80,33 @@ type BGPAdvertisement struct {
 	Communities                            []Community
 }
 
+// Exact reports whether the routes are those of the addresses themselves.
+func (a *BGPAdvertisement) Exact() bool {
+	return (a.AggregationLength == 0 || a.AggregationLength == 32) && (a.AggregationLengthV6 == 0 || a.AggregationLengthV6 == 128)
+}
+
+// Route returns the prefix that is advertised for an address.
+func (a *BGPAdvertisement) Route(addr netip.Addr) netip.Prefix {
+	bits := a.AggregationLength
+	if addr.Is6() {
+		bits = a.AggregationLengthV6
+	}
+	if bits == 0 {
+		bits = addr.BitLen()
+	}
+	return netip.PrefixFrom(addr, bits).Masked()
+}
+
+// SelectsService reports whether a Service with these labels is advertised.
+func (a *BGPAdvertisement) SelectsService(l labels.Set) bool { return selects(a.ServiceSelectors, l) }
+
+// SelectsNode reports whether a node with these labels advertises.
+func (a *BGPAdvertisement) SelectsNode(l labels.Set) bool { return selects(a.NodeSelectors, l) }
+
+func selects(any []labels.Selector, l labels.Set) bool {
+	return len(any) == 0 || slices.ContainsFunc(any, func(s labels.Selector) bool { return s.Matches(l) })
+}
+
 // Community is a BGP community: two numbers of 16 bits (RFC 1997) or, if Large, three of 32 bits (RFC 8092). It is comparable.
 type Community struct {
 	Large bool
@@ -127,6 +155,9 @@ type Peer struct {
 	DualStack       bool // both families over this session
 	DisableMP       bool
 }
+
+// SelectsNode reports whether a node with these labels holds a session with the peer.
+func (p *Peer) SelectsNode(l labels.Set) bool { return selects(p.NodeSelectors, l) }
 
 // Node is a node that may announce.
 type Node struct {

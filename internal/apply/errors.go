@@ -6,11 +6,10 @@ import (
 	"strings"
 
 	"github.com/fairlead/fairlead/backends"
-	"github.com/fairlead/fairlead/backends/calico"
 )
 
 func reasonOf(err error) string {
-	if errors.Is(err, calico.ErrUnavailable) {
+	if errors.Is(err, backends.ErrNotInstalled) {
 		return ReasonNotInstalled
 	}
 	return ReasonApplyFailed
@@ -38,11 +37,15 @@ func message(err error) string {
 			order[i] = fmt.Sprintf("%s: %s", p[0], text)
 		}
 	}
-	s := strings.Join(order, "; ")
-	if len(s) > maxMessage {
-		s = strings.ToValidUTF8(s[:maxMessage-3], "") + "..."
+	return cut(strings.Join(order, "; "))
+}
+
+// cut keeps a message within what a condition may hold.
+func cut(s string) string {
+	if len(s) <= maxMessage {
+		return s
 	}
-	return s
+	return strings.ToValidUTF8(s[:maxMessage-3], "") + "..."
 }
 
 // flatten returns the errors that were joined.
