@@ -15,6 +15,12 @@ type Outcome struct {
 	Findings []Finding
 	// Pools tells of each pool in Desired how it is advertised, or why it is not.
 	Pools map[string]PoolOutcome
+	// IgnoresServices is set if other Services in Desired would lead to the same.
+	IgnoresServices bool
+	// Claims are the values of spec.loadBalancerClass, empty for none, of Services whose addresses the CNI's own allocator replaces;
+	// ClaimsLoadBalancerIP is set if it replaces those of Services with spec.loadBalancerIP, too.
+	Claims               []string
+	ClaimsLoadBalancerIP bool
 	// Classes are the values of spec.loadBalancerClass with which the CNI advertises a Service; nil: it does not look at the class.
 	// A Service without a class is always advertised.
 	Classes []string

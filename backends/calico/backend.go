@@ -326,6 +326,7 @@ func (x *apply) save(ctx context.Context, next Record) error {
 // outcome tells how things are.
 func (x *apply) outcome() backends.Outcome {
 	o := backends.Outcome{
+		IgnoresServices: x.routes.ignoresServices, Claims: x.d.claims(), ClaimsLoadBalancerIP: len(x.d.loadBalancerPools()) > 0 && x.d.assigns() == v3.RequestedServicesOnly,
 		APIVersion: x.d.group.String(), Facts: x.d.Facts, Owned: slices.Clone(x.record.Objects), Pools: x.routes.pools,
 		Findings: slices.Concat(x.d.findings(x.routes.entries), x.routes.findings, x.merged.findings, x.findings),
 	}

@@ -64,7 +64,9 @@ type routes struct {
 	tags        []Tag                             // of prefixAdvertisements, sorted
 	aggregation v3.ServiceLoadBalancerAggregation // empty: as the user has it
 	findings    []backends.Finding
-	pools       map[string]backends.PoolOutcome
+	// ignoresServices is set if it does not matter which Services there are.
+	ignoresServices bool
+	pools           map[string]backends.PoolOutcome
 }
 
 // Tag is one entry of spec.prefixAdvertisements: the communities of a prefix.
@@ -108,6 +110,7 @@ func route(want backends.Desired, s surroundings) routes {
 	}
 	mode := r.settleMode(byPool, s)
 	each := mode == Disabled || mode == Preserve && s.current == v3.ServiceLoadBalancerAggregationDisabled // address is a route
+	r.ignoresServices = mode != PerIP
 	inUse := index(want.Services)
 	for _, pool := range order {
 		r.add(pool, prefixes[pool], byPool[pool], inUse[pool], mode, each)

@@ -282,6 +282,18 @@ func (d *Detection) assigns() v3.AssignIPs {
 	return in.LoadBalancer.AssignIPs
 }
 
+// claims returns the classes of Services whose addresses Calico's allocator replaces
+// (kube-controllers/pkg/controllers/loadbalancer/loadbalancer_controller.go).
+func (d *Detection) claims() []string {
+	switch assigns := d.assigns(); {
+	case len(d.loadBalancerPools()) == 0 || assigns == "off":
+		return nil
+	case assigns == v3.AllServices:
+		return []string{"", "calico"}
+	}
+	return []string{"calico"}
+}
+
 // findings returns what of it the user has to know who wants these prefixes advertised.
 func (d *Detection) findings(want []Entry) []backends.Finding {
 	var out []backends.Finding

@@ -8,9 +8,15 @@ import (
 	"github.com/fairlead/fairlead/backends"
 )
 
+// ErrNotDetected: no CNI was found that could be chosen.
+var ErrNotDetected = errors.New("no backend is chosen")
+
 func reasonOf(err error) string {
-	if errors.Is(err, backends.ErrNotInstalled) {
+	switch {
+	case errors.Is(err, backends.ErrNotInstalled):
 		return ReasonNotInstalled
+	case errors.Is(err, ErrNotDetected):
+		return ReasonNotDetected
 	}
 	return ReasonApplyFailed
 }

@@ -55,7 +55,7 @@ func (g *Group) Set(wanted map[string]Wanted) {
 	}
 	for _, l := range g.loops {
 		w := wanted[l.Name]
-		if l.target.number > 0 && l.done == l.target.number && reflect.DeepEqual(w, Wanted{l.target.want, l.target.serves}) {
+		if l.target.number > 0 && l.done == l.target.number && l.same(w) {
 			l.target.number, l.done = g.number, g.number // nothing new for this one
 			continue
 		}
@@ -76,6 +76,15 @@ func (g *Group) Set(wanted map[string]Wanted) {
 	for _, l := range g.loops {
 		l.mu.Unlock()
 	}
+}
+
+// same reports whether w differs from what l has applied by nothing that matters to its backend.
+func (l *Loop) same(w Wanted) bool {
+	old := Wanted{l.target.want, l.target.serves}
+	if l.outcome != nil && l.outcome.IgnoresServices {
+		old.Desired.Services, w.Desired.Services = nil, nil
+	}
+	return reflect.DeepEqual(w, old)
 }
 
 // gainers returns the loops that take over something which l is to let go of. What a backend has at the start is not known, so one

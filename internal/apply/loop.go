@@ -170,11 +170,13 @@ func (l *Loop) try(ctx context.Context) (after time.Duration, ok bool) {
 	case <-l.changed: // what came along while we waited is in t
 	default:
 	}
-	l.outcome = nil
 	l.mu.Unlock()
 	if t.number == 0 || t.ready != nil && !t.ready() {
 		return 0, true
 	}
+	l.mu.Lock()
+	l.outcome = nil
+	l.mu.Unlock()
 	err := l.Backend.Apply(ctx, t.want)
 	if ctx.Err() != nil {
 		return 0, true

@@ -307,7 +307,7 @@ func (a *Assigner) settle(owner allocator.Owner, before allocator.Assignment, sh
 // here or if they all lie in our pools; otherwise they are returned as foreign. If another Service holds one of them, nothing
 // is taken over and the conflict is remembered until the status shows the address no longer.
 func (a *Assigner) restore(svc *corev1.Service, req *allocator.Request) (foreign []netip.Addr) {
-	shown := shownAddresses(svc)
+	shown := ShownAddresses(svc)
 	if len(shown) == 0 {
 		return nil
 	}
@@ -331,15 +331,15 @@ func (a *Assigner) restore(svc *corev1.Service, req *allocator.Request) (foreign
 // stillShown returns the conflict over an address that the status of svc still shows, nil if there is none.
 func (a *Assigner) stillShown(svc *corev1.Service) *allocator.ConflictError {
 	lost := a.lost[ownerOf(svc)]
-	if lost != nil && !slices.Contains(shownAddresses(svc), lost.Addr) {
+	if lost != nil && !slices.Contains(ShownAddresses(svc), lost.Addr) {
 		delete(a.lost, ownerOf(svc))
 		return nil
 	}
 	return lost
 }
 
-// shownAddresses returns the addresses in the status of svc.
-func shownAddresses(svc *corev1.Service) []netip.Addr {
+// ShownAddresses returns the addresses in the status of svc.
+func ShownAddresses(svc *corev1.Service) []netip.Addr {
 	var out []netip.Addr
 	for _, in := range svc.Status.LoadBalancer.Ingress {
 		if addr, err := netip.ParseAddr(in.IP); err == nil {

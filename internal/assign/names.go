@@ -20,6 +20,8 @@ const (
 	LabelPool = "fairlead.io/pool"
 	// ConditionAllocated tells whether a Service has the addresses it asks for, and if not, why.
 	ConditionAllocated = "fairlead.io/Allocated"
+	// ConditionAdvertised tells whether the addresses are advertised, and if not, why (internal/announce has the reasons).
+	ConditionAdvertised = "fairlead.io/Advertised"
 )
 
 // Reasons of ConditionAllocated. docs/reasons.md explains each; a test keeps the two equal.
@@ -32,6 +34,7 @@ const (
 	ReasonAddressNotUsable    = "AddressNotUsable"
 	ReasonAddressReserved     = "AddressReserved"
 	ReasonForeignStatus       = "ForeignStatus"
+	ReasonIPAMConflict        = "IPAMConflict"
 	ReasonInvalidRequest      = "InvalidRequest"
 	ReasonNoClusterIP         = "NoClusterIP"
 	ReasonNoMatchingPool      = "NoMatchingPool"

@@ -83,7 +83,7 @@ func (r *Reconciler) reconcile(ctx context.Context, req reconcile.Request) (reco
 }
 
 func (r *Reconciler) write(ctx context.Context, svc *corev1.Service, change *Change, start time.Time) (reconcile.Result, error) {
-	had := shownAddresses(svc)
+	had := ShownAddresses(svc)
 	patched := svc.DeepCopy()
 	err := r.Client.Status().Patch(ctx, patched, client.RawPatch(types.MergePatchType, change.Patch), client.FieldOwner(FieldManager))
 	switch {
@@ -100,7 +100,7 @@ func (r *Reconciler) write(ctx context.Context, svc *corev1.Service, change *Cha
 	r.written.Store(client.ObjectKeyFromObject(svc), patched.ResourceVersion)
 	if change.AddressesChanged {
 		r.Metrics.latency.Observe(time.Since(start).Seconds())
-		r.Log.Info("addresses changed", "service", ownerOf(svc).String(), "from", joinAddrs(had), "to", joinAddrs(shownAddresses(patched)),
+		r.Log.Info("addresses changed", "service", ownerOf(svc).String(), "from", joinAddrs(had), "to", joinAddrs(ShownAddresses(patched)),
 			"pool", patched.Annotations[AnnotationFromPool])
 	}
 	for _, e := range change.Events {

@@ -45,7 +45,7 @@ func Plan(svc *corev1.Service, v Verdict) *Change {
 	if patch == nil {
 		return nil
 	}
-	changed := !slices.Equal(shownAddresses(svc), shownAddresses(want))
+	changed := !slices.Equal(ShownAddresses(svc), ShownAddresses(want))
 	if keys := deprecatedAnnotations(svc); changed && len(keys) > 0 {
 		events = append(events, Event{corev1.EventTypeWarning, EventDeprecatedAnnotation, fmt.Sprintf(
 			"annotations %s are deprecated; use the prefix %s instead", strings.Join(keys, ", "), annotationPrefix)})
@@ -66,7 +66,7 @@ func planRelease(want *corev1.Service) []Event {
 	delete(want.Labels, LabelPool)
 	delete(want.Annotations, AnnotationFromPool)
 	meta.RemoveStatusCondition(&want.Status.Conditions, ConditionAllocated)
-	had := shownAddresses(want)
+	had := ShownAddresses(want)
 	setIngress(want, nil)
 	if len(had) == 0 {
 		return nil
@@ -75,7 +75,7 @@ func planRelease(want *corev1.Service) []Event {
 }
 
 func planOurs(want *corev1.Service, v Verdict) []Event {
-	had := shownAddresses(want)
+	had := ShownAddresses(want)
 	has := v.Held.Addrs()
 	setIngress(want, has)
 	setMarks(want, v.Held)
