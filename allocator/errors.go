@@ -43,7 +43,7 @@ type ConflictError struct {
 	Holder Owner
 	// Why is ErrInUse or ErrSharingConflict.
 	Why error
-	// Differs says what the two do not agree on: "sharing key", "traffic policy" or "port".
+	// Differs says what the two do not agree on: "sharing key", "sharing namespaces", "traffic policy" or "port".
 	Differs string
 	// Port is the port that both use, if Differs is "port".
 	Port Port
@@ -57,6 +57,8 @@ func (e *ConflictError) Error() string {
 		return fmt.Sprintf("%s: both use port %s/%d", s, e.Port.Protocol, e.Port.Number)
 	case DiffersKey:
 		return s + ": the sharing keys differ"
+	case DiffersAmong:
+		return s + ": the two do not share among the same namespaces"
 	case DiffersBackend:
 		return s + ": externalTrafficPolicy Local shares an address only with an equal selector"
 	}
@@ -69,6 +71,7 @@ func (e *ConflictError) Unwrap() error { return e.Why }
 // What two owners of one address can disagree on (ConflictError.Differs).
 const (
 	DiffersKey     = "sharing key"
+	DiffersAmong   = "sharing namespaces"
 	DiffersBackend = "traffic policy"
 	DiffersPort    = "port"
 )

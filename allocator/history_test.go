@@ -116,7 +116,7 @@ func drawRequest(d decisions) Request {
 		}
 	}
 	if d.below(2) == 0 {
-		req.Sharing = Sharing{Key: []string{"x", "y"}[d.below(2)], Backend: []string{"", "app=web"}[d.below(2)]}
+		req.Sharing = Sharing{Key: []string{"x", "y"}[d.below(2)], Backend: []string{"", "app=web"}[d.below(2)], Among: []string{"", "a b"}[d.below(2)]}
 	}
 	var set []Port
 	for _, p := range ports {

@@ -184,6 +184,10 @@ func disagreement(req *Request, h *holding) *ConflictError {
 		c.Differs = DiffersKey
 		return c
 	}
+	if req.Sharing.Among != h.share.group.sharing.Among {
+		c.Differs = DiffersAmong
+		return c
+	}
 	if req.Sharing.Backend != h.share.group.sharing.Backend {
 		c.Differs = DiffersBackend
 		return c

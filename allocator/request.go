@@ -218,13 +218,16 @@ func (s PortSet) minus(o PortSet) PortSet {
 	return PortSet{sb.String()}
 }
 
-// Sharing says with whom an owner is willing to share an address: with owners of an equal, non-empty Key and an equal Backend
-// whose ports differ. The zero value shares with nobody.
+// Sharing says with whom an owner is willing to share an address: with owners of an equal, non-empty Key, an equal
+// Backend and an equal Among whose ports differ. The zero value shares with nobody.
 type Sharing struct {
 	Key string
 	// Backend tells apart owners whose traffic must reach the same endpoints to be shared: with
 	// externalTrafficPolicy Local it is the Service's selector, otherwise empty.
 	Backend string
+	// Among names the set of tenants that share: who names another set does not take part, whatever its key. Empty means everybody
+	// who leaves it empty.
+	Among string
 }
 
 // Request asks for addresses.

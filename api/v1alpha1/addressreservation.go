@@ -32,7 +32,7 @@ type AddressReservation struct {
 
 // AddressReservationSpec says which addresses are kept, and for whom.
 type AddressReservationSpec struct {
-	// Addresses are written as in an IPAddressPool: CIDRs, or ranges of first and last address; one address is a /32 or /128.
+	// Addresses are written as in an IPAddressPool: CIDRs, or ranges of first and last address; or as single addresses.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=1024
 	// +kubebuilder:validation:items:MaxLength=100

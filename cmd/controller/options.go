@@ -16,7 +16,9 @@ type Options struct {
 	Kubeconfig             string
 	Namespace              string
 	Backend                string
-	LoadBalancerClass      string
+	LoadBalancerClasses    []string
+	ReportOtherClasses     bool
+	CrossNamespaceSharing  bool
 	LeaderElect            bool
 	MetricsBindAddress     string
 	HealthProbeBindAddress string
@@ -48,7 +50,9 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Kubeconfig, "kubeconfig", "", "path of a kubeconfig; default: $KUBECONFIG, then the pod's service account")
 	f.StringVar(&o.Namespace, "namespace", "", "namespace of the configuration objects; default: the pod's own")
 	f.StringVar(&o.Backend, "backend", backendNone, "who advertises the addresses: "+strings.Join(backendNames, ", "))
-	f.StringVar(&o.LoadBalancerClass, "lb-class", "", "serve only Services with this spec.loadBalancerClass; default: only those without one")
+	f.StringSliceVar(&o.LoadBalancerClasses, "lb-class", nil, "serve only Services with one of these spec.loadBalancerClass; an empty entry, as in ',internal', stands for Services without one (default: only those)")
+	f.BoolVar(&o.ReportOtherClasses, "report-other-classes", false, "tell Services of a class that is not served so, by an event")
+	f.BoolVar(&o.CrossNamespaceSharing, "cross-namespace-sharing", true, "let Services of different namespaces share an address by an equal metallb.io/allow-shared-ip; if false, only those that name each other by fairlead.io/share-with-namespaces")
 	f.BoolVar(&o.LeaderElect, "leader-elect", true, "act only while holding the Lease fairlead-controller; needed with more than one replica")
 	f.StringVar(&o.MetricsBindAddress, "metrics-bind-address", "0", "address:port for Prometheus metrics; 0 turns them off")
 	f.StringVar(&o.HealthProbeBindAddress, "health-probe-bind-address", "0", "address:port for /healthz and /readyz; 0 turns them off")
@@ -66,6 +70,9 @@ func (o *Options) complete() error {
 	}
 	if o.Webhook != webhookEnabled && o.Webhook != webhookDisabled {
 		return fmt.Errorf("--webhook: %q is neither %s nor %s", o.Webhook, webhookEnabled, webhookDisabled)
+	}
+	if len(o.LoadBalancerClasses) == 0 {
+		o.LoadBalancerClasses = []string{""}
 	}
 	if o.Namespace == "" {
 		b, err := os.ReadFile(podNamespace)

@@ -13,12 +13,14 @@ import (
 	"github.com/go-logr/logr"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	eventsclient "k8s.io/client-go/kubernetes/typed/events/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -42,6 +44,7 @@ import (
 	"github.com/fairlead/fairlead/internal/apply"
 	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/events"
 	"github.com/fairlead/fairlead/internal/fence"
 )
 
@@ -74,14 +77,21 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	eventsClient, err := eventsclient.NewForConfig(rc)
+	if err != nil {
+		return err
+	}
+	recorder := events.New(eventsClient, mgr.GetScheme(), assign.EventSource, log)
 	services, err := assign.NewTask(assign.Options{
-		Manager: mgr, Namespace: o.Namespace, LoadBalancerClass: o.LoadBalancerClass, Registry: metrics.Registry, Log: log,
+		Manager: mgr, Namespace: o.Namespace, Registry: metrics.Registry, Recorder: recorder, Log: log,
+		Rules:              assign.Rules{Classes: o.LoadBalancerClasses, IsolateSharing: !o.CrossNamespaceSharing},
+		ReportOtherClasses: o.ReportOtherClasses,
 	})
 	if err != nil {
 		return err
 	}
 	watcher, err := config.NewWatcher(config.WatcherOptions{
-		Manager: mgr, Namespace: o.Namespace, Recorder: mgr.GetEventRecorder(assign.EventSource), Registry: metrics.Registry, Log: log,
+		Manager: mgr, Namespace: o.Namespace, Recorder: recorder, Registry: metrics.Registry, Log: log,
 		Publish: func(ctx context.Context, s *config.Snapshot) error {
 			if backend != nil {
 				backend.Set(announce.Delegated(s))
@@ -103,6 +113,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 			return err
 		}
 		g, ctx := errgroup.WithContext(ctx)
+		g.Go(func() error { return recorder.Start(ctx) })
 		g.Go(func() error { return services.Run(ctx) })
 		g.Go(func() error { return services.RunPoolStatus(ctx) })
 		g.Go(func() error { return watcher.Run(ctx) })
@@ -120,7 +131,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	if err := addWebhook(mgr, o, log); err != nil {
 		return err
 	}
-	log.Info("starting", "namespace", o.Namespace, "backend", o.Backend, "lbClass", o.LoadBalancerClass)
+	log.Info("starting", "namespace", o.Namespace, "backend", o.Backend, "lbClass", o.LoadBalancerClasses)
 	return mgr.Start(ctx)
 }
 
@@ -190,7 +201,7 @@ func newManager(rc *rest.Config, o Options) (manager.Manager, error) {
 		LeaderElectionResourceLockInterface: lock,
 		GracefulShutdownTimeout:             &stop,
 		Cache: cache.Options{
-			DefaultTransform: cache.TransformStripManagedFields(),
+			DefaultTransform: assign.Trim,
 			ByObject:         byObject,
 		},
 		// A Backend object is the record of what may be removed: it is never read from a cache.
@@ -199,7 +210,19 @@ func newManager(rc *rest.Config, o Options) (manager.Manager, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up: %w", err)
 	}
-	return mgr, addProbes(mgr)
+	return mgr, errors.Join(addCaches(mgr), addProbes(mgr))
+}
+
+// addCaches has every replica fill its caches, all at the same time, before it has the Lease: the next leader is ready to serve.
+func addCaches(mgr manager.Manager) error {
+	namespaces := &metav1.PartialObjectMetadata{}
+	namespaces.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+	for _, o := range append(config.Kinds(), &v1beta1.ConfigurationState{}, &corev1.Service{}, namespaces) {
+		if _, err := mgr.GetCache().GetInformer(context.Background(), o, cache.BlockUntilSynced(false)); err != nil {
+			return fmt.Errorf("cache %T: %w", o, err)
+		}
+	}
+	return nil
 }
 
 // addWebhook has every replica serve the admission webhook, if it is enabled.

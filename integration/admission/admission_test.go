@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
+	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/api/v1beta2"
 	"github.com/fairlead/fairlead/integration/testbed"
@@ -103,8 +104,15 @@ func contradictions(ns string) map[string]struct {
 		"overlap IPv6":    {pool(ns, "second6", "2001:db8:1::80/121"), `spec.addresses[0]: 2001:db8:1::80-2001:db8:1::ff overlaps 2001:db8:1::-2001:db8:1::ff of pool "main"; an address may be in one pool only`},
 		"duplicate alias": {community(ns, "second", "blue", "64512:3", "gold", "64512:2"), `spec.communities[1].name: the alias "gold" is defined in Community "main" already; give each community its own name`},
 		"localPref":       {advertisement(ns, "second", 200), `spec.localPref: 200 differs from 100 of BGPAdvertisement "main", which advertises pool "main" to the same peers`},
+		"reserved twice":  {reservation(ns, "second", "mail"), `spec.addresses: 2001:db8:1::7-2001:db8:1::7 overlaps 2001:db8:1::7-2001:db8:1::7, which AddressReservation "main" keeps for another Service`},
 		"peer twice":      {peer(ns, "second", "192.0.2.1", ""), `spec.peerAddress: 192.0.2.1 port 179 is the peer of BGPPeer "main" already`},
 	}
+}
+
+func reservation(ns, name, service string) *v1alpha1.AddressReservation {
+	return &v1alpha1.AddressReservation{ObjectMeta: meta(ns, name), Spec: v1alpha1.AddressReservationSpec{
+		Addresses: []string{"2001:db8:1::7"}, Service: &v1alpha1.ServiceReference{Namespace: "default", Name: service},
+	}}
 }
 
 // good are objects without a fault, in an order in which some refer to what comes later.
@@ -112,7 +120,7 @@ func good(ns string) []client.Object {
 	return []client.Object{
 		peer(ns, "main", "192.0.2.1", "fast"), peer(ns, "six", "2001:db8::1", "fast"), advertisement(ns, "main", 100, "gold", "large:64512:1:2"),
 		&v1beta1.BFDProfile{ObjectMeta: meta(ns, "fast")}, community(ns, "main", "gold", "64512:1"),
-		&v1beta1.L2Advertisement{ObjectMeta: meta(ns, "main")}, pool(ns, "main", "10.1.0.0/24", "2001:db8:1::/120"),
+		&v1beta1.L2Advertisement{ObjectMeta: meta(ns, "main")}, reservation(ns, "main", "web"), pool(ns, "main", "10.1.0.0/24", "2001:db8:1::/120"),
 	}
 }
 

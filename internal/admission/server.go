@@ -18,6 +18,7 @@ var paths = []string{
 	"/validate-metallb-io-v1beta1-ipaddresspool", "/validate-metallb-io-v1beta1-bgpadvertisement",
 	"/validate-metallb-io-v1beta1-l2advertisement", "/validate-metallb-io-v1beta1-community",
 	"/validate-metallb-io-v1beta1-bfdprofile", "/validate-metallb-io-v1beta1-bgppeer", "/validate-metallb-io-v1beta2-bgppeer",
+	"/validate-fairlead-io-v1alpha1-addressreservation",
 }
 
 // Options are what a Server needs.

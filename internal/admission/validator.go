@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
+	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/api/v1beta2"
 	"github.com/fairlead/fairlead/internal/config"
@@ -147,6 +148,8 @@ func place(o *config.Objects, kind string, raw []byte) error {
 		o.Communities, err = put[v1beta1.Community](o.Communities, raw)
 	case "BFDProfile":
 		o.BFDProfiles, err = put[v1beta1.BFDProfile](o.BFDProfiles, raw)
+	case "AddressReservation":
+		o.Reservations, err = put[v1alpha1.AddressReservation](o.Reservations, raw)
 	case "BGPPeer": // v1beta1 has the same shape
 		if o.BGPPeers, err = put[v1beta2.BGPPeer](o.BGPPeers, raw); err == nil {
 			name := o.BGPPeers[len(o.BGPPeers)-1].Name

@@ -37,6 +37,12 @@ func pool(name string, addresses ...string) *v1beta1.IPAddressPool {
 	return &v1beta1.IPAddressPool{ObjectMeta: named(name), Spec: v1beta1.IPAddressPoolSpec{Addresses: addresses}}
 }
 
+func reservation(name, service string, addresses ...string) *v1alpha1.AddressReservation {
+	return &v1alpha1.AddressReservation{ObjectMeta: named(name), Spec: v1alpha1.AddressReservationSpec{
+		Addresses: addresses, Service: &v1alpha1.ServiceReference{Namespace: "default", Name: service},
+	}}
+}
+
 func peer(name, address string, change func(*v1beta2.BGPPeer)) *v1beta2.BGPPeer {
 	p := &v1beta2.BGPPeer{ObjectMeta: named(name), Spec: v1beta2.BGPPeerSpec{MyASN: 64512, PeerASN: 64513, PeerAddress: address}}
 	if change != nil {
@@ -114,6 +120,12 @@ func TestHandle(t *testing.T) {
 				{Name: "x", Value: "1:1"}, {Name: "x", Value: "1:2"},
 			}}},
 			refused: `spec.communities[1].name: the alias "x" is defined twice`,
+		},
+		{name: "a good reservation", stored: []client.Object{reservation("b", "mail", "10.0.0.9")}, incoming: reservation("a", "web", "10.0.0.8", "2001:db8::8")},
+		{name: "a faulty reservation", incoming: reservation("a", "web", "10.0.0.8", "2001:db8::g"), refused: `spec.addresses[1]: "2001:db8::g" is neither a CIDR`},
+		{
+			name: "an address reserved for another", stored: []client.Object{reservation("b", "mail", "2001:db8::/64")}, incoming: reservation("a", "web", "2001:db8::8"),
+			refused: `which AddressReservation "`,
 		},
 		{
 			name: "a bad selector", refused: "spec.nodeSelectors[0]",

@@ -19,7 +19,7 @@ import (
 
 // Assigner decides which Service holds which address. It performs no I/O; it is safe for concurrent use.
 type Assigner struct {
-	class  string // loadBalancerClass that is served; empty: Services without one
+	rules  Rules
 	notify Notify
 
 	mu       sync.Mutex // protects all the following
@@ -27,7 +27,8 @@ type Assigner struct {
 	snapshot *config.Snapshot
 	waiting  *waiting
 	lost     map[allocator.Owner]*allocator.ConflictError // addresses in a status that belong to another Service
-	holds    map[allocator.Owner]bool                     // Services whose addresses stay reserved when they go; true: it is gone
+	taken    takenOver
+	holds    map[allocator.Owner]bool // Services whose addresses stay reserved when they go; true: it is gone
 }
 
 // Notify tells the outside what decisions changed. Its functions are called with the Assigner's lock held and must not block.
@@ -38,11 +39,19 @@ type Notify struct {
 	Pool func(name string)
 }
 
+// Rules are what is set for the whole installation.
+type Rules struct {
+	// Classes are the values of spec.loadBalancerClass that are served; an empty one stands for Services without a class.
+	Classes []string
+	// IsolateSharing keeps a sharing key within its namespace unless a Service names others (AnnotationShareWith).
+	IsolateSharing bool
+}
+
 // New returns an Assigner without pools.
-func New(loadBalancerClass string, notify Notify) *Assigner {
+func New(rules Rules, notify Notify) *Assigner {
 	return &Assigner{
-		class: loadBalancerClass, notify: notify, snapshot: &config.Snapshot{}, waiting: newWaiting(),
-		lost: map[allocator.Owner]*allocator.ConflictError{}, holds: map[allocator.Owner]bool{},
+		rules: rules, notify: notify, snapshot: &config.Snapshot{}, waiting: newWaiting(),
+		lost: map[allocator.Owner]*allocator.ConflictError{}, taken: takenOver{}, holds: map[allocator.Owner]bool{},
 	}
 }
 
@@ -52,8 +61,10 @@ type Verdict struct {
 	Ours bool
 	// Released is set if a Service that is not ours was until now.
 	Released bool
-	// Foreign lists addresses in the status that somebody else wrote; such a Service is left alone.
+	// Foreign lists addresses in the status that somebody else wrote; such a status is left alone.
 	Foreign []netip.Addr
+	// Contended is set if somebody keeps emptying the status; it is then left alone for a while.
+	Contended bool
 	// Held are the addresses that the status must show.
 	Held allocator.Assignment
 	// Err says why Held is not, or not exactly, what the Service asks for.
@@ -92,7 +103,7 @@ func (a *Assigner) Adopt(s *config.Snapshot, services []*corev1.Service, holds [
 	})
 	for _, svc := range byAge {
 		if a.serves(svc) {
-			req, _ := requestOf(svc, nil)
+			req, _ := a.rules.requestOf(svc, nil)
 			a.restore(svc, &req)
 		}
 	}
@@ -190,6 +201,7 @@ func (a *Assigner) SelectsNamespaces() bool {
 func (a *Assigner) forget(owner allocator.Owner) bool {
 	a.waiting.drop(owner)
 	delete(a.lost, owner)
+	delete(a.taken, owner)
 	if _, held := a.holds[owner]; held && !a.engine.Held(owner).IsZero() {
 		a.holds[owner] = true
 		return true
@@ -223,19 +235,20 @@ func (a *Assigner) serves(svc *corev1.Service) bool {
 	if svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
 		return false
 	}
-	class := svc.Spec.LoadBalancerClass
-	if a.class == "" {
-		return class == nil
+	class := ""
+	if svc.Spec.LoadBalancerClass != nil {
+		class = *svc.Spec.LoadBalancerClass
 	}
-	return class != nil && *class == a.class
+	return slices.Contains(a.rules.Classes, class)
 }
 
 func (a *Assigner) decide(svc *corev1.Service, namespace labels.Set) Verdict {
 	owner := ownerOf(svc)
 	if !a.serves(svc) {
+		foreign := a.taken.foreign(svc, a.engine.Held(owner).Addrs())
 		held := a.forget(owner)
 		_, marked := svc.Annotations[AnnotationFromPool]
-		return Verdict{Released: held || marked && svc.Spec.Type != corev1.ServiceTypeLoadBalancer}
+		return Verdict{Released: held || marked && svc.Spec.Type != corev1.ServiceTypeLoadBalancer, Foreign: foreign}
 	}
 	v := Verdict{Ours: true}
 	if v.Hold, _ = holdOf(svc); v.Hold > 0 {
@@ -244,11 +257,14 @@ func (a *Assigner) decide(svc *corev1.Service, namespace labels.Set) Verdict {
 		delete(a.holds, owner)
 	}
 	admitted := a.snapshot.Admitted(svc.Namespace, namespace, svc.Labels)
-	req, refused := requestOf(svc, admitted)
+	req, refused := a.rules.requestOf(svc, admitted)
 	if a.engine.Held(owner).IsZero() {
-		if v.Foreign = a.restore(svc, &req); len(v.Foreign) > 0 {
-			return v
-		}
+		v.Foreign = a.restore(svc, &req)
+	} else {
+		v.Foreign = a.taken.foreign(svc, a.engine.Held(owner).Addrs())
+	}
+	if len(v.Foreign) > 0 {
+		return v
 	}
 	v.Lost = a.stillShown(svc)
 	before := a.engine.Held(owner)
@@ -303,8 +319,8 @@ func (a *Assigner) settle(owner allocator.Owner, before allocator.Assignment, sh
 	a.wake(freed)
 }
 
-// restore takes over the addresses in the status of a Service that holds none. They are ours if the status is marked as written
-// here or if they all lie in our pools; otherwise they are returned as foreign. If another Service holds one of them, nothing
+// restore takes over the addresses in the status of a Service that holds none. They are ours if they all lie in our pools, or if
+// the status is marked as written here and was not written by somebody else since; otherwise they are returned as foreign. If another Service holds one of them, nothing
 // is taken over and the conflict is remembered until the status shows the address no longer.
 func (a *Assigner) restore(svc *corev1.Service, req *allocator.Request) (foreign []netip.Addr) {
 	shown := ShownAddresses(svc)
@@ -312,8 +328,12 @@ func (a *Assigner) restore(svc *corev1.Service, req *allocator.Request) (foreign
 		return nil
 	}
 	_, marked := svc.Annotations[AnnotationFromPool]
-	if !marked && slices.ContainsFunc(shown, func(addr netip.Addr) bool { _, ok := a.engine.PoolOf(addr); return !ok }) {
+	outside := slices.ContainsFunc(shown, func(addr netip.Addr) bool { _, ok := a.engine.PoolOf(addr); return !ok })
+	if outside && (!marked || overwritten(svc, shown)) {
 		return shown
+	}
+	if writerOf(svc) != "" {
+		a.taken[req.Owner] = shown
 	}
 	// Nobody can hold two addresses of one family here; a status that shows two was not written by us, and the first is kept.
 	var take []netip.Addr

@@ -2,6 +2,7 @@ package assign
 
 // What is read from and written to Services. The metallb.io names are MetalLB's.
 const (
+	ownPrefix = "fairlead.io/"
 	// annotationPrefix and deprecatedPrefix precede the annotations that a Service asks with. The first wins by presence.
 	annotationPrefix = "metallb.io/"
 	deprecatedPrefix = "metallb.universe.tf/"
@@ -14,6 +15,9 @@ const (
 	AnnotationPools = "fairlead.io/address-pools"
 	// AnnotationHold asks that the addresses stay reserved for this long after the Service is gone: "10m".
 	AnnotationHold = "fairlead.io/hold-address"
+	// AnnotationShareWith names the namespaces, besides its own, with which a Service shares addresses: "team-a,team-b". Both sides
+	// must name the same set.
+	AnnotationShareWith = "fairlead.io/share-with-namespaces"
 	// AnnotationFromPool records the pool of a Service's address, or both pools: its presence marks a status as written here.
 	AnnotationFromPool = annotationPrefix + "ip-allocated-from-pool"
 	// LabelPool repeats the pool where label selectors can see it (config.LabelValue of its name).
@@ -44,9 +48,11 @@ const (
 	ReasonPoolNotAdmitting    = "PoolNotAdmitting"
 	ReasonPoolNotFound        = "PoolNotFound"
 	ReasonSharingConflict     = "SharingConflict"
+	ReasonStatusContended     = "StatusContended"
 )
 
-// Reasons of events on Services; all but EventAddressConflict and EventForeignStatus are MetalLB's.
+// Reasons of events on Services; all but EventAddressConflict, EventForeignStatus, EventStatusContended and EventClassNotServed
+// are MetalLB's.
 const (
 	EventIPAllocated            = "IPAllocated"
 	EventClearAssignment        = "ClearAssignment"
@@ -58,4 +64,6 @@ const (
 	EventDeprecatedAnnotation   = "deprecatedAnnotation"
 	EventAddressConflict        = "AddressConflict"
 	EventForeignStatus          = "ForeignStatus"
+	EventStatusContended        = "StatusContended"
+	EventClassNotServed         = "ClassNotServed"
 )

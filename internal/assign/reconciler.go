@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,16 +27,28 @@ const FieldManager = "fairlead-controller"
 // conflictRetry is how long to wait for the event that a conflicting write must bring, before looking again regardless.
 const conflictRetry = time.Second
 
+// Recorder takes the events of this package.
+type Recorder interface {
+	events.EventRecorder
+	// Writing tells that a write that goes before events is under way, until the function it returns is called.
+	Writing() (done func())
+}
+
 // Reconciler brings each Service to its Verdict.
 type Reconciler struct {
 	Client   client.Client
 	Assigner *Assigner
 	Holds    *Holds
-	Recorder events.EventRecorder
+	Recorder Recorder
 	Metrics  *Metrics
 	Log      *slog.Logger
+	Now      func() time.Time
+	// ReportOtherClasses tells a Service of a class that is not served so, by one event.
+	ReportOtherClasses bool
 
-	written sync.Map // types.NamespacedName -> string, the resourceVersion of our last write until the cache has seen it
+	contention contention
+	reported   sync.Map // types.UID -> the class of which the Service was told
+	written    sync.Map // types.NamespacedName -> string, the resourceVersion of our last write until the cache has seen it
 }
 
 // Reconcile decides on one Service and writes the decision, if it changes anything.
@@ -54,6 +67,7 @@ func (r *Reconciler) reconcile(ctx context.Context, req reconcile.Request) (reco
 	if err := r.Client.Get(ctx, req.NamespacedName, &svc); err != nil {
 		if apierrors.IsNotFound(err) {
 			r.written.Delete(req.NamespacedName)
+			r.contention.forget(req.NamespacedName)
 			r.Assigner.Forget(allocator.Owner(req.NamespacedName))
 			return reconcile.Result{}, nil
 		}
@@ -67,25 +81,36 @@ func (r *Reconciler) reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, err
 	}
 	verdict := r.Assigner.Decide(&svc, namespace)
+	if !verdict.Ours {
+		r.reportClass(&svc)
+	}
 	if verdict.Ours {
 		if err := r.Holds.Ensure(ctx, &svc, verdict); err != nil {
 			return reconcile.Result{}, err
 		}
 	}
+	pause := r.contention.pause(&svc, r.Now())
+	verdict.Contended = pause > 0
 	change := Plan(&svc, verdict)
 	if change == nil {
-		return reconcile.Result{}, nil
+		return reconcile.Result{RequeueAfter: pause}, nil
 	}
 	if verdict.Lost != nil {
 		r.Metrics.conflicts.Inc()
 	}
-	return r.write(ctx, &svc, change, start)
+	result, err := r.write(ctx, &svc, change, start)
+	if err == nil && result.IsZero() {
+		result.RequeueAfter = pause
+	}
+	return result, err
 }
 
 func (r *Reconciler) write(ctx context.Context, svc *corev1.Service, change *Change, start time.Time) (reconcile.Result, error) {
 	had := ShownAddresses(svc)
 	patched := svc.DeepCopy()
+	done := r.Recorder.Writing()
 	err := r.Client.Status().Patch(ctx, patched, client.RawPatch(types.MergePatchType, change.Patch), client.FieldOwner(FieldManager))
+	done()
 	switch {
 	case apierrors.IsConflict(err):
 		r.Metrics.writes.WithLabelValues(writeConflict).Inc()
@@ -99,6 +124,7 @@ func (r *Reconciler) write(ctx context.Context, svc *corev1.Service, change *Cha
 	r.Metrics.writes.WithLabelValues(writeOK).Inc()
 	r.written.Store(client.ObjectKeyFromObject(svc), patched.ResourceVersion)
 	if change.AddressesChanged {
+		r.contention.wrote(svc, r.Now())
 		r.Metrics.latency.Observe(time.Since(start).Seconds())
 		r.Log.Info("addresses changed", "service", ownerOf(svc).String(), "from", joinAddrs(had), "to", joinAddrs(ShownAddresses(patched)),
 			"pool", patched.Annotations[AnnotationFromPool])
@@ -110,6 +136,29 @@ func (r *Reconciler) write(ctx context.Context, svc *corev1.Service, change *Cha
 		}
 	}
 	return reconcile.Result{}, nil
+}
+
+// reportClass tells a Service that nobody here serves its class, once for each class that it has.
+func (r *Reconciler) reportClass(svc *corev1.Service) {
+	if !r.ReportOtherClasses || svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
+		return
+	}
+	class := "a Service without spec.loadBalancerClass"
+	if c := svc.Spec.LoadBalancerClass; c != nil {
+		class = fmt.Sprintf("spec.loadBalancerClass %q", *c)
+	}
+	if told, _ := r.reported.Swap(svc.UID, class); told == class {
+		return
+	}
+	var served []string
+	for _, c := range r.Assigner.rules.Classes {
+		if c == "" {
+			served = append(served, "Services without a class")
+		} else {
+			served = append(served, fmt.Sprintf("class %q", c))
+		}
+	}
+	r.Recorder.Eventf(svc, nil, corev1.EventTypeNormal, EventClassNotServed, "Assign", "%s is not served here; served are %s", class, strings.Join(served, " and "))
 }
 
 // behind reports whether the cache has yet to see our own last write to svc (resource versions can be ordered: KEP-5504).

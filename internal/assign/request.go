@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,7 +48,7 @@ func deprecatedAnnotations(svc *corev1.Service) []string {
 
 // requestOf returns what svc asks for. Beside an error, which names field and value and says what would be right, Owner, Sharing
 // and Ports of the request are still good: they are what a Service keeps its addresses with.
-func requestOf(svc *corev1.Service, admitted []string) (allocator.Request, error) {
+func (r Rules) requestOf(svc *corev1.Service, admitted []string) (allocator.Request, error) {
 	req := allocator.Request{Owner: ownerOf(svc), Admitted: admitted, Ports: portsOf(svc)}
 	req.Pool, _ = annotation(svc, askPool)
 	for name := range strings.SplitSeq(svc.Annotations[AnnotationPools], ",") {
@@ -56,6 +57,7 @@ func requestOf(svc *corev1.Service, admitted []string) (allocator.Request, error
 		}
 	}
 	req.Sharing.Key, _ = annotation(svc, askSharing)
+	req.Sharing.Among = r.sharesAmong(svc)
 	if svc.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal {
 		req.Sharing.Backend = labels.Set(svc.Spec.Selector).String()
 	}
@@ -85,6 +87,22 @@ func requestOf(svc *corev1.Service, admitted []string) (allocator.Request, error
 		return req, checkFamilies(&req, svc, field)
 	}
 	return req, nil
+}
+
+// sharesAmong returns the namespaces that svc shares addresses among, sorted; empty if it does not matter.
+func (r Rules) sharesAmong(svc *corev1.Service) string {
+	value, named := svc.Annotations[AnnotationShareWith]
+	if !named && !r.IsolateSharing {
+		return ""
+	}
+	among := []string{svc.Namespace}
+	for name := range strings.SplitSeq(value, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			among = append(among, name)
+		}
+	}
+	slices.Sort(among)
+	return strings.Join(slices.Compact(among), " ")
 }
 
 // holdOf returns how long the addresses of svc are to stay reserved once it is gone.

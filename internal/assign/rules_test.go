@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1beta1"
 )
 
@@ -22,6 +23,12 @@ func standard() []v1beta1.IPAddressPool {
 	return []v1beta1.IPAddressPool{ipPool("auto", "10.0.0.0/30", "2001:db8::/126"), manual, team, ipPool("six", "2001:db8:6::/126")}
 }
 
+var shared = annotated("metallb.io/allow-shared-ip", "key")
+
+func in(namespace string) func(*corev1.Service) {
+	return func(s *corev1.Service) { s.Namespace = namespace }
+}
+
 // TestRules: what one Service asks for beside another, "first", that was there before, and what it gets.
 func TestRules(t *testing.T) {
 	preferDual, requireDual := policy(corev1.IPFamilyPolicyPreferDualStack), policy(corev1.IPFamilyPolicyRequireDualStack)
@@ -29,13 +36,9 @@ func TestRules(t *testing.T) {
 	selector := func(app string) func(*corev1.Service) {
 		return func(s *corev1.Service) { s.Spec.Selector = map[string]string{"app": app} }
 	}
-	in := func(namespace string) func(*corev1.Service) {
-		return func(s *corev1.Service) { s.Namespace = namespace }
-	}
 	lbIP := func(ip string) func(*corev1.Service) {
 		return func(s *corev1.Service) { s.Spec.LoadBalancerIP = ip }
 	}
-	shared := annotated("metallb.io/allow-shared-ip", "key")
 	one := func(c ...func(*corev1.Service)) []func(*corev1.Service) {
 		return append([]func(*corev1.Service){}, c...)
 	}
@@ -95,6 +98,8 @@ func TestRules(t *testing.T) {
 		{name: "shared, only one Local", first: one(shared, selector("a")), asks: one(shared, port(443), local, selector("a"), lbIP("10.0.0.0")), cond: "False SharingConflict: address 10.0.0.0 is in use by default/first: externalTrafficPolicy Local shares an address only with an equal selector", events: []string{"Warning AllocationFailed"}},
 		{name: "shared, both Local, equal selectors", first: one(shared, local, selector("a")), asks: one(shared, port(443), local, selector("a")), want: "10.0.0.0", cond: "True Allocated"},
 		{name: "shared, both Local, other selectors", first: one(shared, local, selector("a")), asks: one(shared, port(443), local, selector("b")), want: "10.0.0.1", cond: "True Allocated"},
+		{name: "shared with another namespace, not returned", first: one(shared), asks: one(shared, port(443), annotated("fairlead.io/share-with-namespaces", "other"), lbIP("10.0.0.0")), cond: "False SharingConflict: address 10.0.0.0 is in use by default/first: the two do not share among the same namespaces", events: []string{"Warning AllocationFailed"}},
+		{name: "shared with another namespace, both ways", first: one(shared, annotated("fairlead.io/share-with-namespaces", "other")), asks: one(in("other"), shared, port(443), annotated("fairlead.io/share-with-namespaces", " default,")), want: "10.0.0.0", cond: "True Allocated"},
 		{name: "shared across namespaces, old prefix", first: one(shared), asks: one(in("other"), annotated("metallb.universe.tf/allow-shared-ip", "key"), port(443)), want: "10.0.0.0", cond: "True Allocated", events: []string{"Normal IPAllocated", "Warning deprecatedAnnotation"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -230,6 +235,42 @@ func TestChanges(t *testing.T) {
 	}
 }
 
+// TestIsolatedSharing: with keys kept within their namespace, a guessed key is of no use; those who name each other share.
+func TestIsolatedSharing(t *testing.T) {
+	w := newWorld(t, standard()...)
+	w.rules.IsolateSharing = true
+	w.start()
+	w.put(service("first", shared))
+	w.put(service("guessed", in("other"), shared, port(443)))
+	w.put(service("same", shared, port(444)))
+	w.put(service("named", in("other"), shared, port(445), annotated(AnnotationShareWith, "default")))
+	w.put(service("back", shared, port(446), annotated(AnnotationShareWith, "other")))
+	w.settle()
+	ip := func(o allocator.Owner) string { return strings.Join(addrStrings(w.addrs(o)), " ") }
+	first := ip(named("first"))
+	assert.Equal(t, first, ip(named("same")))
+	assert.NotEqual(t, first, ip(allocator.Owner{Namespace: "other", Name: "guessed"}))
+	both := ip(allocator.Owner{Namespace: "other", Name: "named"})
+	assert.Equal(t, both, ip(named("back")))
+	assert.NotEqual(t, first, both)
+}
+
+func TestSeveralClasses(t *testing.T) {
+	w := newWorld(t, standard()...)
+	w.rules.Classes = []string{"", "example.com/b"}
+	w.start()
+	classed := func(class string) func(*corev1.Service) {
+		return func(s *corev1.Service) { s.Spec.LoadBalancerClass = &class }
+	}
+	w.put(service("none"))
+	w.put(service("b", classed("example.com/b")))
+	w.put(service("c", classed("example.com/c")))
+	w.settle()
+	assert.NotEmpty(t, w.addrs(named("none")))
+	assert.NotEmpty(t, w.addrs(named("b")))
+	assert.Empty(t, w.addrs(named("c")))
+}
+
 func TestForeignStatusIsLeftAlone(t *testing.T) {
 	w := newWorld(t, standard()...)
 	s := service("web")
@@ -239,7 +280,7 @@ func TestForeignStatusIsLeftAlone(t *testing.T) {
 	w.start()
 	w.settle()
 	assert.Equal(t, "203.0.113.7", strings.Join(addrStrings(w.addrs(named("web"))), " "))
-	assert.Equal(t, "False ForeignStatus: status.loadBalancer.ingress holds 203.0.113.7, which no pool contains and which was not assigned here; it is left alone", w.condition(named("web")))
+	assert.Equal(t, "False ForeignStatus: status.loadBalancer.ingress holds 203.0.113.7, which was not assigned here; it is left alone", w.condition(named("web")))
 	assert.Len(t, w.takeEvents(), 1)
 	w.start()
 	w.settle()
@@ -253,9 +294,9 @@ func TestReasonsAreDocumented(t *testing.T) {
 	for _, reason := range []string{
 		ReasonAllocated, ReasonAddressConflict, ReasonAddressInUse, ReasonAddressKept, ReasonAddressNotInPool, ReasonAddressNotUsable, ReasonAddressReserved,
 		ReasonForeignStatus, ReasonInvalidRequest, ReasonNoClusterIP, ReasonNoMatchingPool, ReasonNotEnoughClusterIPs,
-		ReasonPoolExhausted, ReasonPoolMismatch, ReasonPoolNotAdmitting, ReasonPoolNotFound, ReasonSharingConflict,
+		ReasonPoolExhausted, ReasonPoolMismatch, ReasonPoolNotAdmitting, ReasonPoolNotFound, ReasonSharingConflict, ReasonStatusContended,
 		EventIPAllocated, EventClearAssignment, EventAdditionalAssignFailed, EventAllocationFailed, EventLoadBalancerFailed,
-		EventNotEnoughClusterIPs, EventNoClusterIPs, EventDeprecatedAnnotation, EventAddressConflict, EventForeignStatus,
+		EventNotEnoughClusterIPs, EventNoClusterIPs, EventDeprecatedAnnotation, EventAddressConflict, EventForeignStatus, EventStatusContended, EventClassNotServed,
 	} {
 		assert.Contains(t, string(b), "`"+reason+"`")
 	}

@@ -36,10 +36,12 @@ func Plan(svc *corev1.Service, v Verdict) *Change {
 	switch {
 	case v.Ours && len(v.Foreign) > 0:
 		events = planForeign(want, v)
+	case v.Ours && v.Contended && !v.Held.IsZero():
+		events = planContended(want, v)
 	case v.Ours:
 		events = planOurs(want, v)
 	case v.Released:
-		events = planRelease(want)
+		events = planRelease(want, v)
 	}
 	patch := patchOf(svc, want)
 	if patch == nil {
@@ -54,23 +56,40 @@ func Plan(svc *corev1.Service, v Verdict) *Change {
 }
 
 func planForeign(want *corev1.Service, v Verdict) []Event {
-	message := fmt.Sprintf("status.loadBalancer.ingress holds %s, which no pool contains and which was not assigned here; it is left alone", joinAddrs(v.Foreign))
+	message := fmt.Sprintf("status.loadBalancer.ingress holds %s, which was not assigned here", joinAddrs(v.Foreign))
+	if writer := writerOf(want); writer != "" {
+		message += fmt.Sprintf(" but written by field manager %q", writer)
+	}
+	message += "; it is left alone"
 	if !setCondition(want, metav1.ConditionFalse, ReasonForeignStatus, message) {
 		return nil
 	}
 	return []Event{{corev1.EventTypeWarning, EventForeignStatus, message}}
 }
 
-// planRelease removes everything that was written here.
-func planRelease(want *corev1.Service) []Event {
+func planContended(want *corev1.Service, v Verdict) []Event {
+	who := "managedFields names nobody else who writes to the status"
+	if s := suspects(want); len(s) > 0 {
+		who = fmt.Sprintf("others who write to the status are %s", strings.Join(s, ", "))
+	}
+	message := fmt.Sprintf("somebody keeps emptying status.loadBalancer.ingress after %s was written; %s; it is written again every %s",
+		joinAddrs(v.Held.Addrs()), who, contentionPause)
+	if !setCondition(want, metav1.ConditionFalse, ReasonStatusContended, message) {
+		return nil
+	}
+	return []Event{{corev1.EventTypeWarning, EventStatusContended, message}}
+}
+
+// planRelease removes everything that was written here, and nothing that somebody else wrote.
+func planRelease(want *corev1.Service, v Verdict) []Event {
 	delete(want.Labels, LabelPool)
 	delete(want.Annotations, AnnotationFromPool)
 	meta.RemoveStatusCondition(&want.Status.Conditions, ConditionAllocated)
 	had := ShownAddresses(want)
-	setIngress(want, nil)
-	if len(had) == 0 {
+	if len(had) == 0 || len(v.Foreign) > 0 {
 		return nil
 	}
+	setIngress(want, nil)
 	return []Event{{corev1.EventTypeNormal, EventClearAssignment, fmt.Sprintf("released %s", joinAddrs(had))}}
 }
 

@@ -36,11 +36,14 @@ type requestQueue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 
 // Options are what a Task needs.
 type Options struct {
-	Manager           manager.Manager
-	Namespace         string // of the configuration objects
-	LoadBalancerClass string
-	Registry          prometheus.Registerer
-	Log               *slog.Logger
+	Manager   manager.Manager
+	Namespace string // of the configuration objects
+	Rules     Rules
+	// ReportOtherClasses tells a Service of a class that is not served so, by an event.
+	ReportOtherClasses bool
+	Registry           prometheus.Registerer
+	Recorder           Recorder
+	Log                *slog.Logger
 }
 
 // Task is the running whole of this package: it adopts what exists, then serves Services until it is stopped.
@@ -60,7 +63,7 @@ type Task struct {
 func NewTask(o Options) (*Task, error) {
 	c := o.Manager.GetClient()
 	t := &Task{manager: o.Manager, log: o.Log, namespace: o.Namespace, pools: NewPoolStatus(c, o.Namespace, o.Log)}
-	t.assigner = New(o.LoadBalancerClass, Notify{Service: t.enqueue, Pool: t.pools.Mark})
+	t.assigner = New(o.Rules, Notify{Service: t.enqueue, Pool: t.pools.Mark})
 	t.pools.Assigner = t.assigner
 	holds := &Holds{Client: c, Assigner: t.assigner, Namespace: o.Namespace, Log: o.Log, Now: time.Now}
 	m := NewMetrics(t.assigner)
@@ -68,7 +71,8 @@ func NewTask(o Options) (*Task, error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	t.reconciler = &Reconciler{
-		Client: c, Assigner: t.assigner, Holds: holds, Recorder: o.Manager.GetEventRecorder(EventSource), Metrics: m, Log: o.Log,
+		Client: c, Assigner: t.assigner, Holds: holds, Recorder: o.Recorder, Metrics: m, Log: o.Log, Now: time.Now,
+		ReportOtherClasses: o.ReportOtherClasses,
 	}
 	var err error
 	t.controller, err = controller.NewUnmanaged("service", controller.Options{
@@ -152,6 +156,7 @@ func (t *Task) Adopt(ctx context.Context, s *config.Snapshot) error {
 			return fmt.Errorf("list services to adopt their addresses: %w", err)
 		}
 		for i := range page.Items {
+			trimService(&page.Items[i])
 			services = append(services, &page.Items[i])
 		}
 		next = page.Continue

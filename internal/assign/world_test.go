@@ -32,6 +32,7 @@ type world struct {
 	writes   int
 	events   []string
 
+	rules Rules
 	holds []Reserved // as read from their objects by a controller that starts
 
 	assigner *Assigner
@@ -40,7 +41,7 @@ type world struct {
 }
 
 func newWorld(t require.TestingT, pools ...v1beta1.IPAddressPool) *world {
-	w := &world{t: t, services: map[allocator.Owner]*corev1.Service{}, pools: pools}
+	w := &world{t: t, services: map[allocator.Owner]*corev1.Service{}, pools: pools, rules: Rules{Classes: []string{""}}}
 	w.start()
 	return w
 }
@@ -48,7 +49,7 @@ func newWorld(t require.TestingT, pools ...v1beta1.IPAddressPool) *world {
 // start starts a controller that knows nothing but what the API server tells it, Services in random order.
 func (w *world) start() {
 	w.queue, w.snapshot = nil, nil
-	w.assigner = New("", Notify{
+	w.assigner = New(w.rules, Notify{
 		Service: func(o allocator.Owner) { w.queue = append(w.queue, o) },
 		Pool:    func(string) {},
 	})
@@ -113,6 +114,9 @@ func (w *world) reconcile(crash bool) {
 	require.NoError(w.t, err)
 	var patched corev1.Service
 	require.NoError(w.t, json.Unmarshal(after, &patched))
+	if change.AddressesChanged {
+		patched.ManagedFields = nil // the list is ours now
+	}
 	w.clock++
 	patched.ResourceVersion = strconv.Itoa(w.clock)
 	w.services[o] = &patched

@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 
 	"go4.org/netipx"
@@ -23,7 +24,7 @@ func parseReservation(o *v1alpha1.AddressReservation) (allocator.Reservation, []
 	ref := refOf(v1alpha1.GroupVersion, "AddressReservation", o.ObjectMeta)
 	var faults []Fault
 	for i, s := range o.Spec.Addresses {
-		ipr, err := allocator.ParseRange(s)
+		ipr, err := reservedRange(s)
 		if err != nil {
 			faults = append(faults, Fault{Object: ref, Field: fmt.Sprintf("spec.addresses[%d]", i), Problem: err.Error()})
 			continue
@@ -31,6 +32,14 @@ func parseReservation(o *v1alpha1.AddressReservation) (allocator.Reservation, []
 		r.Ranges = append(r.Ranges, ipr)
 	}
 	return r, faults
+}
+
+// reservedRange parses what a pool takes, and also a single address.
+func reservedRange(s string) (netipx.IPRange, error) {
+	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
+		return netipx.IPRangeFrom(a.Unmap(), a.Unmap()), nil
+	}
+	return allocator.ParseRange(s)
 }
 
 // settleReservations puts every entry in force that can be read. Of two reservations that keep an address for different

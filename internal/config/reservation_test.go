@@ -37,7 +37,7 @@ func TestReservations(t *testing.T) {
 		{name: "entries that can be read count", in: []v1alpha1.AddressReservation{reserve("a", "", 0, "10.0.0.300", "2001:db8::/127")},
 			want: []string{"a for /: 2001:db8::-2001:db8::1", `! AddressReservation metallb-system/a: spec.addresses[0]: "10.0.0.300" is neither`}},
 		{name: "the older of two counts", in: []v1alpha1.AddressReservation{
-			reserve("young", "db", 1, "2001:db8::/126", "10.0.0.9/32"), reserve("old", "web", 2, "2001:db8::2/128"),
+			reserve("young", "db", 1, "2001:db8::/126", "10.0.0.9"), reserve("old", "web", 2, "2001:db8::2/128"),
 		}, want: []string{
 			"old for default/web: 2001:db8::2-2001:db8::2", "young for default/db: 10.0.0.9-10.0.0.9",
 			`! AddressReservation metallb-system/young: spec.addresses: 2001:db8::-2001:db8::3 overlaps 2001:db8::2-2001:db8::2, which AddressReservation "old" keeps for another Service; take it out of one of them`,

@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -56,7 +58,8 @@ type Cluster struct {
 	// Kubeconfig is the same as a file's content.
 	Kubeconfig []byte
 
-	env *envtest.Environment
+	env   *envtest.Environment
+	certs string // folder of the API server's certificates; its own, so that they outlive a restart
 }
 
 // Start starts a cluster with the binaries in assets and returns when its API answers and serves crds.
@@ -67,20 +70,75 @@ func Start(assets string, crds ...*apiextensionsv1.CustomResourceDefinition) (*C
 		ControlPlaneStopTimeout:  startTimeout,
 		CRDs:                     crds,
 	}
-	env.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", serviceCIDRs)
-	rc, err := env.Start()
+	certs, err := os.MkdirTemp("", "fairlead-apiserver-")
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("start kube-apiserver and etcd from %s: %w", assets, err), env.Stop())
+		return nil, err
 	}
-	c := &Cluster{Config: rc, env: env}
-	admin, err := env.AddUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}, rc)
+	server := env.ControlPlane.GetAPIServer()
+	server.CertDir = certs
+	// Without a grace period for watches, kube-apiserver waits a minute for them to end by themselves before it stops.
+	server.Configure().Set("service-cluster-ip-range", serviceCIDRs).Set("shutdown-watch-termination-grace-period", "2s")
+	c := &Cluster{env: env, certs: certs}
+	if c.Config, err = env.Start(); err != nil {
+		return nil, errors.Join(fmt.Errorf("start kube-apiserver and etcd from %s: %w", assets, err), c.Stop())
+	}
+	admin, err := env.AddUser(envtest.User{Name: "admin", Groups: []string{"system:masters"}}, c.Config)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("create the admin user: %w", err), env.Stop())
+		return nil, errors.Join(fmt.Errorf("create the admin user: %w", err), c.Stop())
 	}
 	if c.Kubeconfig, err = admin.KubeConfig(); err != nil {
-		return nil, errors.Join(fmt.Errorf("write the admin's kubeconfig: %w", err), env.Stop())
+		return nil, errors.Join(fmt.Errorf("write the admin's kubeconfig: %w", err), c.Stop())
 	}
 	return c, nil
+}
+
+// StopAPIServer ends kube-apiserver by SIGTERM, in good order, or by SIGKILL, as a crash would; etcd goes on. It returns when the
+// process has ended.
+func (c *Cluster) StopAPIServer(how syscall.Signal) error {
+	server := c.env.ControlPlane.GetAPIServer()
+	if how == syscall.SIGKILL {
+		if err := c.killAPIServer(); err != nil {
+			return fmt.Errorf("kill kube-apiserver: %w", err)
+		}
+	}
+	if err := server.Stop(); err != nil {
+		return fmt.Errorf("stop kube-apiserver: %w", err)
+	}
+	return nil
+}
+
+// StartAPIServer starts kube-apiserver again after StopAPIServer, on the same port, with the same certificates and the same etcd.
+// It returns when the API answers.
+func (c *Cluster) StartAPIServer() error {
+	if err := c.env.ControlPlane.GetAPIServer().Start(); err != nil {
+		return fmt.Errorf("start kube-apiserver again: %w", err)
+	}
+	return nil
+}
+
+// killAPIServer finds the process by its folder of certificates, which is on its command line and nobody else's: envtest does not
+// tell its id. It works on Linux.
+func (c *Cluster) killAPIServer() error {
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		line, err := os.ReadFile(file)
+		if err != nil || !slices.Contains(strings.Split(string(line), "\x00"), "--cert-dir="+c.certs) {
+			continue // it has ended, or is another
+		}
+		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		if err != nil {
+			return err
+		}
+		server, err := os.FindProcess(pid)
+		if err != nil {
+			return err
+		}
+		return server.Kill()
+	}
+	return errors.New("there is no such process")
 }
 
 // InstallCRDs installs crds and returns when they are served.
@@ -90,7 +148,7 @@ func (c *Cluster) InstallCRDs(crds ...*apiextensionsv1.CustomResourceDefinition)
 }
 
 // Stop stops both processes and removes their folders.
-func (c *Cluster) Stop() error { return c.env.Stop() }
+func (c *Cluster) Stop() error { return errors.Join(c.env.Stop(), os.RemoveAll(c.certs)) }
 
 // CalicoCRDs returns the CustomResourceDefinitions of Calico (group crd.projectcalico.org), from the first of folders that holds
 // them in calico-crds, where 'make tools' puts them.

@@ -19,7 +19,7 @@ import (
 // watcher notes when Services of one class get their addresses.
 type watcher struct {
 	class string
-	w     watch.Interface
+	end   context.CancelFunc
 	ended chan struct{}
 	news  chan struct{} // holds a token if something was noted
 
@@ -34,35 +34,57 @@ func (w *world) watch(ctx context.Context, class string) (*watcher, error) {
 	if err := w.client.List(ctx, &existing, client.InNamespace(namespace)); err != nil {
 		return nil, err
 	}
-	stream, err := w.client.Watch(ctx, &corev1.ServiceList{}, client.InNamespace(namespace),
-		&client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: existing.ResourceVersion}})
-	if err != nil {
-		return nil, err
-	}
-	x := &watcher{class: class, w: stream, ended: make(chan struct{}), news: make(chan struct{}, 1), seen: map[types.UID]time.Time{}}
+	ctx, end := context.WithCancel(ctx)
+	x := &watcher{class: class, end: end, ended: make(chan struct{}), news: make(chan struct{}, 1), seen: map[types.UID]time.Time{}}
 	for i := range existing.Items {
-		x.note(watch.Event{Type: watch.Added, Object: &existing.Items[i]})
+		x.note(watch.Added, &existing.Items[i])
 	}
 	go func() {
 		defer close(x.ended)
-		for e := range stream.ResultChan() {
-			x.note(e)
+		if err := x.follow(ctx, w.client, existing.ResourceVersion); err != nil && ctx.Err() == nil {
+			x.fail(err)
 		}
 	}()
 	return x, nil
 }
 
-func (x *watcher) note(e watch.Event) {
+// follow notes every event after version. The API server may end a watch at any time: the next one goes on where it stood.
+func (x *watcher) follow(ctx context.Context, c client.WithWatch, version string) error {
+	for ctx.Err() == nil {
+		stream, err := c.Watch(ctx, &corev1.ServiceList{}, client.InNamespace(namespace),
+			&client.ListOptions{Raw: &metav1.ListOptions{ResourceVersion: version, AllowWatchBookmarks: true}})
+		if err != nil {
+			return err
+		}
+		for e := range stream.ResultChan() {
+			s, ok := e.Object.(*corev1.Service)
+			if !ok {
+				stream.Stop()
+				return fmt.Errorf("watch: %v", e.Object)
+			}
+			version = s.ResourceVersion
+			if e.Type != watch.Bookmark {
+				x.note(e.Type, s)
+			}
+		}
+	}
+	return nil
+}
+
+func (x *watcher) fail(err error) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.err = err
+}
+
+func (x *watcher) note(kind watch.EventType, s *corev1.Service) {
 	now := time.Now()
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	s, ok := e.Object.(*corev1.Service)
 	switch {
-	case !ok:
-		x.err = fmt.Errorf("watch: %v", e.Object)
 	case s.Spec.LoadBalancerClass == nil || *s.Spec.LoadBalancerClass != x.class:
 		return
-	case e.Type == watch.Deleted:
+	case kind == watch.Deleted:
 		delete(x.seen, s.UID)
 	case address(s) == "" || !x.seen[s.UID].IsZero():
 		return
@@ -76,7 +98,7 @@ func (x *watcher) note(e watch.Event) {
 }
 
 func (x *watcher) stop() {
-	x.w.Stop()
+	x.end()
 	<-x.ended
 }
 
@@ -101,7 +123,9 @@ func (x *watcher) wait(ctx context.Context, n int) ([]time.Time, error) {
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case <-x.ended:
-			return nil, fmt.Errorf("the watch ended after %d of %d addresses", have, n)
+			x.mu.Lock()
+			defer x.mu.Unlock()
+			return nil, fmt.Errorf("the watch ended after %d of %d addresses: %w", len(x.seen), n, x.err)
 		case <-idle.C:
 			return nil, fmt.Errorf("%d Services have addresses, want %d, and nothing has happened for %v", have, n, testbed.Patience)
 		}

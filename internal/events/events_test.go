@@ -1,0 +1,144 @@
+package events
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/fake"
+	"k8s.io/client-go/kubernetes/scheme"
+	clienttesting "k8s.io/client-go/testing"
+)
+
+func web() *corev1.Service {
+	return &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web", UID: "1"}}
+}
+
+// during runs script beside a Recorder for a while of virtual time, and returns what the API server then has.
+func during(t *testing.T, d time.Duration, fail func(n int) error, script func(*Recorder)) []eventsv1.Event {
+	var out []eventsv1.Event
+	synctest.Test(t, func(t *testing.T) {
+		client := fake.NewClientset()
+		n := 0
+		client.PrependReactor("create", "events", func(clienttesting.Action) (bool, runtime.Object, error) {
+			n++
+			err := fail(n)
+			return err != nil, nil, err
+		})
+		r := New(client.EventsV1(), scheme.Scheme, "test", slog.New(slog.DiscardHandler))
+		ctx, cancel := context.WithTimeout(t.Context(), d)
+		defer cancel()
+		go script(r)
+		require.NoError(t, r.Start(ctx))
+		list, err := client.EventsV1().Events("").List(context.WithoutCancel(ctx), metav1.ListOptions{})
+		require.NoError(t, err)
+		out = list.Items
+	})
+	return out
+}
+
+func never(int) error { return nil }
+
+func TestNoneIsLost(t *testing.T) {
+	const n = 500
+	got := during(t, time.Minute, never, func(r *Recorder) {
+		for i := range n {
+			r.Eventf(web(), nil, corev1.EventTypeNormal, "Same", "Do", "number %d", i)
+		}
+	})
+	seen := map[string]bool{}
+	for _, e := range got {
+		seen[e.Note] = true
+		assert.Nil(t, e.Series)
+	}
+	assert.Len(t, seen, n, "events of one reason hide behind each other")
+}
+
+func TestTheSameAgainIsCounted(t *testing.T) {
+	got := during(t, time.Hour, never, func(r *Recorder) {
+		for range 3 {
+			r.Eventf(web(), nil, corev1.EventTypeWarning, "Same", "Do", "the same")
+			time.Sleep(time.Minute)
+		}
+		time.Sleep(repeatWithin)
+		r.Eventf(web(), nil, corev1.EventTypeWarning, "Same", "Do", "the same")
+	})
+	require.Len(t, got, 2)
+	counts := []int32{}
+	for _, e := range got {
+		if e.Series != nil {
+			counts = append(counts, e.Series.Count)
+		}
+		assert.Equal(t, "Service", e.Regarding.Kind)
+		assert.Equal(t, "test", e.ReportingController)
+	}
+	assert.Equal(t, []int32{3}, counts)
+}
+
+func TestAFloodGivesWay(t *testing.T) {
+	const d = 10 * time.Second
+	var sent int
+	during(t, d+time.Minute, func(n int) error {
+		sent = n
+		return nil
+	}, func(r *Recorder) {
+		for range busyWrites {
+			defer r.Writing()()
+		}
+		for i := range 40 * busyRate {
+			r.Eventf(web(), nil, corev1.EventTypeNormal, "Same", "Do", "number %d", i)
+		}
+		time.Sleep(d)
+		assert.InDelta(t, busyRate*d.Seconds(), sent, 2*senders)
+	})
+	assert.Equal(t, 40*busyRate, sent, "not everything was sent once the way was free")
+}
+
+func TestRetries(t *testing.T) {
+	got := during(t, time.Hour, func(n int) error {
+		if n <= 5 {
+			return errors.New("connection refused")
+		}
+		return nil
+	}, func(r *Recorder) { r.Eventf(web(), nil, corev1.EventTypeNormal, "Late", "Do", "but there") })
+	assert.Len(t, got, 1)
+
+	tries := 0
+	got = during(t, time.Hour, func(n int) error {
+		tries = n
+		return apierrors.NewForbidden(eventsv1.Resource("events"), "", errors.New("namespace is being deleted"))
+	}, func(r *Recorder) { r.Eventf(web(), nil, corev1.EventTypeNormal, "Refused", "Do", "no") })
+	assert.Empty(t, got)
+	assert.Equal(t, 1, tries)
+}
+
+func TestTheRestIsFlushed(t *testing.T) {
+	got := during(t, time.Second, never, func(r *Recorder) {
+		time.Sleep(time.Second - time.Nanosecond)
+		for i := range 100 {
+			r.Eventf(web(), nil, corev1.EventTypeNormal, "Last", "Do", "%d", i)
+		}
+	})
+	assert.Len(t, got, 100)
+}
+
+func TestLongNotesAreCut(t *testing.T) {
+	got := during(t, time.Second, never, func(r *Recorder) {
+		r.Eventf(web(), nil, corev1.EventTypeNormal, "Long", "Do", "%s", strings.Repeat("ä", maxNote))
+	})
+	require.Len(t, got, 1)
+	assert.LessOrEqual(t, len(got[0].Note), maxNote)
+	assert.True(t, strings.HasSuffix(got[0].Note, "ä..."), fmt.Sprintf("%.10q", got[0].Note))
+}
