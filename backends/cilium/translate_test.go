@@ -437,4 +437,3 @@ func TestContradiction(t *testing.T) {
 	assert.Equal(t, []string{`UnsupportedField BGPAdvertisement/fairlead-system/b spec.localPref: 200 contradicts 100 of BGPAdvertisement "a", ` +
 		`which has pool "main" and the same aggregation length, too; where both apply Cilium sends the higher`}, texts(got.findings))
 }
-
