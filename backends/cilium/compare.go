@@ -3,6 +3,7 @@ package cilium
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -41,6 +42,7 @@ func (t *translation) compare() (changes []change) {
 		case old == nil:
 			changes = append(changes, change{want: o})
 		case !owned(old, t.installation):
+			t.taken[k] = fmt.Errorf("somebody else's %s has the name that is needed", k.quoted())
 			t.find(backends.Finding{
 				Type: backends.Contended, Object: backends.Source{Kind: k.kind, Namespace: k.namespace, Name: k.name}, Field: "metadata.labels",
 				Message: "somebody else's object has the name that is needed (it lacks " + labelManagedBy + "=" + managedBy + " and " + labelInstallation + "=" + t.installation +

@@ -27,7 +27,8 @@ type translation struct {
 
 	// What comes out.
 	objects  []object
-	keep     map[key]bool // existing objects that stay as they are
+	keep     map[key]bool  // existing objects that stay as they are
+	taken    map[key]error // wanted objects whose name is somebody else's; compare fills it in
 	findings []backends.Finding
 	pools    map[string]*poolState
 	names    map[string]string // of pools, by the value of their label
@@ -44,7 +45,7 @@ func translate(want backends.Desired, f facts) *translation {
 	if f.world == nil {
 		f.world = &world{}
 	}
-	t := &translation{facts: f, want: want, hold: map[string]bool{}, keep: map[key]bool{},
+	t := &translation{facts: f, want: want, hold: map[string]bool{}, keep: map[key]bool{}, taken: map[key]error{},
 		pools: map[string]*poolState{}, names: map[string]string{}, labels: map[string]string{}}
 	for _, pool := range want.Hold {
 		t.hold[backends.LabelValue(pool)] = true
