@@ -30,15 +30,11 @@ func (c change) key() key {
 // deleted, each in the order in which it has to happen. An object of that name which is somebody else's is not touched, and
 // reported.
 func (t *translation) compare() (changes []change) {
-	have := map[key]object{}
-	for _, o := range t.world.objects() {
-		have[keyOf(o)] = o
-	}
 	wanted := map[key]bool{}
 	for _, o := range t.objects {
 		k := keyOf(o)
 		wanted[k] = true
-		switch old := have[k]; {
+		switch old := t.have[k]; {
 		case old == nil:
 			changes = append(changes, change{want: o})
 		case !owned(old, t.installation):

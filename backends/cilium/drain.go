@@ -258,7 +258,7 @@ func (t *translation) park(p *policy, services []types.NamespacedName) []change 
 			q.Spec.ServiceSelector = expressions()
 		}
 		q.Spec.ServiceSelector.MatchExpressions = append(q.Spec.ServiceSelector.MatchExpressions, in(labelServiceNamespace, namespace), in(labelServiceName, names...))
-		if find(t.world.policies, q.Name) == nil {
+		if t.have[keyOf(q)] == nil {
 			out = append(out, change{want: q})
 		}
 	}

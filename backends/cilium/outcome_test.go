@@ -72,7 +72,7 @@ func TestPoolOutcome(t *testing.T) {
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got := run(tc.want, existing(tc.world...)).outcome(tc.detection, tc.failed)
+			got := run(tc.want, given(tc.world...)).outcome(tc.detection, tc.failed)
 			require.Len(t, got.Pools, 1)
 			assert.Equal(t, backends.PoolOutcome{Advertised: tc.works, Message: tc.message}, got.Pools["main"])
 		})
@@ -124,7 +124,7 @@ func TestConditions(t *testing.T) {
 		{Type: v2.BGPClusterConfigConditionNoMatchingNode, Status: metav1.ConditionTrue, ObservedGeneration: 1},
 	}
 	assert.Equal(t, []string{"PeerExists CiliumBGPClusterConfig/fairlead-bgp status.conditions: Cilium says cilium.io/ConflictingClusterConfig: with theirs"},
-		texts(run(want, existing(o)).outcome(on, nil).Findings))
+		texts(run(want, given(o)).outcome(on, nil).Findings))
 }
 
 // TestCompare: an object that says the same in other words is left alone, one of somebody else's in any case.
@@ -134,7 +134,7 @@ func TestCompare(t *testing.T) {
 	}
 	objects := run(want).objects
 	t.Run("defaults and labels of others", func(t *testing.T) {
-		f := existing(objects...)
+		f := given(objects...)
 		assert.Empty(t, run(want, f, func(f *facts) {
 			f.world.peerConfigs[0].Spec.SetDefaults()
 			f.world.adverts[0].Labels["team"] = "net"
@@ -142,18 +142,18 @@ func TestCompare(t *testing.T) {
 		}).compare())
 	})
 	t.Run("a label of ours", func(t *testing.T) {
-		f := existing(objects...)
+		f := given(objects...)
 		assert.Len(t, run(want, f, func(f *facts) { f.world.adverts[0].Labels["peer.fairlead.io/tor-z"] = yes }).compare(), 1)
 	})
 	t.Run("a setting that somebody added", func(t *testing.T) {
-		f := existing(objects...)
+		f := given(objects...)
 		iface := "eth0"
 		assert.Len(t, run(want, f, func(f *facts) {
 			f.world.peerConfigs[0].Spec.Transport = &v2.CiliumBGPTransport{SourceInterface: &iface}
 		}).compare(), 1)
 	})
 	t.Run("somebody else's object of that name", func(t *testing.T) {
-		f := existing(objects...)
+		f := given(objects...)
 		got := run(want, f, func(f *facts) {
 			f.world.adverts[0].Labels = map[string]string{labelManagedBy: managedBy, labelInstallation: "another"}
 		})
@@ -171,7 +171,7 @@ func TestCompare(t *testing.T) {
 		}
 		assert.Equal(t, []string{kindPeerConfig, kindClusterConfig, kindAdvert}, kinds)
 		kinds = nil
-		for _, ch := range run(backends.Desired{}, existing(objects...)).compare() {
+		for _, ch := range run(backends.Desired{}, given(objects...)).compare() {
 			assert.Nil(t, ch.want)
 			kinds = append(kinds, ch.key().kind)
 		}

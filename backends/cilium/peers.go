@@ -249,13 +249,13 @@ func (t *translation) peerConfig(name string, s session, adverts []advert) *v2.C
 
 // heldAdverts returns the advertisements with nothing but pools on hold that the existing object selects.
 func (t *translation) heldAdverts(config string, adverts []advert) []string {
-	existing := find(t.world.peerConfigs, config)
-	if existing == nil || !owned(existing, t.installation) {
+	old := existing[*v2.CiliumBGPPeerConfig](t, kindPeerConfig, config)
+	if old == nil {
 		return nil
 	}
 	var out []string
 	for _, a := range adverts {
-		if a.gone && slices.ContainsFunc(existing.Spec.Families, func(f v2.CiliumBGPFamilyWithAdverts) bool {
+		if a.gone && slices.ContainsFunc(old.Spec.Families, func(f v2.CiliumBGPFamilyWithAdverts) bool {
 			return selects(f.Advertisements, map[string]string{labelAdvertisement: a.label, labelInstallation: t.installation})
 		}) {
 			out = append(out, a.label)

@@ -166,7 +166,7 @@ func TestSessions(t *testing.T) {
 		},
 		{
 			name: "somebody else's cluster config", adverts: []backends.BGPAdvertisement{bgp("a")}, peers: []backends.Peer{a}, nodes: three,
-			change: []func(*facts){existing(foreign("theirs", "n1", "n2"))},
+			change: []func(*facts){given(foreign("theirs", "n1", "n2"))},
 			want:   "fairlead-bgp on n3; as64512=64512 [tor-a 192.0.2.1 as64513: ipv4 a]",
 			findings: []string{"PeerExists CiliumBGPClusterConfig/theirs spec.nodeSelector: holds the BGP sessions of n1, n2, and a node can have one " +
 				"CiliumBGPClusterConfig only: BGPPeers are not set up there. Delete it, or narrow its selector, to have them set up"},
@@ -221,7 +221,7 @@ func TestOwnerOfANode(t *testing.T) {
 		{"theirs had one and is deleted", []object{ours, has("n1", "theirs", "1")}, "all"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got := sessions(t, run(want, existing(tc.world...)).objects)
+			got := sessions(t, run(want, given(tc.world...)).objects)
 			if tc.want == "" {
 				assert.Empty(t, got)
 				return
@@ -299,12 +299,12 @@ func TestUnreadyPeer(t *testing.T) {
 	unready.Peers[0].Password, unready.Peers[0].Port, unready.Peers[0].Unready = "", 0, "the Secret is missing"
 
 	assert.NotContains(t, render(t, run(unready).objects), "bgppeer-tor-a", "it is made")
-	got := run(unready, existing(before.objects...))
+	got := run(unready, given(before.objects...))
 	assert.Empty(t, got.compare())
 	assert.Contains(t, got.outcome(on, nil).Owned, "Secret/bgp-secrets/fairlead-bgppeer-tor-a")
 
 	unready.BGPAdvertisements = append(unready.BGPAdvertisements, bgp("b"))
-	changes := run(unready, existing(before.objects...)).compare()
+	changes := run(unready, given(before.objects...)).compare()
 	require.Len(t, changes, 3, "the new advertisement, and that both peers hear it")
 	kept := changes[0].want.(*v2.CiliumBGPPeerConfig)
 	assert.Equal(t, int32(1179), *kept.Spec.Transport.PeerPort)

@@ -113,6 +113,28 @@ func install(t testing.TB, list []*apiextensionsv1.CustomResourceDefinition) {
 	t.Cleanup(func() { remove(t, list) })
 }
 
+// schemaIsServed waits until the API server publishes the schema of a kind, which happens a moment after it serves the kind.
+func schemaIsServed(t testing.TB) {
+	t.Helper()
+	dc, err := discovery.NewDiscoveryClientForConfig(cluster.Config)
+	require.NoError(t, err)
+	testbed.Eventually(t, "the schema", func(context.Context) error {
+		paths, err := dc.OpenAPIV3().Paths()
+		if err != nil {
+			return err
+		}
+		group, ok := paths["apis/cilium.io/v2"]
+		if !ok {
+			return errors.New("none yet")
+		}
+		b, err := group.Schema("application/json")
+		if err == nil && !strings.Contains(string(b), "CiliumBGPAdvertisement") {
+			err = errors.New("not in it yet")
+		}
+		return err
+	})
+}
+
 func remove(t testing.TB, list []*apiextensionsv1.CustomResourceDefinition) {
 	t.Helper()
 	ctx := context.Background()
