@@ -139,6 +139,21 @@ func TestServicesOnLayer2(t *testing.T) {
 	}, texts(got.findings))
 }
 
+// TestLostPools: only the pools that go are looked at, if nothing else changes.
+func TestLostPools(t *testing.T) {
+	p := func(pools []string, more ...requirement) *policy {
+		o := &policy{}
+		o.Spec.LoadBalancerIPs = true
+		o.Spec.ServiceSelector = expressions(append([]requirement{in(labelPool, pools...)}, more...)...)
+		return o
+	}
+	abc := p([]string{"a", "b", "c"})
+	assert.Equal(t, []string{"b"}, lostPools(abc, p([]string{"a", "c", "d"})))
+	assert.Equal(t, []string{"a", "b", "c"}, lostPools(abc, p([]string{"a", "c"}, in("app", "web"))))
+	assert.Equal(t, []string{"a", "b", "c"}, lostPools(abc, nil))
+	assert.Empty(t, lostPools(abc, abc))
+}
+
 func TestWidens(t *testing.T) {
 	p := func(pools []string, more ...requirement) *policy {
 		o := &policy{}

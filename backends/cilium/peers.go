@@ -58,6 +58,9 @@ func (t *translation) peers(adverts []advert) {
 				configs[id], named[s.peer.Source.Name] = config, true
 				t.objects = append(t.objects, t.peerConfig(config, s, adverts))
 			}
+			if old := t.have[key{kind: kindPeerConfig, name: config}]; old != nil && !owned(old, t.installation) {
+				continue // compare reports it; with somebody else's settings, the peer could hear anything
+			}
 			t.addSession(o, s.peer, config)
 		}
 		if len(o.Spec.BGPInstances) > 0 {

@@ -172,6 +172,11 @@ func TestSessions(t *testing.T) {
 				"CiliumBGPClusterConfig only: BGPPeers are not set up there. Delete it, or narrow its selector, to have them set up"},
 		},
 		{
+			name: "somebody else's peer config", adverts: []backends.BGPAdvertisement{bgp("a")}, peers: []backends.Peer{a, b}, nodes: three,
+			change: []func(*facts){given(&v2.CiliumBGPPeerConfig{ObjectMeta: metav1.ObjectMeta{Name: "fairlead-bgppeer-tor-a"}})},
+			want:   "fairlead-bgp on all; as64512=64512 [tor-b 2001:db8::1 as64513: ipv6 a]",
+		},
+		{
 			name: "a node without a host name", adverts: []backends.BGPAdvertisement{bgp("a")},
 			nodes: []backends.Node{{Name: "n0"}, node("n1", "rack", "1"), node("n2", "rack", "2")},
 			peers: []backends.Peer{a, router("tor-b", "192.0.2.2", on1("rack=1"))},
