@@ -57,7 +57,7 @@ func (b *Backend) namespace() string {
 
 // Apply brings the objects of this installation to want. What Cilium serves is found out each time, because it can be upgraded or
 // removed under us: without its API there is nothing left to take back, so that the empty set succeeds, and any other fails with
-// ErrUnavailable. An update or delete is made only if the object has not changed since it was read.
+// ErrUnavailable. ErrInProgress is returned while policies of the L2 announcer are emptied step by step.
 func (b *Backend) Apply(ctx context.Context, want backends.Desired) error {
 	d, err := Detect(ctx, b.cfg.Discovery, b.cfg.Client, b.cfg.Namespace)
 	if err == nil && !d.Available() {
@@ -69,9 +69,9 @@ func (b *Backend) Apply(ctx context.Context, want backends.Desired) error {
 	if err != nil {
 		return announceErrors(want, err)
 	}
-	c := newClient(b.cfg.Client, d, b.cfg.FieldManager)
+	c := newClient(b.cfg, d)
 	f := facts{installation: b.cfg.Installation, allowWider: b.cfg.AllowWider, secretsNamespace: d.config[keySecrets]}
-	if f.world, err = c.readWorld(ctx, f.installation, f.secretsNamespace, want.Peers != nil); err != nil {
+	if f.world, err = c.readWorld(ctx, f.secretsNamespace, want.Peers != nil); err != nil {
 		return announceErrors(want, err)
 	}
 	if d.serves(kindAdvert) && aggregates(want) {

@@ -164,6 +164,15 @@ func TestCompare(t *testing.T) {
 		assert.False(t, got.outcome(on, nil).Pools["main"].Advertised)
 		assert.NotContains(t, got.outcome(on, nil).Owned, "CiliumBGPAdvertisement/fairlead-bgpadv-a")
 	})
+	t.Run("withheld from now on", func(t *testing.T) {
+		limited := want
+		limited.Peers = nil
+		limited.BGPAdvertisements = []backends.BGPAdvertisement{bgp("a", func(a *backends.BGPAdvertisement) { a.NodeSelectors = []labels.Selector{selector("rack=1")} })}
+		changes := run(limited, given(objects...)).compare()
+		require.NotEmpty(t, changes)
+		assert.Equal(t, change{have: objects[2]}.key(), changes[0].key())
+		assert.Nil(t, changes[0].want, "what was advertised without the limit goes, first")
+	})
 	t.Run("order", func(t *testing.T) {
 		var kinds []string
 		for _, ch := range run(want).compare() {

@@ -209,7 +209,7 @@ func (t *translation) addSession(o *v2.CiliumBGPClusterConfig, p *peer, config s
 		i = len(o.Spec.BGPInstances)
 		o.Spec.BGPInstances = append(o.Spec.BGPInstances, v2.CiliumBGPInstance{Name: name, LocalASN: &asn})
 	}
-	address, asn := p.Address.String(), int64(p.expectedASN())
+	address, asn := p.Address.Unmap().String(), int64(p.expectedASN())
 	b := &o.Spec.BGPInstances[i]
 	if slices.ContainsFunc(b.Peers, func(q v2.CiliumBGPPeer) bool { return *q.PeerAddress == address }) {
 		t.find(backends.Finding{

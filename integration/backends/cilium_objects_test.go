@@ -4,6 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"maps"
+	"net/http"
 	"testing"
 
 	v2 "github.com/cilium/cilium/pkg/k8s/apis/cilium.io/v2"
@@ -82,6 +85,11 @@ func (f ciliumFixture) report(t testing.TB, change ...func(*cilium.Config)) (*ci
 	}
 	return cilium.New(c), out, r
 }
+
+// roundTripper is a function that sends requests on.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 func found(o *backends.Outcome) []string {
 	var out []string
@@ -169,7 +177,42 @@ func TestCiliumFaults(t *testing.T) {
 		assert.Equal(t, backends.PoolOutcome{Message: "Cilium: its BGP control plane is off"}, outcome.Pools["main"])
 		assert.Equal(t, "cilium.io/v2", outcome.APIVersion)
 	})
-	t.Run("a conflict", func(t *testing.T) {
+	t.Run("changed while it is written", func(t *testing.T) {
+		defer f.Reset(t)
+		b, _, r := f.report(t)
+		one, two := f.States()[1].Want, f.States()[1].Want
+		two.BGPAdvertisements = []backends.BGPAdvertisement{one.BGPAdvertisements[0]}
+		two.BGPAdvertisements[0].LocalPref = 200
+		require.NoError(t, b.Apply(t.Context(), one))
+		touch := func(labels map[string]string) { // by somebody else, before the next write arrives
+			next := r.Next
+			r.Next = roundTripper(func(req *http.Request) (*http.Response, error) {
+				if req.Method != http.MethodGet {
+					r.Next = next
+					u := get(t, "fairlead-bgpadv-all")
+					all := u.GetLabels()
+					maps.Copy(all, labels)
+					u.SetLabels(all)
+					_, err := objects.Resource(adverts).Update(t.Context(), u, metav1.UpdateOptions{})
+					require.NoError(t, err)
+				}
+				return next.RoundTrip(req)
+			})
+		}
+		touch(map[string]string{"team": "net"})
+		require.NoError(t, b.Apply(t.Context(), two))
+		u := get(t, "fairlead-bgpadv-all")
+		assert.Equal(t, "net", u.GetLabels()["team"])
+		list, _, _ := unstructured.NestedSlice(u.Object, "spec", "advertisements")
+		assert.Contains(t, fmt.Sprint(list), "localPreference:200")
+
+		touch(map[string]string{"fairlead.io/installation": "another"})
+		assert.ErrorContains(t, b.Apply(t.Context(), backends.Desired{}), `delete CiliumBGPAdvertisement "fairlead-bgpadv-all": its labels do not say any more that it is ours`)
+		get(t, "fairlead-bgpadv-all")
+		require.NoError(t, b.Apply(t.Context(), backends.Desired{}))
+		get(t, "fairlead-bgpadv-all")
+	})
+	t.Run("a value that the CRD refuses", func(t *testing.T) {
 		defer f.Reset(t)
 		b, _, _ := f.report(t)
 		want := f.States()[1].Want

@@ -108,7 +108,7 @@ func (f ciliumFixture) Reset(t testing.TB) {
 	wipe(t, secretsResource, secretsNS, "")
 }
 
-// AddForeign adds an object of each kind that a user made, one that another installation made, and one that has one of our names.
+// AddForeign adds an object of each kind that a user made, and one that another installation made.
 func (f ciliumFixture) AddForeign(t testing.TB) {
 	make := func(kind, plural, name string, labels map[string]string, spec map[string]any) {
 		gv := f.bgp
