@@ -168,8 +168,8 @@ func (t *translation) peerNames() []string {
 
 // listed returns the labels of pools in our existing advertisement of that name.
 func (t *translation) listed(name string) []string {
-	o := find(t.world.adverts, name)
-	if o == nil || !owned(o, t.installation) || len(t.hold) == 0 {
+	o := existing[*v2.CiliumBGPAdvertisement](t, kindAdvert, name)
+	if o == nil || len(t.hold) == 0 {
 		return nil
 	}
 	var out []string

@@ -57,7 +57,7 @@ func (b *Backend) namespace() string {
 
 // Apply brings the objects of this installation to want. What Cilium serves is found out each time, because it can be upgraded or
 // removed under us: without its API there is nothing left to take back, so that the empty set succeeds, and any other fails with
-// ErrUnavailable. An update or delete is made only if the object has not changed since it was read.
+// ErrUnavailable. ErrInProgress is returned while policies of the L2 announcer are emptied step by step.
 func (b *Backend) Apply(ctx context.Context, want backends.Desired) error {
 	d, err := Detect(ctx, b.cfg.Discovery, b.cfg.Client, b.cfg.Namespace)
 	if err == nil && !d.Available() {
@@ -69,9 +69,9 @@ func (b *Backend) Apply(ctx context.Context, want backends.Desired) error {
 	if err != nil {
 		return announceErrors(want, err)
 	}
-	c := newClient(b.cfg.Client, d, b.cfg.FieldManager)
+	c := newClient(b.cfg, d)
 	f := facts{installation: b.cfg.Installation, allowWider: b.cfg.AllowWider, secretsNamespace: d.config[keySecrets]}
-	if f.world, err = c.readWorld(ctx, f.installation, f.secretsNamespace, want.Peers != nil); err != nil {
+	if f.world, err = c.readWorld(ctx, f.secretsNamespace, want.Peers != nil); err != nil {
 		return announceErrors(want, err)
 	}
 	if d.serves(kindAdvert) && aggregates(want) {
@@ -86,6 +86,9 @@ func (b *Backend) Apply(ctx context.Context, want backends.Desired) error {
 	if b.cfg.Report != nil {
 		b.cfg.Report(t.outcome(d, failed))
 	}
+	if len(failed) > 0 && errors.Is(err, backends.ErrInProgress) {
+		err = nil // it is in progress only if nothing failed
+	}
 	return errors.Join(append(t.errors(failed), err)...)
 }
 
@@ -95,7 +98,7 @@ func (b *Backend) write(ctx context.Context, c *client, t *translation, changes 
 	failed = map[key]error{}
 	do := func(changes []change, deletes bool) {
 		for _, ch := range changes {
-			if (ch.want == nil) != deletes || lacksSecret(ch, failed) {
+			if (ch.want == nil) != deletes || blocked(ch, failed) {
 				continue
 			}
 			if err := c.write(ctx, ch); err != nil {
@@ -113,14 +116,18 @@ func (b *Backend) write(ctx context.Context, c *client, t *translation, changes 
 	return failed, err
 }
 
-// lacksSecret reports whether a peer config names a Secret that could not be written: its sessions would have no password.
-func lacksSecret(ch change, failed map[key]error) bool {
-	p, ok := ch.want.(*v2.CiliumBGPPeerConfig)
-	if !ok || p.Spec.AuthSecretRef == nil {
+// blocked reports whether a change of a peer config has to wait because of a Secret that could not be written: with it gone, a
+// session would have no password; with the peer config gone, nobody would know of the Secret.
+func blocked(ch change, failed map[key]error) bool {
+	if ch.key().kind != kindPeerConfig {
 		return false
 	}
 	for k := range failed {
-		if k.kind == kindSecret && k.name == *p.Spec.AuthSecretRef {
+		if k.kind != kindSecret {
+			continue
+		}
+		p, ok := ch.want.(*v2.CiliumBGPPeerConfig)
+		if !ok || p.Spec.AuthSecretRef != nil && *p.Spec.AuthSecretRef == k.name {
 			return true
 		}
 	}

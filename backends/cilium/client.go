@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/util/retry"
 )
 
 // pageSize bounds the answer to one request for a list.
@@ -26,12 +27,16 @@ type client struct {
 	dynamic.Interface
 	served       map[string]schema.GroupVersionResource
 	fieldManager string
+	installation string
 	// raw are the objects as they were read, with the fields that the types do not have.
 	raw map[key]*unstructured.Unstructured
 }
 
-func newClient(c dynamic.Interface, d Detection, fieldManager string) *client {
-	out := &client{Interface: c, served: map[string]schema.GroupVersionResource{}, fieldManager: fieldManager, raw: map[key]*unstructured.Unstructured{}}
+func newClient(cfg Config, d Detection) *client {
+	out := &client{
+		Interface: cfg.Client, served: map[string]schema.GroupVersionResource{}, fieldManager: cfg.FieldManager, installation: cfg.Installation,
+		raw: map[key]*unstructured.Unstructured{},
+	}
 	for kind, r := range d.served {
 		out.served[kind] = r
 	}
@@ -89,7 +94,7 @@ func list[T any](ctx context.Context, c *client, kind, namespace string, selecto
 
 // readWorld reads what there is. peers says whether sessions are to be set up; Secrets are looked at only then, or where peer
 // configs of ours are left.
-func (c *client) readWorld(ctx context.Context, installation, secretsNamespace string, peers bool) (*world, error) {
+func (c *client) readWorld(ctx context.Context, secretsNamespace string, peers bool) (*world, error) {
 	var w world
 	var errs [6]error
 	w.peerConfigs, errs[0] = list[v2.CiliumBGPPeerConfig](ctx, c, kindPeerConfig, "", nil)
@@ -100,16 +105,17 @@ func (c *client) readWorld(ctx context.Context, installation, secretsNamespace s
 		w.nodeConfigs, errs[4] = list[v2.CiliumBGPNodeConfig](ctx, c, v2.BGPNCKindDefinition, "", nil)
 	}
 	for _, p := range w.peerConfigs {
-		peers = peers || owned(p, installation)
+		peers = peers || owned(p, c.installation)
 	}
 	if peers && secretsNamespace != "" {
-		own := labels.SelectorFromSet(labels.Set{labelManagedBy: managedBy, labelInstallation: installation})
+		own := labels.SelectorFromSet(labels.Set{labelManagedBy: managedBy, labelInstallation: c.installation})
 		w.secrets, errs[5] = list[corev1.Secret](ctx, c, kindSecret, secretsNamespace, own)
 	}
 	return &w, errors.Join(errs[:]...)
 }
 
-// write carries out a change. The API server refuses fields that the installed CRD does not have, rather than dropping them.
+// write carries out a change. An object that has changed since it was read is read again, and changed all the same if it is still
+// ours: Cilium writes to the status of some.
 func (c *client) write(ctx context.Context, ch change) error {
 	k := ch.key()
 	resource, ok := c.served[k.kind]
@@ -120,32 +126,71 @@ func (c *client) write(ctx context.Context, ch change) error {
 	if k.namespace != "" {
 		r = c.Resource(resource).Namespace(k.namespace)
 	}
+	w := writer{c, r, resource.GroupVersion().WithKind(k.kind)}
+	what, do := "delete", w.delete
 	switch {
-	case ch.want == nil:
-		uid, version := ch.have.GetUID(), ch.have.GetResourceVersion()
-		err := r.Delete(ctx, k.name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &version}})
-		if err != nil && !apierrors.IsNotFound(err) {
-			return fmt.Errorf("delete %s: %w", k.quoted(), err)
-		}
 	case ch.have == nil:
-		u, err := encode(ch.want, resource.GroupVersion().WithKind(k.kind))
-		if err != nil {
-			return fmt.Errorf("create %s: %w", k.quoted(), err)
-		}
-		if _, err := r.Create(ctx, u, metav1.CreateOptions{FieldManager: c.fieldManager, FieldValidation: metav1.FieldValidationStrict}); err != nil {
-			return fmt.Errorf("create %s: %w", k.quoted(), err)
-		}
-	default:
-		u, err := encode(ch.want, resource.GroupVersion().WithKind(k.kind))
-		if err != nil {
-			return fmt.Errorf("update %s: %w", k.quoted(), err)
-		}
-		next := c.raw[k].DeepCopy()
-		overlay(next, u)
-		if _, err := r.Update(ctx, next, metav1.UpdateOptions{FieldManager: c.fieldManager, FieldValidation: metav1.FieldValidationStrict}); err != nil {
-			return fmt.Errorf("update %s: %w", k.quoted(), err)
-		}
+		what, do = "create", w.create
+	case ch.want != nil:
+		what, do = "update", w.update
 	}
+	first := true
+	err := retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		if !first {
+			if err := w.readAgain(ctx, k); err != nil {
+				return err
+			}
+		}
+		first = false
+		return do(ctx, ch)
+	})
+	if err != nil && !(ch.want == nil && apierrors.IsNotFound(err)) {
+		return fmt.Errorf("%s %s: %w", what, k.quoted(), err)
+	}
+	return nil
+}
+
+// writer writes one object. The API server refuses fields that the installed CRD does not have, rather than dropping them.
+type writer struct {
+	*client
+	r   dynamic.ResourceInterface
+	gvk schema.GroupVersionKind
+}
+
+func (w writer) create(ctx context.Context, ch change) error {
+	u, err := encode(ch.want, w.gvk)
+	if err != nil {
+		return err
+	}
+	_, err = w.r.Create(ctx, u, metav1.CreateOptions{FieldManager: w.fieldManager, FieldValidation: metav1.FieldValidationStrict})
+	return err
+}
+
+func (w writer) update(ctx context.Context, ch change) error {
+	u, err := encode(ch.want, w.gvk)
+	if err != nil {
+		return err
+	}
+	next := w.raw[ch.key()].DeepCopy()
+	overlay(next, u)
+	_, err = w.r.Update(ctx, next, metav1.UpdateOptions{FieldManager: w.fieldManager, FieldValidation: metav1.FieldValidationStrict})
+	return err
+}
+
+func (w writer) delete(ctx context.Context, ch change) error {
+	uid, version := w.raw[ch.key()].GetUID(), w.raw[ch.key()].GetResourceVersion()
+	return w.r.Delete(ctx, ch.key().name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid, ResourceVersion: &version}})
+}
+
+func (w writer) readAgain(ctx context.Context, k key) error {
+	u, err := w.r.Get(ctx, k.name, metav1.GetOptions{})
+	if err != nil {
+		return err
+	}
+	if !owned(u, w.installation) {
+		return errors.New("its labels do not say any more that it is ours")
+	}
+	w.raw[k] = u
 	return nil
 }
 

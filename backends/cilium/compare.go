@@ -3,6 +3,7 @@ package cilium
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -29,18 +30,15 @@ func (c change) key() key {
 // deleted, each in the order in which it has to happen. An object of that name which is somebody else's is not touched, and
 // reported.
 func (t *translation) compare() (changes []change) {
-	have := map[key]object{}
-	for _, o := range t.world.objects() {
-		have[keyOf(o)] = o
-	}
 	wanted := map[key]bool{}
 	for _, o := range t.objects {
 		k := keyOf(o)
 		wanted[k] = true
-		switch old := have[k]; {
+		switch old := t.have[k]; {
 		case old == nil:
 			changes = append(changes, change{want: o})
 		case !owned(old, t.installation):
+			t.taken[k] = fmt.Errorf("somebody else's %s has the name that is needed", k.quoted())
 			t.find(backends.Finding{
 				Type: backends.Contended, Object: backends.Source{Kind: k.kind, Namespace: k.namespace, Name: k.name}, Field: "metadata.labels",
 				Message: "somebody else's object has the name that is needed (it lacks " + labelManagedBy + "=" + managedBy + " and " + labelInstallation + "=" + t.installation +

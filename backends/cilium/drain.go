@@ -176,7 +176,7 @@ func (b *Backend) lost(ctx context.Context, c *client, ch change, keepers []*pol
 	keepers = slices.DeleteFunc(slices.Clone(keepers), func(p *policy) bool {
 		return p != ch.want && p.Name == have.Name || !p.Spec.LoadBalancerIPs || !sameNodes(p, have)
 	})
-	namespace, selector, err := listed(have)
+	namespace, selector, err := listed(have, lostPools(have, ch.want))
 	if err != nil {
 		return nil, err
 	}
@@ -209,25 +209,48 @@ func serviceLabels(u *unstructured.Unstructured) map[string]string {
 	return set
 }
 
-// listed returns what to ask the API server for to find at least the Services that a policy selects.
-func listed(p *policy) (namespace string, selector labels.Selector, err error) {
+// lostPools returns the labels of the pools whose Services may be lost when want, which may be nil, takes the place of have: all of
+// them, unless the difference is in the pools alone.
+func lostPools(have *policy, want object) []string {
+	all := poolsIn(have.Spec.ServiceSelector)
+	next, ok := want.(*policy)
+	if !ok || have.Spec.ServiceSelector == nil {
+		return all
+	}
+	stays := map[string]bool{}
+	insert(stays, poolsIn(next.Spec.ServiceSelector))
+	less := have.DeepCopy()
+	for i, r := range have.Spec.ServiceSelector.MatchExpressions {
+		if r.Key == labelPool {
+			less.Spec.ServiceSelector.MatchExpressions[i].Values = slices.DeleteFunc(slices.Clone(r.Values), func(l string) bool { return !stays[l] })
+		}
+	}
+	if !widens(less, next) {
+		return all
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(l string) bool { return stays[l] })
+}
+
+// listed returns what to ask the API server for to find at least the Services of pools that a policy selects.
+func listed(p *policy, pools []string) (namespace string, selector labels.Selector, err error) {
+	const most = 100 // a request has to stay short
 	selector = labels.Everything()
+	switch {
+	case len(pools) > most:
+		selector = selector.Add(must(labels.NewRequirement(labelPool, selection.Exists, nil)))
+	case len(pools) > 0:
+		q, err := labels.NewRequirement(labelPool, selection.In, pools)
+		if err != nil {
+			return "", nil, fmt.Errorf("CiliumL2AnnouncementPolicy %q spec.serviceSelector: %w", p.Name, err)
+		}
+		selector = selector.Add(*q)
+	}
 	if p.Spec.ServiceSelector == nil {
 		return "", selector, nil
 	}
 	for _, r := range p.Spec.ServiceSelector.MatchExpressions {
-		switch {
-		case r.Key == labelServiceName:
-		case r.Key == labelServiceNamespace && len(r.Values) == 1:
+		if r.Key == labelServiceNamespace && r.Operator == "In" && len(r.Values) == 1 {
 			namespace = r.Values[0]
-		case r.Key == labelPool && r.Operator == "In" && len(r.Values) > 100: // a request has to stay short
-			selector = selector.Add(must(labels.NewRequirement(labelPool, selection.Exists, nil)))
-		case r.Key == labelPool && r.Operator == "In":
-			q, err := labels.NewRequirement(labelPool, selection.In, r.Values)
-			if err != nil {
-				return "", nil, fmt.Errorf("CiliumL2AnnouncementPolicy %q spec.serviceSelector: %w", p.Name, err)
-			}
-			selector = selector.Add(*q)
 		}
 	}
 	return namespace, selector, nil
@@ -258,7 +281,7 @@ func (t *translation) park(p *policy, services []types.NamespacedName) []change 
 			q.Spec.ServiceSelector = expressions()
 		}
 		q.Spec.ServiceSelector.MatchExpressions = append(q.Spec.ServiceSelector.MatchExpressions, in(labelServiceNamespace, namespace), in(labelServiceName, names...))
-		if find(t.world.policies, q.Name) == nil {
+		if t.have[keyOf(q)] == nil {
 			out = append(out, change{want: q})
 		}
 	}

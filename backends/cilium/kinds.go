@@ -22,8 +22,8 @@ const (
 // addOrder is the order in which kinds are created and updated: what is referred to comes first.
 var addOrder = []string{kindSecret, kindPeerConfig, kindClusterConfig, kindAdvert, kindPolicy}
 
-// deleteOrder is the order in which kinds are deleted. A Secret goes before the peer config that names it, so that as long as
-// there is a Secret there is a peer config to tell of it.
+// deleteOrder is the order in which kinds are deleted. Secrets go before peer configs, so that as long as there is a Secret
+// there is a peer config: without one, nobody looks for Secrets.
 var deleteOrder = []string{kindPolicy, kindAdvert, kindClusterConfig, kindSecret, kindPeerConfig}
 
 // object is what all kinds that are written have in common.

@@ -57,8 +57,8 @@ func (t *translation) policiesFor(a backends.L2Advertisement) []*v2alpha1.Cilium
 				name = objectName("l2", a.Source.Name, hash(fmt.Sprint(n), fmt.Sprint(s)))
 			}
 			var listed []string
-			if existing := find(t.world.policies, name); existing != nil && owned(existing, t.installation) {
-				listed = poolsIn(existing.Spec.ServiceSelector)
+			if old := existing[*policy](t, kindPolicy, name); old != nil {
+				listed = poolsIn(old.Spec.ServiceSelector)
 			}
 			pools := t.labelsOf(a.Pools, listed)
 			if len(pools) == 0 {
@@ -78,27 +78,35 @@ func (t *translation) policiesFor(a backends.L2Advertisement) []*v2alpha1.Cilium
 // shared reports what the L2 announcer does otherwise than the user may expect of Services that are known: it elects a node for
 // each Service, not for each address, and does not look for pods on it (pkg/l2announcer/l2announcer.go).
 func (t *translation) shared() {
-	for _, a := range t.want.L2Advertisements {
-		pools := map[string]bool{}
-		for _, p := range a.Pools {
-			pools[p.Name] = true
+	byPool := map[string][]*backends.Service{}
+	for i := range t.want.Services {
+		s := &t.want.Services[i]
+		one, other, both := strings.Cut(s.Pool, ",")
+		byPool[one] = append(byPool[one], s)
+		if both {
+			byPool[other] = append(byPool[other], s)
 		}
+	}
+	for _, a := range t.want.L2Advertisements {
 		var local, both []string
 		first := map[netip.Addr]string{}
-		for _, s := range t.want.Services {
-			one, other, _ := strings.Cut(s.Pool, ",")
-			if !pools[one] && !pools[other] || !matchesAny(a.ServiceSelectors, s.Labels) {
-				continue
-			}
-			name := s.Namespace + "/" + s.Name
-			if s.Local {
-				local = append(local, name)
-			}
-			for _, addr := range s.Addrs {
-				if other, ok := first[addr]; ok {
-					both = append(both, fmt.Sprintf("%s (%s and %s)", addr, other, name))
-				} else {
-					first[addr] = name
+		seen := map[*backends.Service]bool{}
+		for _, p := range a.Pools {
+			for _, s := range byPool[p.Name] {
+				if seen[s] || !matchesAny(a.ServiceSelectors, s.Labels) {
+					continue
+				}
+				seen[s] = true
+				name := s.Namespace + "/" + s.Name
+				if s.Local {
+					local = append(local, name)
+				}
+				for _, addr := range s.Addrs {
+					if other, ok := first[addr]; ok {
+						both = append(both, fmt.Sprintf("%s (%s and %s)", addr, other, name))
+					} else {
+						first[addr] = name
+					}
 				}
 			}
 		}

@@ -14,8 +14,13 @@ import (
 	"github.com/fairlead/fairlead/backends"
 )
 
-// outcome tells how things are once the objects of t are written, but for those that failed.
+// outcome tells how things are once the objects of t are written, but for those that failed; compare has been called before.
 func (t *translation) outcome(d Detection, failed map[key]error) backends.Outcome {
+	failed = maps.Clone(failed)
+	if failed == nil {
+		failed = map[key]error{}
+	}
+	maps.Copy(failed, t.taken)
 	bgp, l2 := len(t.want.BGPAdvertisements) > 0, len(t.want.L2Advertisements) > 0
 	out := backends.Outcome{
 		APIVersion: d.APIVersion(),

@@ -87,9 +87,13 @@ func (t *translation) impossible(p backends.Peer) bool {
 	if p.VRF == "" {
 		return false
 	}
+	then := "the peer is not set up"
+	if t.allowWider {
+		then = "it is set up there"
+	}
 	t.find(backends.Finding{
 		Type: backends.UnsupportedField, Object: p.Source, Field: "spec.vrf", Withheld: !t.allowWider,
-		Message: fmt.Sprintf("Cilium has sessions in the main routing table only, where %s may be another router than in VRF %q", p.Address, p.VRF),
+		Message: fmt.Sprintf("Cilium has sessions in the main routing table only, where %s may be another router than in VRF %q: %s", p.Address, p.VRF, then),
 	})
 	return !t.allowWider
 }

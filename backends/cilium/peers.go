@@ -58,6 +58,9 @@ func (t *translation) peers(adverts []advert) {
 				configs[id], named[s.peer.Source.Name] = config, true
 				t.objects = append(t.objects, t.peerConfig(config, s, adverts))
 			}
+			if old := t.have[key{kind: kindPeerConfig, name: config}]; old != nil && !owned(old, t.installation) {
+				continue // compare reports it; with somebody else's settings, the peer could hear anything
+			}
 			t.addSession(o, s.peer, config)
 		}
 		if len(o.Spec.BGPInstances) > 0 {
@@ -206,7 +209,7 @@ func (t *translation) addSession(o *v2.CiliumBGPClusterConfig, p *peer, config s
 		i = len(o.Spec.BGPInstances)
 		o.Spec.BGPInstances = append(o.Spec.BGPInstances, v2.CiliumBGPInstance{Name: name, LocalASN: &asn})
 	}
-	address, asn := p.Address.String(), int64(p.expectedASN())
+	address, asn := p.Address.Unmap().String(), int64(p.expectedASN())
 	b := &o.Spec.BGPInstances[i]
 	if slices.ContainsFunc(b.Peers, func(q v2.CiliumBGPPeer) bool { return *q.PeerAddress == address }) {
 		t.find(backends.Finding{
@@ -249,13 +252,13 @@ func (t *translation) peerConfig(name string, s session, adverts []advert) *v2.C
 
 // heldAdverts returns the advertisements with nothing but pools on hold that the existing object selects.
 func (t *translation) heldAdverts(config string, adverts []advert) []string {
-	existing := find(t.world.peerConfigs, config)
-	if existing == nil || !owned(existing, t.installation) {
+	old := existing[*v2.CiliumBGPPeerConfig](t, kindPeerConfig, config)
+	if old == nil {
 		return nil
 	}
 	var out []string
 	for _, a := range adverts {
-		if a.gone && slices.ContainsFunc(existing.Spec.Families, func(f v2.CiliumBGPFamilyWithAdverts) bool {
+		if a.gone && slices.ContainsFunc(old.Spec.Families, func(f v2.CiliumBGPFamilyWithAdverts) bool {
 			return selects(f.Advertisements, map[string]string{labelAdvertisement: a.label, labelInstallation: t.installation})
 		}) {
 			out = append(out, a.label)

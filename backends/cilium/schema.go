@@ -11,38 +11,40 @@ import (
 
 // schemaCache remembers what the schema of CiliumBGPAdvertisement says, as long as the API server says that it is the same.
 type schemaCache struct {
-	url                 string // of the schema; it has a hash in it
-	has4, has6, checked bool
+	url        string // of the schema; it has a hash in it
+	has4, has6 bool
 }
 
 // aggregation reports whether the installed CRD has service.aggregationLengthIPv4 and V6. Older ones do not, and the API server
-// would refuse an object that has them.
+// would refuse an object that has them. A CRD is served a moment before its schema; it counts as a new one until then.
 func (s *schemaCache) aggregation(dc discovery.DiscoveryInterface, gv schema.GroupVersion) (has4, has6 bool, err error) {
-	fail := func(err error) (bool, bool, error) {
-		return false, false, fmt.Errorf("read the schema of %s: %w", gv, err)
-	}
 	paths, err := dc.OpenAPIV3().Paths()
 	if err != nil {
-		return fail(err)
+		return false, false, fmt.Errorf("list the schemas of the API server: %w", err)
 	}
 	group, ok := paths["apis/"+gv.String()]
 	if !ok {
-		return fail(fmt.Errorf("the API server has none"))
+		return true, true, nil
 	}
-	if url := group.ServerRelativeURL(); s.checked && s.url == url {
+	url := group.ServerRelativeURL()
+	if s.url != "" && s.url == url {
 		return s.has4, s.has6, nil
-	} else {
-		s.url = url
 	}
 	raw, err := group.Schema("application/json")
 	if err != nil {
-		return fail(err)
+		return false, false, fmt.Errorf("read the schema of %s: %w", gv, err)
 	}
-	if s.has4, s.has6, err = aggregationFields(raw); err != nil {
-		return fail(err)
+	service, err := serviceOptions(raw)
+	if err != nil {
+		return false, false, fmt.Errorf("read the schema of %s: %w", gv, err)
 	}
-	s.checked = true
-	return s.has4, s.has6, nil
+	if service == nil {
+		return true, true, nil
+	}
+	_, has4 = service["aggregationLengthIPv4"]
+	_, has6 = service["aggregationLengthIPv6"]
+	*s = schemaCache{url, has4, has6}
+	return has4, has6, nil
 }
 
 // property is as much of an OpenAPI schema as leads to a field.
@@ -51,14 +53,15 @@ type property struct {
 	Items      *property           `json:"items"`
 }
 
-func aggregationFields(raw []byte) (has4, has6 bool, err error) {
+// serviceOptions returns the fields of spec.advertisements[].service in an OpenAPI document, nil if it does not have the kind.
+func serviceOptions(raw []byte) (map[string]property, error) {
 	var document struct {
 		Components struct {
 			Schemas map[string]json.RawMessage `json:"schemas"`
 		} `json:"components"`
 	}
 	if err := json.Unmarshal(raw, &document); err != nil {
-		return false, false, err
+		return nil, err
 	}
 	for name, schema := range document.Components.Schemas {
 		if !strings.HasSuffix(name, "."+kindAdvert) {
@@ -66,13 +69,11 @@ func aggregationFields(raw []byte) (has4, has6 bool, err error) {
 		}
 		var p property
 		if err := json.Unmarshal(schema, &p); err != nil {
-			return false, false, err
+			return nil, err
 		}
 		if items := p.Properties["spec"].Properties["advertisements"].Items; items != nil {
-			service := items.Properties["service"].Properties
-			_, has4 = service["aggregationLengthIPv4"]
-			_, has6 = service["aggregationLengthIPv6"]
+			return items.Properties["service"].Properties, nil
 		}
 	}
-	return has4, has6, nil
+	return nil, nil
 }

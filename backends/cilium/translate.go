@@ -24,10 +24,12 @@ type translation struct {
 	facts
 	want backends.Desired
 	hold map[string]bool // labels of the pools on hold
+	have map[key]object  // the objects of the world
 
 	// What comes out.
 	objects  []object
-	keep     map[key]bool // existing objects that stay as they are
+	keep     map[key]bool  // existing objects that stay as they are
+	taken    map[key]error // wanted objects whose name is somebody else's; compare fills it in
 	findings []backends.Finding
 	pools    map[string]*poolState
 	names    map[string]string // of pools, by the value of their label
@@ -44,8 +46,11 @@ func translate(want backends.Desired, f facts) *translation {
 	if f.world == nil {
 		f.world = &world{}
 	}
-	t := &translation{facts: f, want: want, hold: map[string]bool{}, keep: map[key]bool{},
+	t := &translation{facts: f, want: want, hold: map[string]bool{}, have: map[key]object{}, keep: map[key]bool{}, taken: map[key]error{},
 		pools: map[string]*poolState{}, names: map[string]string{}, labels: map[string]string{}}
+	for _, o := range f.world.objects() {
+		t.have[keyOf(o)] = o
+	}
 	for _, pool := range want.Hold {
 		t.hold[backends.LabelValue(pool)] = true
 		t.know([]backends.Pool{{Name: pool, Label: backends.LabelValue(pool)}})
@@ -64,6 +69,14 @@ func translate(want backends.Desired, f facts) *translation {
 		return cmp.Or(cmp.Compare(slices.Index(addOrder, x.kind), slices.Index(addOrder, y.kind)), cmp.Compare(x.name, y.name))
 	})
 	return t
+}
+
+// existing returns the object of ours that has the name, nil if there is none.
+func existing[T object](t *translation, kind, name string) (out T) {
+	if o, ok := t.have[key{kind: kind, name: name}].(T); ok && owned(o, t.installation) {
+		return o
+	}
+	return out
 }
 
 // pool returns the state of a pool, which is reported from now on.

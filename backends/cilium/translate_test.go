@@ -138,7 +138,7 @@ func run(want backends.Desired, change ...func(*facts)) *translation {
 
 func wider(f *facts) { f.allowWider = true }
 
-func existing(objects ...object) func(*facts) {
+func given(objects ...object) func(*facts) {
 	return func(f *facts) { f.world = worldOf(objects...) }
 }
 
@@ -408,21 +408,21 @@ func TestHold(t *testing.T) {
 
 	held := only
 	held.Hold = []string{"faulty"}
-	assert.Equal(t, render(t, before.objects), render(t, run(held, existing(before.objects...)).objects))
-	assert.Empty(t, run(held, existing(before.objects...)).compare(), "equal")
+	assert.Equal(t, render(t, before.objects), render(t, run(held, given(before.objects...)).objects))
+	assert.Empty(t, run(held, given(before.objects...)).compare(), "equal")
 	assert.Equal(t, render(t, run(only).objects), render(t, run(held).objects), "nothing is added for a pool on hold")
-	assert.True(t, run(held, existing(before.objects...)).outcome(on, nil).Pools["faulty"].Advertised)
+	assert.True(t, run(held, given(before.objects...)).outcome(on, nil).Pools["faulty"].Advertised)
 
 	held = none
 	held.Hold = []string{"faulty"}
-	got := run(held, existing(before.objects...))
+	got := run(held, given(before.objects...))
 	want := both
 	want.BGPAdvertisements = []backends.BGPAdvertisement{bgp("a", func(a *backends.BGPAdvertisement) { a.Pools = pools("faulty") })}
 	want.L2Advertisements = []backends.L2Advertisement{l2("a", func(a *backends.L2Advertisement) { a.Pools = pools("faulty") })}
 	assert.Equal(t, render(t, run(want).objects), render(t, got.objects), "without an advertisement, too")
 	assert.Len(t, got.compare(), 2)
 
-	assert.Len(t, run(none, existing(before.objects...)).compare(), 3, "the advertisement and the policy are deleted, the peer config hears nothing")
+	assert.Len(t, run(none, given(before.objects...)).compare(), 3, "the advertisement and the policy are deleted, the peer config hears nothing")
 }
 
 // on is a Cilium with everything switched on.
@@ -437,4 +437,3 @@ func TestContradiction(t *testing.T) {
 	assert.Equal(t, []string{`UnsupportedField BGPAdvertisement/fairlead-system/b spec.localPref: 200 contradicts 100 of BGPAdvertisement "a", ` +
 		`which has pool "main" and the same aggregation length, too; where both apply Cilium sends the higher`}, texts(got.findings))
 }
-

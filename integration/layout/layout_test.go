@@ -26,6 +26,7 @@ var may = map[string][]string{
 	"allocator":            nil,
 	"api":                  nil,
 	"integration":          {"integration", "internal", "api"},
+	"integration/backends": {"integration/testbed", "internal/localcluster", "backends", "api"},
 	"integration/testbed":  {"internal/localcluster", "api"},
 }
 
