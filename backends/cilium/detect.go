@@ -2,7 +2,6 @@ package cilium
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -20,7 +19,7 @@ import (
 )
 
 // ErrUnavailable: none of the objects that could be written is served.
-var ErrUnavailable = errors.New("cilium.io serves neither ciliumbgpadvertisements nor ciliuml2announcementpolicies; is Cilium installed?")
+var ErrUnavailable = fmt.Errorf("%w: cilium.io serves neither ciliumbgpadvertisements nor ciliuml2announcementpolicies", backends.ErrNotInstalled)
 
 // DefaultNamespace is where Cilium's ConfigMap is unless an installation says otherwise.
 const DefaultNamespace = "kube-system"

@@ -195,10 +195,10 @@ func (b *Bed) Start(t testing.TB, namespace string, args ...string) *Process {
 	return p
 }
 
-// Launch is Start outside a test: the caller stops the controller.
+// Launch is Start outside a test: the caller stops the controller. It advertises nothing unless args choose a backend.
 func (b *Bed) Launch(namespace string, args ...string) (*Process, error) {
 	p := &Process{done: make(chan struct{})}
-	args = append([]string{"--kubeconfig", b.kubeconfig, "--namespace", namespace, "--log-format=text"}, args...)
+	args = append([]string{"--kubeconfig", b.kubeconfig, "--namespace", namespace, "--log-format=text", "--backend=none"}, args...)
 	p.cmd = exec.Command(b.controller, args...)
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/config"
 )
 
@@ -72,6 +73,10 @@ type Verdict struct {
 	// Missing is set if the Service would like an address of this family and works without; MissingFrom are the pools that lack it.
 	Missing     allocator.Family
 	MissingFrom []string
+	// Advertised says whether what is Held is advertised; nil if nobody is asked to advertise.
+	Advertised *announce.Verdict
+	// Claimed says why the CNI's own allocator would replace the addresses; while it is set, the status is left alone.
+	Claimed string
 	// Hold is how long the addresses are to stay reserved once the Service is gone; 0: not at all.
 	Hold time.Duration
 	// Lost is set if an address in the status belongs to another Service.
@@ -391,6 +396,18 @@ func poolsOf(svc *corev1.Service) (v4, v6 string) {
 		v6 = v4
 	}
 	return v4, v6
+}
+
+// PoolsOf returns the names of the pools that the addresses in the status of svc came from.
+func PoolsOf(svc *corev1.Service) []string {
+	v4, v6 := poolsOf(svc)
+	switch {
+	case v4 == "":
+		return nil
+	case v6 == v4:
+		return []string{v4}
+	}
+	return []string{v4, v6}
 }
 
 // errPoolSetAside: the pool of an address is faulty and has no valid version.

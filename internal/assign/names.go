@@ -51,8 +51,7 @@ const (
 	ReasonStatusContended     = "StatusContended"
 )
 
-// Reasons of events on Services; all but EventAddressConflict, EventForeignStatus, EventStatusContended and EventClassNotServed
-// are MetalLB's.
+// Reasons of events on Services. Those down to EventDeprecatedAnnotation are MetalLB's.
 const (
 	EventIPAllocated            = "IPAllocated"
 	EventClearAssignment        = "ClearAssignment"
@@ -66,4 +65,7 @@ const (
 	EventForeignStatus          = "ForeignStatus"
 	EventStatusContended        = "StatusContended"
 	EventClassNotServed         = "ClassNotServed"
+	EventIPAMConflict           = "IPAMConflict"
+	EventAdvertised             = "Advertised"
+	EventNotAdvertised          = "NotAdvertised"
 )

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/internal/announce"
 )
 
 // FieldManager is the name under which this product writes.
@@ -45,6 +46,10 @@ type Reconciler struct {
 	Now      func() time.Time
 	// ReportOtherClasses tells a Service of a class that is not served so, by one event.
 	ReportOtherClasses bool
+
+	// Advertised says whether what a Service holds is advertised, nil if nobody is asked to advertise, and why the CNI's own
+	// allocator would replace it, empty if it would not. It may be nil.
+	Advertised func(svc *corev1.Service, held allocator.Assignment) (advertised *announce.Verdict, claimed string)
 
 	contention contention
 	reported   sync.Map // types.UID -> the class of which the Service was told
@@ -81,6 +86,9 @@ func (r *Reconciler) reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, err
 	}
 	verdict := r.Assigner.Decide(&svc, namespace)
+	if verdict.Ours && r.Advertised != nil {
+		verdict.Advertised, verdict.Claimed = r.Advertised(&svc, verdict.Held)
+	}
 	if !verdict.Ours {
 		r.reportClass(&svc)
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/apply"
@@ -157,7 +158,7 @@ func (t *Task) reportUnserved(s *config.Snapshot, choice announce.Choice) {
 
 // Verdict returns the condition fairlead.io/Advertised for a Service that has addresses, nil if nobody is asked to advertise
 // anything; claimed says why the CNI's own allocator would replace the addresses, empty if it would not.
-func (t *Task) Verdict(svc *corev1.Service, pools []string) (v *announce.Verdict, claimed string) {
+func (t *Task) Verdict(svc *corev1.Service, held allocator.Assignment) (v *announce.Verdict, claimed string) {
 	t.mu.Lock()
 	s, choice := t.snapshot, t.choice
 	resolved := t.resolved
@@ -169,7 +170,7 @@ func (t *Task) Verdict(svc *corev1.Service, pools []string) (v *announce.Verdict
 	if s == nil || !resolved {
 		return nil, ""
 	}
-	x := announce.Subject{Labels: svc.Labels, Pools: pools, Addrs: assign.ShownAddresses(svc)}
+	x := announce.Subject{Labels: svc.Labels, Pools: held.Pools(), Addrs: held.Addrs()}
 	if svc.Spec.LoadBalancerClass != nil {
 		x.Class = *svc.Spec.LoadBalancerClass
 	}
@@ -197,4 +198,3 @@ func conflictOf(o *backends.Outcome) string {
 	}
 	return "the CNI's own address allocator serves this Service"
 }
-
