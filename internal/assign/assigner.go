@@ -236,7 +236,9 @@ func (a *Assigner) wake(freed []allocator.Grant) {
 	}
 }
 
-func (a *Assigner) serves(svc *corev1.Service) bool {
+func (a *Assigner) serves(svc *corev1.Service) bool { return a.rules.serves(svc) }
+
+func (r Rules) serves(svc *corev1.Service) bool {
 	if svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
 		return false
 	}
@@ -244,7 +246,7 @@ func (a *Assigner) serves(svc *corev1.Service) bool {
 	if svc.Spec.LoadBalancerClass != nil {
 		class = *svc.Spec.LoadBalancerClass
 	}
-	return slices.Contains(a.rules.Classes, class)
+	return slices.Contains(r.Classes, class)
 }
 
 func (a *Assigner) decide(svc *corev1.Service, namespace labels.Set) Verdict {

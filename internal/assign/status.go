@@ -126,6 +126,28 @@ func planRelease(want *corev1.Service, v Verdict) []Event {
 	return []Event{{corev1.EventTypeNormal, EventClearAssignment, fmt.Sprintf("released %s", joinAddrs(had))}}
 }
 
+// Leave returns the merge patch with which this installation leaves a Service that it serves: its marks and conditions go, and with
+// release the addresses, too, unless somebody else wrote them. It returns nil if there is nothing to do.
+func (r Rules) Leave(svc *corev1.Service, release bool) []byte {
+	_, labelled := svc.Labels[LabelPool]
+	if !labelled && meta.FindStatusCondition(svc.Status.Conditions, ConditionAllocated) == nil || !r.serves(svc) {
+		return nil
+	}
+	want := svc.DeepCopy()
+	if release {
+		v := Verdict{}
+		if overwritten(svc, ShownAddresses(svc)) {
+			v.Foreign = ShownAddresses(svc)
+		}
+		planRelease(want, v)
+	} else {
+		delete(want.Labels, LabelPool)
+		meta.RemoveStatusCondition(&want.Status.Conditions, ConditionAllocated)
+		meta.RemoveStatusCondition(&want.Status.Conditions, ConditionAdvertised)
+	}
+	return patchOf(svc, want)
+}
+
 func planOurs(want *corev1.Service, v Verdict) []Event {
 	had := ShownAddresses(want)
 	has := v.Held.Addrs()
