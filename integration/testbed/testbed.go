@@ -58,8 +58,17 @@ func Folder(elem ...string) string {
 
 // CalicoCRDs returns Calico's CRDs by their plural names.
 func CalicoCRDs(t testing.TB, plurals ...string) []*apiextensionsv1.CustomResourceDefinition {
+	return readCRDs(t, localcluster.CalicoCRDs, plurals)
+}
+
+// CiliumCRDs returns Cilium's CRDs by their plural names.
+func CiliumCRDs(t testing.TB, plurals ...string) []*apiextensionsv1.CustomResourceDefinition {
+	return readCRDs(t, localcluster.CiliumCRDs, plurals)
+}
+
+func readCRDs(t testing.TB, folder string, plurals []string) []*apiextensionsv1.CustomResourceDefinition {
 	t.Helper()
-	all, err := localcluster.CalicoCRDs(Folder("bin"))
+	all, err := localcluster.ReadCRDs(folder, Folder("bin"))
 	require.NoError(t, err)
 	var out []*apiextensionsv1.CustomResourceDefinition
 	for _, plural := range plurals {
@@ -210,6 +219,15 @@ func (b *Bed) Launch(namespace string, args ...string) (*Process, error) {
 		close(p.done)
 	}()
 	return p, nil
+}
+
+// Cleanup runs "controller cleanup" to its end and returns what it printed.
+func (b *Bed) Cleanup(t testing.TB, namespace string, args ...string) string {
+	t.Helper()
+	args = append([]string{"cleanup", "--kubeconfig", b.kubeconfig, "--namespace", namespace}, args...)
+	out, err := exec.CommandContext(t.Context(), b.controller, args...).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return string(out)
 }
 
 // PID returns the process's id.

@@ -140,7 +140,7 @@ func (r *Reconciler) write(ctx context.Context, svc *corev1.Service, change *Cha
 	for _, e := range change.Events {
 		r.Recorder.Eventf(patched, nil, e.Type, e.Reason, "Assign", "%s", e.Message)
 		if e.Type == corev1.EventTypeWarning {
-			r.Log.Warn("service refused", "service", ownerOf(svc).String(), "reason", e.Reason, "err", e.Message)
+			r.Log.Warn("service not served as asked", "service", ownerOf(svc).String(), "reason", e.Reason, "err", e.Message)
 		}
 	}
 	return reconcile.Result{}, nil

@@ -3,6 +3,7 @@ package cleanup
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -23,10 +24,13 @@ type Lease struct {
 // heldFor is how long the Lease stays taken after the last renewal here: time enough to remove the controller.
 const heldFor = 60 * time.Second
 
+// prefix begins the identity of a cleanup: one that came before leaves no controller that writes.
+const prefix = "cleanup_"
+
 // take takes the Lease from whoever holds it, and waits until that one has stopped. Until release is called, it is renewed; after
 // that it runs out by itself.
 func (l Lease) take(ctx context.Context, o *Options) (release func(), err error) {
-	me := "cleanup_" + string(uuid.NewUUID())
+	me := prefix + string(uuid.NewUUID())
 	seconds := int32(heldFor / time.Second)
 	held := false
 	renew := func() error {
@@ -38,7 +42,7 @@ func (l Lease) take(ctx context.Context, o *Options) (release func(), err error)
 			}
 			now := metav1.NowMicro()
 			holder := lease.Spec.HolderIdentity
-			held = holder != nil && *holder != "" && *holder != me && lease.Spec.RenewTime != nil &&
+			held = holder != nil && *holder != "" && !strings.HasPrefix(*holder, prefix) && lease.Spec.RenewTime != nil &&
 				lease.Spec.LeaseDurationSeconds != nil && now.Sub(lease.Spec.RenewTime.Time) < time.Duration(*lease.Spec.LeaseDurationSeconds)*time.Second
 			lease.Spec.HolderIdentity, lease.Spec.LeaseDurationSeconds, lease.Spec.RenewTime = &me, &seconds, &now
 			if apierrors.IsNotFound(err) {
