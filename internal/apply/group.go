@@ -55,8 +55,12 @@ func (g *Group) Set(wanted map[string]Wanted) {
 	}
 	for _, l := range g.loops {
 		w := wanted[l.Name]
-		if l.target.number > 0 && l.done == l.target.number && l.same(w) {
-			l.target.number, l.done = g.number, g.number // nothing new for this one
+		if l.target.number > 0 && l.same(w) {
+			// Nothing new for this one: what is in place stays, and what failed is tried again when its time comes.
+			if l.done == l.target.number {
+				l.done = g.number
+			}
+			l.target.number = g.number
 			continue
 		}
 		t := target{number: g.number, want: w.Desired, serves: w.Serves}
@@ -78,7 +82,7 @@ func (g *Group) Set(wanted map[string]Wanted) {
 	}
 }
 
-// same reports whether w differs from what l has applied by nothing that matters to its backend.
+// same reports whether w differs from the target of l by nothing that matters to its backend.
 func (l *Loop) same(w Wanted) bool {
 	old := Wanted{l.target.want, l.target.serves}
 	if l.outcome != nil && l.outcome.IgnoresServices {

@@ -185,6 +185,9 @@ func (l *Loop) try(ctx context.Context) (after time.Duration, ok bool) {
 	outcome := l.outcome
 	l.mu.Unlock()
 	idle := isEmpty(t.want)
+	if idle && errors.Is(err, ErrTaken) {
+		err = nil // what there is belongs to another installation
+	}
 	unfinished := errors.Is(err, backends.ErrInProgress)
 	failed := withoutProgress(err)
 	if failed != nil {

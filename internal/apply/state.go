@@ -3,6 +3,7 @@ package apply
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -20,6 +21,9 @@ import (
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/backends/calico"
 )
+
+// ErrTaken: another installation delegates to this CNI.
+var ErrTaken = errors.New("the CNI is taken")
 
 // annotationInstallation tells which installation, by its namespace, a Backend object belongs to.
 const annotationInstallation = "fairlead.io/installation"
@@ -145,6 +149,9 @@ func order(condition string) string {
 // Forget deletes the object, once nothing is owned any more.
 func (s *State) Forget(ctx context.Context) error {
 	o, err := s.get(ctx)
+	if errors.Is(err, ErrTaken) {
+		return nil // nothing of ours
+	}
 	if err != nil || o == nil {
 		return err
 	}
@@ -165,8 +172,8 @@ func (s *State) get(ctx context.Context) (*v1alpha1.Backend, error) {
 		return nil, fmt.Errorf("read backend %q: %w", s.Name, err)
 	}
 	if owner := o.Annotations[annotationInstallation]; owner != s.Installation {
-		return nil, fmt.Errorf("backend %q belongs to the installation in namespace %q, not to that in %q; only one can write to this CNI",
-			s.Name, owner, s.Installation)
+		return nil, fmt.Errorf("%w: backend %q belongs to the installation in namespace %q, not to that in %q; only one can write to this CNI",
+			ErrTaken, s.Name, owner, s.Installation)
 	}
 	return &o, nil
 }

@@ -84,7 +84,7 @@ func (o *Options) backends(ctx context.Context) error {
 				}
 				continue
 			}
-			if err != nil && !missing(err) {
+			if err != nil && !missing(err) && !errors.Is(err, apply.ErrTaken) {
 				return fmt.Errorf("%s: %w", name, err)
 			}
 			break
