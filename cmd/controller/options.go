@@ -89,6 +89,8 @@ func (o *Options) complete() error {
 	if len(o.LoadBalancerClasses) == 0 {
 		o.LoadBalancerClasses = []string{""}
 	}
+	slices.Sort(o.LoadBalancerClasses)
+	o.LoadBalancerClasses = slices.Compact(o.LoadBalancerClasses)
 	if o.Namespace != "" {
 		return nil
 	}

@@ -61,6 +61,9 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
 
+	if err := countRequests(); err != nil {
+		return err
+	}
 	rc, err := restConfig(o.Kubeconfig)
 	if err != nil {
 		return err

@@ -174,8 +174,11 @@ func Eventually(t testing.TB, what string, check func(context.Context) error) {
 	t.Helper()
 	var last error
 	err := wait.PollUntilContextTimeout(context.WithoutCancel(t.Context()), 20*time.Millisecond, Patience, true, func(ctx context.Context) (bool, error) {
-		last = check(ctx)
-		return last == nil, nil
+		err := check(ctx)
+		if err == nil || ctx.Err() == nil { // not that the time was over in the midst of it
+			last = err
+		}
+		return err == nil, nil
 	})
 	require.NoError(t, err, "waiting for %s: %v", what, last)
 }
