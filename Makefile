@@ -15,6 +15,8 @@ KUBERNETES_LDFLAGS := -s -w \
 	-X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36
 CALICO_CRDS := github.com/projectcalico/calico@v1.11.0-cni-plugin.0.20250813170300-a0db560f0520
 
+CILIUM_CRDS := github.com/cilium/cilium@v1.20.1
+
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,7 +73,7 @@ fuzz: ## fuzz the engine and the range parser for FUZZTIME each
 	go test -run '^$$' -fuzz FuzzHistory -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./allocator
 
 .PHONY: tools
-tools: $(ASSETS)/kube-apiserver $(ASSETS)/etcd $(BIN)/kubectl $(BIN)/calico-crds ## build what tests and demo need
+tools: $(ASSETS)/kube-apiserver $(ASSETS)/etcd $(BIN)/kubectl $(BIN)/calico-crds $(BIN)/cilium-crds ## build what tests and demo need
 
 # Each binary is built again only when the module that pins it changes. A long build says every 20 s that it is still at work.
 define build_tool
@@ -102,6 +104,12 @@ $(BIN)/calico-crds: Makefile
 	@mkdir -p $(@D)
 	@dir="$$(cd tools && go mod download -json $(CALICO_CRDS) | sed -n 's/^\t"Dir": "\(.*\)",$$/\1/p')"; \
 	rm -rf $@; mkdir $@; cp "$$dir"/libcalico-go/config/crd/*.yaml $@/; chmod -R u+w $@
+
+$(BIN)/cilium-crds: Makefile
+	@echo "fetching Cilium's CRDs"
+	@mkdir -p $(@D)
+	@dir="$$(cd tools && go mod download -json $(CILIUM_CRDS) | sed -n 's/^\t"Dir": "\(.*\)",$$/\1/p')"; \
+	rm -rf $@; mkdir $@; cp "$$dir"/pkg/k8s/apis/cilium.io/client/crds/v2*/*.yaml $@/; chmod -R u+w $@
 
 .PHONY: clean
 clean: ## remove bin/

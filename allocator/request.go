@@ -299,5 +299,16 @@ func (a Assignment) Addrs() []netip.Addr {
 	return out
 }
 
+// Pools returns the pools of the addresses, IPv4 first, each once.
+func (a Assignment) Pools() []string {
+	var out []string
+	for _, g := range a.Grants() {
+		if !slices.Contains(out, g.Pool) {
+			out = append(out, g.Pool)
+		}
+	}
+	return out
+}
+
 // Pool returns the pool of the first address, or "".
 func (a Assignment) Pool() string { return cmp.Or(a.IPv4.Pool, a.IPv6.Pool) }

@@ -4,6 +4,7 @@ package backends
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 )
@@ -22,20 +23,12 @@ type Backend interface {
 	Run(ctx context.Context) error
 }
 
-// Desired is everything a backend has to make reachable.
-type Desired struct {
-	// Announcements are the prefixes, in any order, each at most once.
-	Announcements []Announcement
-	// Hold names pools whose addresses are not known at present, because the pool is faulty and no valid version of it has been
-	// seen. What is announced for them stays as it is.
-	Hold []string
-}
+// ErrNotInstalled says that the API server does not serve the CNI's objects.
+var ErrNotInstalled = errors.New("the CNI is not installed")
 
-// Announcement asks for one prefix to be reachable.
-type Announcement struct {
-	Prefix netip.Prefix // masked; one address is a /32 or /128
-	Pool   string       // the pool it belongs to
-}
+// ErrInProgress says that an Apply went as far as it may in one go: what it has written has to take effect before it writes more.
+// It is no failure; the loop calls Apply again with the newest set, soon and without backing off.
+var ErrInProgress = errors.New("in progress")
 
 // AnnounceError says that one prefix could not be made reachable, or be withdrawn.
 type AnnounceError struct {

@@ -43,15 +43,36 @@ type BackendStatus struct {
 	// +optional
 	APIVersion string `json:"apiVersion,omitempty"`
 
+	// Detected is what was found out about the CNI.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	Detected []DetectedFact `json:"detected,omitempty"`
+
 	// Owned records what this backend has written, so that it can be taken back completely.
 	// +optional
 	Owned OwnedObjects `json:"owned,omitempty"`
 
-	// Conditions tells how the backend is doing; Ready is always among them.
+	// Conditions tells how the backend is doing. Ready is always among them; the others are there only while they are true:
+	// BackendInactive, ConfigFrozen, Contended, CoveredByExisting, IPAMConflict, PeerExists, SharedAddress, UnsupportedField.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// DetectedFact is one thing that was found out about the CNI.
+type DetectedFact struct {
+	// Name of the fact, like bgp.
+	Name string `json:"name"`
+
+	// Value is what was found, like on.
+	// +optional
+	Value string `json:"value,omitempty"`
+
+	// Source is where it was found, like ConfigMap kube-system/cilium-config.
+	// +optional
+	Source string `json:"source,omitempty"`
 }
 
 // OwnedObjects records what a backend has written into the CNI's objects.
@@ -69,6 +90,41 @@ type OwnedObjects struct {
 	// +listType=map
 	// +listMapKey=prefix
 	Prefixes []OwnedPrefix `json:"prefixes,omitempty"`
+
+	// Communities are the communities that were added, by prefix.
+	// +optional
+	// +listType=atomic
+	Communities []OwnedCommunities `json:"communities,omitempty"`
+
+	// Aggregation is set while serviceLoadBalancerAggregation of the BGPConfiguration "default" is not as it was found.
+	// +optional
+	Aggregation *OwnedAggregation `json:"aggregation,omitempty"`
+
+	// Objects are the CNI's objects that were made, as Kind/name or Kind/namespace/name.
+	// +optional
+	// +listType=set
+	Objects []string `json:"objects,omitempty"`
+}
+
+// OwnedCommunities are communities that a backend has written.
+type OwnedCommunities struct {
+	// Prefix is the prefix in CIDR form.
+	Prefix string `json:"prefix"`
+
+	// Communities are the communities of its routes.
+	// +optional
+	// +listType=atomic
+	Communities []string `json:"communities,omitempty"`
+}
+
+// OwnedAggregation is a setting that a backend has changed.
+type OwnedAggregation struct {
+	// Before is the value that was found, empty if there was none.
+	// +optional
+	Before string `json:"before,omitempty"`
+
+	// Set is the value that was written.
+	Set string `json:"set"`
 }
 
 // OwnedPrefix is a prefix that a backend has written.

@@ -5,6 +5,8 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 )
 
 // Record is what this backend has written and not yet taken back. It may name more than is there, after a crash between
@@ -16,12 +18,23 @@ type Record struct {
 	CreatedDefault bool
 	// Owned are the entries of serviceLoadBalancerIPs, by prefix.
 	Owned []Entry
+	// Tags are the entries of prefixAdvertisements, by prefix.
+	Tags []Tag
+	// Aggregation is what became of serviceLoadBalancerAggregation; nil if it is as it was found.
+	Aggregation *Switched
+	// Objects are the other objects: Kind/name or Kind/namespace/name, sorted.
+	Objects []string
 }
 
 // Entry is one prefix of the list, and the pool it was added for.
 type Entry struct {
 	Prefix netip.Prefix
 	Pool   string
+}
+
+// Switched is a value that was set, and the one before; empty stands for an absent field.
+type Switched struct {
+	Before, Set v3.ServiceLoadBalancerAggregation
 }
 
 // Ledger keeps the Record where it outlives the process.
@@ -32,9 +45,20 @@ type Ledger interface {
 	Save(ctx context.Context, r Record) error
 }
 
+// IsEmpty reports whether nothing is owned.
+func (r Record) IsEmpty() bool {
+	return len(r.Owned)+len(r.Tags)+len(r.Objects) == 0 && !r.CreatedDefault && r.Aggregation == nil
+}
+
 // Equal reports whether both records say the same.
 func (r Record) Equal(o Record) bool {
-	return r.APIVersion == o.APIVersion && r.CreatedDefault == o.CreatedDefault && slices.Equal(r.Owned, o.Owned)
+	same := func(a, b *Switched) bool { return a == nil && b == nil || a != nil && b != nil && *a == *b }
+	return r.APIVersion == o.APIVersion && r.CreatedDefault == o.CreatedDefault && slices.Equal(r.Owned, o.Owned) &&
+		slices.EqualFunc(r.Tags, o.Tags, Tag.equal) && same(r.Aggregation, o.Aggregation) && slices.Equal(r.Objects, o.Objects)
+}
+
+func (t Tag) equal(o Tag) bool {
+	return t.Prefix == o.Prefix && slices.Equal(t.Communities, o.Communities)
 }
 
 // owns reports whether p is recorded.
@@ -42,21 +66,34 @@ func (r Record) owns(p netip.Prefix) bool {
 	return slices.ContainsFunc(r.Owned, func(e Entry) bool { return e.Prefix == p })
 }
 
-// with returns the record with entries added to what it owns.
-func (r Record) with(entries []Entry) Record {
-	all := slices.Clone(entries)
-	for _, e := range r.Owned {
-		if !slices.ContainsFunc(entries, func(x Entry) bool { return x.Prefix == e.Prefix }) {
-			all = append(all, e)
+// with returns the record with what another one names in addition, entry by entry.
+func (r Record) with(o Record) Record {
+	r.Owned = slices.Clone(r.Owned)
+	for _, e := range o.Owned {
+		if !r.owns(e.Prefix) {
+			r.Owned = append(r.Owned, e)
 		}
 	}
-	sortEntries(all)
-	r.Owned = all
+	sortEntries(r.Owned)
+	r.Tags = slices.Clone(r.Tags)
+	for _, t := range o.Tags {
+		if !slices.ContainsFunc(r.Tags, t.equal) {
+			r.Tags = append(r.Tags, t)
+		}
+	}
+	slices.SortFunc(r.Tags, func(a, b Tag) int {
+		return cmp.Or(comparePrefixes(a.Prefix, b.Prefix), slices.Compare(a.Communities, b.Communities))
+	})
+	if r.Aggregation == nil {
+		r.Aggregation = o.Aggregation
+	}
+	r.Objects = slices.Concat(r.Objects, o.Objects)
+	slices.Sort(r.Objects)
+	r.Objects = slices.Compact(r.Objects)
+	r.CreatedDefault = r.CreatedDefault || o.CreatedDefault
 	return r
 }
 
 func sortEntries(entries []Entry) {
-	slices.SortFunc(entries, func(a, b Entry) int {
-		return cmp.Or(a.Prefix.Addr().Compare(b.Prefix.Addr()), cmp.Compare(a.Prefix.Bits(), b.Prefix.Bits()))
-	})
+	slices.SortFunc(entries, func(a, b Entry) int { return comparePrefixes(a.Prefix, b.Prefix) })
 }

@@ -2,6 +2,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -40,7 +41,7 @@ Every flag can also be given by an environment variable: --lb-class is FAIRLEAD_
 			if err := cli.FlagsFromEnv(cmd.Flags()); err != nil {
 				return err
 			}
-			if err := o.complete(); err != nil {
+			if err := errors.Join(o.validate(), o.complete()); err != nil {
 				return err
 			}
 			log, err := cli.NewLogger(os.Stderr, o.LogLevel, o.LogFormat)
@@ -51,5 +52,6 @@ Every flag can also be given by an environment variable: --lb-class is FAIRLEAD_
 		},
 	}
 	o.addFlags(cmd.Flags())
+	cmd.AddCommand(cleanupCommand())
 	return cmd
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"slices"
@@ -8,7 +9,10 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/fairlead/fairlead/backends/calico"
+	"github.com/fairlead/fairlead/backends/cilium"
 	"github.com/fairlead/fairlead/internal/admission"
+	"github.com/fairlead/fairlead/internal/delegate"
 )
 
 // Options are the flags of the controller.
@@ -16,6 +20,12 @@ type Options struct {
 	Kubeconfig             string
 	Namespace              string
 	Backend                string
+	BGPBackend             string
+	L2Backend              string
+	ManagePeers            bool
+	AllowWider             bool
+	CalicoAggregation      string
+	CiliumNamespace        string
 	LoadBalancerClasses    []string
 	ReportOtherClasses     bool
 	CrossNamespaceSharing  bool
@@ -29,28 +39,39 @@ type Options struct {
 	WebhookService         string
 }
 
-// The values of --backend.
-const (
-	backendCalico = "calico"
-	backendNone   = "none"
-)
-
 // The values of --webhook.
 const (
 	webhookEnabled  = "enabled"
 	webhookDisabled = "disabled"
 )
 
-var backendNames = []string{backendCalico, backendNone}
-
 // podNamespace is where a pod finds the namespace it runs in.
 const podNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 
-func (o *Options) addFlags(f *pflag.FlagSet) {
+// ciliumNamespace is where Cilium is unless a flag says otherwise.
+const ciliumNamespace = cilium.DefaultNamespace
+
+// addConnectionFlags adds the flags that say where the installation is.
+func (o *Options) addConnectionFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Kubeconfig, "kubeconfig", "", "path of a kubeconfig; default: $KUBECONFIG, then the pod's service account")
 	f.StringVar(&o.Namespace, "namespace", "", "namespace of the configuration objects; default: the pod's own")
-	f.StringVar(&o.Backend, "backend", backendNone, "who advertises the addresses: "+strings.Join(backendNames, ", "))
+}
+
+// addServiceFlags adds the flags that say which Services are the installation's.
+func (o *Options) addServiceFlags(f *pflag.FlagSet) {
 	f.StringSliceVar(&o.LoadBalancerClasses, "lb-class", nil, "serve only Services with one of these spec.loadBalancerClass; an empty entry, as in ',internal', stands for Services without one (default: only those)")
+}
+
+func (o *Options) addFlags(f *pflag.FlagSet) {
+	o.addConnectionFlags(f)
+	o.addServiceFlags(f)
+	f.StringVar(&o.Backend, "backend", delegate.Auto, "who advertises the addresses: "+strings.Join(delegate.Names, ", "))
+	f.StringVar(&o.BGPBackend, "bgp-backend", "", "who serves BGPAdvertisements, if not --backend")
+	f.StringVar(&o.L2Backend, "l2-backend", "", "who serves L2Advertisements, if not --backend")
+	f.BoolVar(&o.ManagePeers, "manage-peers", true, "have the CNI hold the sessions that BGPPeers of metallb.io describe; without such objects its own peers are used")
+	f.BoolVar(&o.AllowWider, "allow-wider-advertisement", false, "advertise a pool even if the CNI cannot keep its routes from peers or nodes that are not meant to hear them")
+	f.StringVar(&o.CalicoAggregation, "calico-aggregation", string(calico.Auto), "how addresses become routes of Calico: auto, preserve, disabled, enabled, per-ip")
+	f.StringVar(&o.CiliumNamespace, "cilium-namespace", ciliumNamespace, "namespace of Cilium's ConfigMap cilium-config")
 	f.BoolVar(&o.ReportOtherClasses, "report-other-classes", false, "tell Services of a class that is not served so, by an event")
 	f.BoolVar(&o.CrossNamespaceSharing, "cross-namespace-sharing", true, "let Services of different namespaces share an address by an equal metallb.io/allow-shared-ip; if false, only those that name each other by fairlead.io/share-with-namespaces")
 	f.BoolVar(&o.LeaderElect, "leader-elect", true, "act only while holding the Lease fairlead-controller; needed with more than one replica")
@@ -63,23 +84,41 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.WebhookService, "webhook-service", admission.DefaultService, "name of the Service that leads to the admission webhook")
 }
 
-// complete fills in what depends on the surroundings, and checks the rest.
+// complete fills in what depends on the surroundings.
 func (o *Options) complete() error {
-	if !slices.Contains(backendNames, o.Backend) {
-		return fmt.Errorf("--backend: %q is not a backend; use one of %s", o.Backend, strings.Join(backendNames, ", "))
+	if len(o.LoadBalancerClasses) == 0 {
+		o.LoadBalancerClasses = []string{""}
+	}
+	slices.Sort(o.LoadBalancerClasses)
+	o.LoadBalancerClasses = slices.Compact(o.LoadBalancerClasses)
+	if o.Namespace != "" {
+		return nil
+	}
+	b, err := os.ReadFile(podNamespace)
+	if err != nil {
+		return fmt.Errorf("--namespace is needed outside a pod: name the namespace of the IPAddressPools, such as metallb-system")
+	}
+	o.Namespace = strings.TrimSpace(string(b))
+	return nil
+}
+
+// validate checks what was given.
+func (o *Options) validate() error {
+	for _, b := range []struct{ flag, value string }{{"backend", o.Backend}, {"bgp-backend", o.BGPBackend}, {"l2-backend", o.L2Backend}} {
+		if !slices.Contains(delegate.Names, b.value) && (b.value != "" || b.flag == "backend") {
+			return fmt.Errorf("--%s: %q is not a backend; use one of %s", b.flag, b.value, strings.Join(delegate.Names, ", "))
+		}
+	}
+	if !slices.Contains(calico.Aggregations, calico.Aggregation(o.CalicoAggregation)) {
+		return fmt.Errorf("--calico-aggregation: %q is none of %v", o.CalicoAggregation, calico.Aggregations)
 	}
 	if o.Webhook != webhookEnabled && o.Webhook != webhookDisabled {
 		return fmt.Errorf("--webhook: %q is neither %s nor %s", o.Webhook, webhookEnabled, webhookDisabled)
 	}
-	if len(o.LoadBalancerClasses) == 0 {
-		o.LoadBalancerClasses = []string{""}
-	}
-	if o.Namespace == "" {
-		b, err := os.ReadFile(podNamespace)
-		if err != nil {
-			return fmt.Errorf("--namespace is needed outside a pod: name the namespace of the IPAddressPools, such as metallb-system")
-		}
-		o.Namespace = strings.TrimSpace(string(b))
-	}
 	return nil
+}
+
+// asked returns who is to serve each kind of advertisement.
+func (o *Options) asked() delegate.Asked {
+	return delegate.Asked{BGP: cmp.Or(o.BGPBackend, o.Backend), Layer2: cmp.Or(o.L2Backend, o.Backend)}
 }

@@ -17,8 +17,6 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/apimachinery/pkg/util/uuid"
-	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/dynamic"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	eventsclient "k8s.io/client-go/kubernetes/typed/events/v1"
 	"k8s.io/client-go/rest"
@@ -37,13 +35,11 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/api/v1beta2"
-	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/backends/calico"
 	"github.com/fairlead/fairlead/internal/admission"
-	"github.com/fairlead/fairlead/internal/announce"
-	"github.com/fairlead/fairlead/internal/apply"
 	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/delegate"
 	"github.com/fairlead/fairlead/internal/events"
 	"github.com/fairlead/fairlead/internal/fence"
 )
@@ -65,15 +61,14 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
 
+	if err := countRequests(); err != nil {
+		return err
+	}
 	rc, err := restConfig(o.Kubeconfig)
 	if err != nil {
 		return err
 	}
 	mgr, err := newManager(rc, o)
-	if err != nil {
-		return err
-	}
-	backend, leftover, err := newBackends(rc, mgr, o, log)
 	if err != nil {
 		return err
 	}
@@ -90,13 +85,23 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	delegation, err := delegate.NewTask(delegate.Options{
+		Manager: mgr, Config: rc, Namespace: o.Namespace, Asked: o.asked(), Aggregation: calico.Aggregation(o.CalicoAggregation), ManagePeers: o.ManagePeers,
+		AllowWider: o.AllowWider, CiliumConfig: o.CiliumNamespace, FieldManager: assign.FieldManager, Registry: metrics.Registry, Recorder: recorder,
+		Reconsider: services.Reconsider, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	services.Advertised(delegation.Verdict)
 	watcher, err := config.NewWatcher(config.WatcherOptions{
 		Manager: mgr, Namespace: o.Namespace, Recorder: recorder, Registry: metrics.Registry, Log: log,
 		Publish: func(ctx context.Context, s *config.Snapshot) error {
-			if backend != nil {
-				backend.Set(announce.Delegated(s))
+			if err := services.SetSnapshot(ctx, s); err != nil {
+				return err
 			}
-			return services.SetSnapshot(ctx, s)
+			delegation.SetSnapshot(s)
+			return nil
 		},
 	})
 	if err != nil {
@@ -117,12 +122,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 		g.Go(func() error { return services.Run(ctx) })
 		g.Go(func() error { return services.RunPoolStatus(ctx) })
 		g.Go(func() error { return watcher.Run(ctx) })
-		for _, l := range leftover {
-			g.Go(func() error { return apply.Withdraw(ctx, l.backend, l.state, log) })
-		}
-		if backend != nil {
-			g.Go(func() error { return backend.Run(ctx) })
-		}
+		g.Go(func() error { return delegation.Run(ctx) })
 		return g.Wait()
 	}))
 	if err != nil {
@@ -217,7 +217,9 @@ func newManager(rc *rest.Config, o Options) (manager.Manager, error) {
 func addCaches(mgr manager.Manager) error {
 	namespaces := &metav1.PartialObjectMetadata{}
 	namespaces.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-	for _, o := range append(config.Kinds(), &v1beta1.ConfigurationState{}, &corev1.Service{}, namespaces) {
+	nodes := &metav1.PartialObjectMetadata{}
+	nodes.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Node"))
+	for _, o := range append(config.Kinds(), &v1beta1.ConfigurationState{}, &corev1.Service{}, namespaces, nodes) {
 		if _, err := mgr.GetCache().GetInformer(context.Background(), o, cache.BlockUntilSynced(false)); err != nil {
 			return fmt.Errorf("cache %T: %w", o, err)
 		}
@@ -259,29 +261,3 @@ type everywhere func(context.Context) error
 func (f everywhere) Start(ctx context.Context) error { return f(ctx) }
 
 func (everywhere) NeedLeaderElection() bool { return false }
-
-// idle is a backend that is not in use, and its state.
-type idle struct {
-	backend backends.Backend
-	state   *apply.State
-}
-
-// newBackends returns the loop of the chosen backend, nil for none, and the others, which may have left something behind.
-func newBackends(rc *rest.Config, mgr manager.Manager, o Options, log *slog.Logger) (*apply.Loop, []idle, error) {
-	d, err := discovery.NewDiscoveryClientForConfig(rc)
-	if err != nil {
-		return nil, nil, err
-	}
-	c, err := dynamic.NewForConfig(rc)
-	if err != nil {
-		return nil, nil, err
-	}
-	state := &apply.State{Client: mgr.GetClient(), Name: backendCalico, Installation: o.Namespace, Serves: []string{"bgp"}}
-	backend := calico.New(calico.Config{Discovery: d, Client: c, Ledger: state, FieldManager: assign.FieldManager})
-	switch o.Backend {
-	case backendCalico:
-		return apply.NewLoop(backendCalico, backend, state, log), nil, nil
-	default:
-		return nil, []idle{{backend, state}}, nil
-	}
-}

@@ -129,7 +129,7 @@ func refused(t *testing.T, s *corev1.Service, want string) {
 	})
 }
 
-// events returns "Type Reason" and message of every event on an object.
+// events returns "Type Reason" and message of every event of ours on an object; the API server, too, tells Services things.
 func events(ctx context.Context, namespace string, uid types.UID) ([]string, error) {
 	var list corev1.EventList
 	if err := bed.Client.List(ctx, &list, client.InNamespace(namespace)); err != nil {
@@ -137,7 +137,7 @@ func events(ctx context.Context, namespace string, uid types.UID) ([]string, err
 	}
 	var out []string
 	for _, e := range list.Items {
-		if e.InvolvedObject.UID == uid {
+		if e.InvolvedObject.UID == uid && e.ReportingController == assign.EventSource {
 			out = append(out, fmt.Sprintf("%s %s: %s", e.Type, e.Reason, e.Message))
 		}
 	}

@@ -14,23 +14,26 @@ const module = "github.com/fairlead/fairlead/"
 
 // may lists which rooms the packages of a room may import besides their own; what is not listed, no room may.
 var may = map[string][]string{
-	"cmd":                 {"internal", "backends", "api"},
-	"internal":            {"internal", "allocator", "backends", "api"},
-	"internal/admission":  {"internal/config", "api"},
-	"internal/announce":   {"internal/config", "backends"},
-	"internal/config":     {"allocator", "api"},
-	"backends":            nil,
-	"backends/calico":     {"backends"},
-	"allocator":           nil,
-	"api":                 nil,
-	"integration":         {"integration", "internal", "api"},
-	"integration/testbed": {"internal/localcluster", "api"},
+	"cmd":                  {"internal", "backends", "api"},
+	"internal":             {"internal", "allocator", "backends", "api"},
+	"internal/admission":   {"internal/config", "api"},
+	"internal/announce":    {"internal/config", "backends"},
+	"internal/config":      {"allocator", "api"},
+	"backends":             nil,
+	"backends/calico":      {"backends"},
+	"backends/cilium":      {"backends"},
+	"backends/backendtest": {"backends"},
+	"allocator":            nil,
+	"api":                  nil,
+	"integration":          {"integration", "internal", "api"},
+	"integration/backends": {"integration/testbed", "internal/localcluster", "backends", "api"},
+	"integration/testbed":  {"internal/localcluster", "api"},
 }
 
 // libraries lists the modules outside the standard library that a pure room may import.
 var libraries = map[string][]string{
 	"allocator": {"go4.org/netipx"},
-	"backends":  nil,
+	"backends":  {"k8s.io/apimachinery/pkg/labels"},
 }
 
 // room returns the most specific room of may that holds a package.

@@ -58,8 +58,17 @@ func Folder(elem ...string) string {
 
 // CalicoCRDs returns Calico's CRDs by their plural names.
 func CalicoCRDs(t testing.TB, plurals ...string) []*apiextensionsv1.CustomResourceDefinition {
+	return readCRDs(t, localcluster.CalicoCRDs, plurals)
+}
+
+// CiliumCRDs returns Cilium's CRDs by their plural names.
+func CiliumCRDs(t testing.TB, plurals ...string) []*apiextensionsv1.CustomResourceDefinition {
+	return readCRDs(t, localcluster.CiliumCRDs, plurals)
+}
+
+func readCRDs(t testing.TB, folder string, plurals []string) []*apiextensionsv1.CustomResourceDefinition {
 	t.Helper()
-	all, err := localcluster.CalicoCRDs(Folder("bin"))
+	all, err := localcluster.ReadCRDs(folder, Folder("bin"))
 	require.NoError(t, err)
 	var out []*apiextensionsv1.CustomResourceDefinition
 	for _, plural := range plurals {
@@ -165,8 +174,11 @@ func Eventually(t testing.TB, what string, check func(context.Context) error) {
 	t.Helper()
 	var last error
 	err := wait.PollUntilContextTimeout(context.WithoutCancel(t.Context()), 20*time.Millisecond, Patience, true, func(ctx context.Context) (bool, error) {
-		last = check(ctx)
-		return last == nil, nil
+		err := check(ctx)
+		if err == nil || ctx.Err() == nil { // not that the time was over in the midst of it
+			last = err
+		}
+		return err == nil, nil
 	})
 	require.NoError(t, err, "waiting for %s: %v", what, last)
 }
@@ -195,10 +207,10 @@ func (b *Bed) Start(t testing.TB, namespace string, args ...string) *Process {
 	return p
 }
 
-// Launch is Start outside a test: the caller stops the controller.
+// Launch is Start outside a test: the caller stops the controller. It advertises nothing unless args choose a backend.
 func (b *Bed) Launch(namespace string, args ...string) (*Process, error) {
 	p := &Process{done: make(chan struct{})}
-	args = append([]string{"--kubeconfig", b.kubeconfig, "--namespace", namespace, "--log-format=text"}, args...)
+	args = append([]string{"--kubeconfig", b.kubeconfig, "--namespace", namespace, "--log-format=text", "--backend=none"}, args...)
 	p.cmd = exec.Command(b.controller, args...)
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -210,6 +222,15 @@ func (b *Bed) Launch(namespace string, args ...string) (*Process, error) {
 		close(p.done)
 	}()
 	return p, nil
+}
+
+// Cleanup runs "controller cleanup" to its end and returns what it printed.
+func (b *Bed) Cleanup(t testing.TB, namespace string, args ...string) string {
+	t.Helper()
+	args = append([]string{"cleanup", "--kubeconfig", b.kubeconfig, "--namespace", namespace}, args...)
+	out, err := exec.CommandContext(t.Context(), b.controller, args...).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return string(out)
 }
 
 // PID returns the process's id.

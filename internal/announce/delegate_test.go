@@ -39,7 +39,8 @@ func TestDelegated(t *testing.T) {
 		{name: "of none", advs: []v1beta1.BGPAdvertisement{adv("c")}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			d := Delegated(config.Build(config.Objects{Pools: pools, BGPAdvertisements: tc.advs}, nil))
+			s := config.Build(config.Objects{Pools: pools, BGPAdvertisements: tc.advs}, nil)
+			d := Delegated(Input{Snapshot: s, Choice: Choice{BGP: "calico"}})["calico"].Desired
 			assert.Equal(t, tc.want, d.Announcements)
 			assert.Equal(t, []string{"bad"}, d.Hold, "what is announced for a faulty pool stays")
 		})

@@ -6,12 +6,17 @@ import (
 	"strings"
 
 	"github.com/fairlead/fairlead/backends"
-	"github.com/fairlead/fairlead/backends/calico"
 )
 
+// ErrNotDetected: no CNI was found that could be chosen.
+var ErrNotDetected = errors.New("no backend is chosen")
+
 func reasonOf(err error) string {
-	if errors.Is(err, calico.ErrUnavailable) {
+	switch {
+	case errors.Is(err, backends.ErrNotInstalled):
 		return ReasonNotInstalled
+	case errors.Is(err, ErrNotDetected):
+		return ReasonNotDetected
 	}
 	return ReasonApplyFailed
 }
@@ -38,11 +43,15 @@ func message(err error) string {
 			order[i] = fmt.Sprintf("%s: %s", p[0], text)
 		}
 	}
-	s := strings.Join(order, "; ")
-	if len(s) > maxMessage {
-		s = strings.ToValidUTF8(s[:maxMessage-3], "") + "..."
+	return cut(strings.Join(order, "; "))
+}
+
+// cut keeps a message within what a condition may hold.
+func cut(s string) string {
+	if len(s) <= maxMessage {
+		return s
 	}
-	return s
+	return strings.ToValidUTF8(s[:maxMessage-3], "") + "..."
 }
 
 // flatten returns the errors that were joined.

@@ -1,5 +1,6 @@
 // Package apply is the loop around a backend: it hands each new desired set to the backend, tries again after a failure, looks
-// at intervals whether the world has drifted, and keeps the backend's Backend object true.
+// at intervals whether the world has drifted, and keeps the backend's Backend object true. A Group of loops moves what is announced
+// from one backend to another without a gap.
 package apply
 
 import (
@@ -13,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/fairlead/fairlead/backends"
-	"github.com/fairlead/fairlead/backends/calico"
 )
 
 const (
@@ -21,14 +21,29 @@ const (
 	coalesce = 50 * time.Millisecond
 	// resync is how often the backend looks whether what it wrote is still there. It reads; it writes only what is missing.
 	resync = time.Minute
+	// progress is how soon it goes on where one Apply could not do everything.
+	progress = 2 * time.Second
 )
 
 // retries are the pauses between tries that fail.
 var retries = wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.2, Steps: 6, Cap: time.Minute}
 
-// Reporter is told how each try went.
+// Reporter keeps the public state of a backend.
 type Reporter interface {
-	Report(ctx context.Context, err error) error
+	// Report is told how each try went; outcome is nil if the CNI was not reached.
+	Report(ctx context.Context, serves []string, outcome *backends.Outcome, err error) error
+	// Forget is called instead when nothing is wanted any more, and nothing is left.
+	Forget(ctx context.Context) error
+}
+
+// Result is how the last try of a loop went.
+type Result struct {
+	Backend string
+	// Want is what was tried.
+	Want backends.Desired
+	// Outcome is what it came to; nil if the CNI was not reached.
+	Outcome *backends.Outcome
+	Err     error
 }
 
 // Loop drives one backend towards the newest desired set.
@@ -37,10 +52,24 @@ type Loop struct {
 	Backend  backends.Backend
 	Reporter Reporter
 	Log      *slog.Logger
+	// Changed is told of each try; it may be nil.
+	Changed func(Result)
 
-	mu      sync.Mutex // protects the following
-	want    *backends.Desired
-	changed chan struct{} // holds one token while want has not been looked at
+	changed chan struct{} // holds one token while there is news
+
+	mu      sync.Mutex // protects all the following
+	target  target
+	outcome *backends.Outcome
+	done    uint64 // the newest target that was reached
+}
+
+// target is what a loop is to achieve.
+type target struct {
+	number uint64 // 0: not known yet
+	want   backends.Desired
+	serves []string
+	// ready is false as long as something else has to be done before; nil means it is not waited for anything.
+	ready func() bool
 }
 
 // NewLoop returns a Loop; it starts nothing.
@@ -48,15 +77,44 @@ func NewLoop(name string, b backends.Backend, r Reporter, log *slog.Logger) *Loo
 	return &Loop{Name: name, Backend: b, Reporter: r, Log: log, changed: make(chan struct{}, 1)}
 }
 
-// Set replaces the desired set. Until it is called for the first time, the loop does nothing: an unknown set is not an empty one.
-func (l *Loop) Set(d backends.Desired) {
+// Observe takes what the backend reports of an Apply; it is the Report function of its Config.
+func (l *Loop) Observe(o backends.Outcome) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.want = &d
+	l.outcome = &o
+}
+
+// Set replaces the desired set. Until it is called for the first time, the loop does nothing: an unknown set is not an empty one.
+func (l *Loop) Set(d backends.Desired, serves ...string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.set(target{number: l.target.number + 1, want: d, serves: serves})
+}
+
+func (l *Loop) set(t target) {
+	l.target = t
+	l.wake()
+}
+
+func (l *Loop) wake() {
 	select {
 	case l.changed <- struct{}{}:
 	default:
 	}
+}
+
+// reached reports whether the newest target was achieved.
+func (l *Loop) reached() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.target.number > 0 && l.done == l.target.number
+}
+
+// waits reports whether the newest target waits for other loops.
+func (l *Loop) waits() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.target.ready != nil && l.done != l.target.number
 }
 
 // Run serves until ctx ends. It withdraws nothing.
@@ -68,32 +126,30 @@ func (l *Loop) Run(ctx context.Context) error {
 }
 
 func (l *Loop) follow(ctx context.Context) error {
-	if !l.pause(ctx, nil) {
-		return nil
-	}
-	for backoff := retries; ; {
-		err := l.try(ctx)
-		wakeAfter := resync
-		if err != nil {
-			wakeAfter = backoff.Step()
-		} else {
+	backoff := retries
+	var again <-chan time.Time
+	for l.pause(ctx, again) {
+		after, ok := l.try(ctx)
+		switch {
+		case !ok:
+			after = backoff.Step()
+		default:
 			backoff = retries
 		}
-		timer := time.NewTimer(wakeAfter)
-		more := l.pause(ctx, timer.C)
-		timer.Stop()
-		if !more {
-			return nil
+		again = nil
+		if after > 0 {
+			again = time.After(after)
 		}
 	}
+	return nil
 }
 
-// pause waits for a new desired set or for timer, and then for further changes to come along; it is false when ctx ends.
-func (l *Loop) pause(ctx context.Context, timer <-chan time.Time) bool {
+// pause waits for news or for again, and then for further changes to come along; it is false when ctx ends.
+func (l *Loop) pause(ctx context.Context, again <-chan time.Time) bool {
 	select {
 	case <-ctx.Done():
 		return false
-	case <-timer:
+	case <-again:
 		return true
 	case <-l.changed:
 	}
@@ -105,54 +161,81 @@ func (l *Loop) pause(ctx context.Context, timer <-chan time.Time) bool {
 	}
 }
 
-func (l *Loop) try(ctx context.Context) error {
+// try applies the newest target. It returns after which time to look again, 0 for not before there is news; ok is false after a
+// failure.
+func (l *Loop) try(ctx context.Context) (after time.Duration, ok bool) {
 	l.mu.Lock()
-	want := *l.want
+	t := l.target
 	select {
-	case <-l.changed: // what came along while we waited is in want
+	case <-l.changed: // what came along while we waited is in t
 	default:
 	}
 	l.mu.Unlock()
-	err := l.Backend.Apply(ctx, want)
+	if t.number == 0 || t.ready != nil && !t.ready() {
+		return 0, true
+	}
+	l.mu.Lock()
+	l.outcome = nil
+	l.mu.Unlock()
+	err := l.Backend.Apply(ctx, t.want)
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return 0, true
 	}
-	if err != nil {
-		l.Log.Error("backend could not apply everything", "backend", l.Name, "err", message(err))
+	l.mu.Lock()
+	outcome := l.outcome
+	l.mu.Unlock()
+	idle := isEmpty(t.want)
+	if idle && errors.Is(err, ErrTaken) {
+		err = nil // what there is belongs to another installation
 	}
-	if reportErr := l.Reporter.Report(ctx, err); reportErr != nil && ctx.Err() == nil {
+	unfinished := errors.Is(err, backends.ErrInProgress)
+	failed := withoutProgress(err)
+	if failed != nil {
+		l.Log.Error("backend could not apply everything", "backend", l.Name, "err", message(failed))
+	}
+	var reportErr error
+	if idle && err == nil {
+		reportErr = l.Reporter.Forget(ctx)
+	} else {
+		reportErr = l.Reporter.Report(ctx, t.serves, outcome, failed)
+	}
+	if reportErr != nil && ctx.Err() == nil {
 		l.Log.Error("backend state not written", "backend", l.Name, "err", reportErr)
-		if err == nil {
-			err = reportErr
-		}
 	}
-	return err
+	l.mu.Lock()
+	if err == nil {
+		l.done = t.number
+	}
+	l.mu.Unlock()
+	if l.Changed != nil {
+		l.Changed(Result{l.Name, t.want, outcome, failed})
+	}
+	switch {
+	case failed != nil || reportErr != nil:
+		return 0, false
+	case unfinished:
+		return progress, true
+	case idle:
+		return 0, true
+	}
+	return resync, true
 }
 
-// Withdraw takes back everything that a backend which is not in use any more has left behind, and then its Backend object. It
-// tries until it succeeds or ctx ends.
-func Withdraw(ctx context.Context, b backends.Backend, s *State, log *slog.Logger) error {
-	for backoff := retries; ; {
-		err := withdraw(ctx, b, s)
-		if err == nil || ctx.Err() != nil {
-			return nil
-		}
-		log.Error("backend that is switched off could not be cleaned up", "backend", s.Name, "err", message(err))
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(backoff.Step()):
-		}
-	}
+// isEmpty reports whether nothing is wanted.
+func isEmpty(d backends.Desired) bool {
+	return len(d.Announcements)+len(d.BGPAdvertisements)+len(d.L2Advertisements)+len(d.Peers) == 0
 }
 
-func withdraw(ctx context.Context, b backends.Backend, s *State) error {
-	err := b.Apply(ctx, backends.Desired{})
-	if errors.Is(err, calico.ErrUnavailable) {
-		err = s.Save(ctx, calico.Record{}) // with its API, everything that was written is gone too
+// withoutProgress returns err without what is no failure.
+func withoutProgress(err error) error {
+	if err == nil {
+		return nil
 	}
-	if err != nil {
-		return err
+	var rest []error
+	for _, e := range flatten(err) {
+		if !errors.Is(e, backends.ErrInProgress) {
+			rest = append(rest, e)
+		}
 	}
-	return s.Remove(ctx)
+	return errors.Join(rest...)
 }

@@ -3,6 +3,7 @@ package apply
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"strings"
@@ -18,11 +19,14 @@ import (
 
 // fake notes when it was asked to apply how many announcements, and fails as often as it is told to.
 type fake struct {
-	start time.Time
-	calls []call
-	fails int
-	ran   bool
-	told  []error
+	start     time.Time
+	calls     []call
+	fails     int
+	ran       bool
+	told      []error
+	forgotten int
+	log       *[]string // of all backends of a test
+	name      string
 }
 
 type call struct {
@@ -32,6 +36,9 @@ type call struct {
 
 func (f *fake) Apply(_ context.Context, want backends.Desired) error {
 	f.calls = append(f.calls, call{time.Since(f.start), len(want.Announcements)})
+	if f.log != nil {
+		*f.log = append(*f.log, fmt.Sprint(f.name, " ", len(want.BGPAdvertisements)))
+	}
 	if f.fails--; f.fails >= 0 {
 		return errors.New("no luck")
 	}
@@ -44,8 +51,13 @@ func (f *fake) Run(ctx context.Context) error {
 	return nil
 }
 
-func (f *fake) Report(_ context.Context, err error) error {
+func (f *fake) Report(_ context.Context, _ []string, _ *backends.Outcome, err error) error {
 	f.told = append(f.told, err)
+	return nil
+}
+
+func (f *fake) Forget(context.Context) error {
+	f.forgotten++
 	return nil
 }
 

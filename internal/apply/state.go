@@ -3,9 +3,13 @@ package apply
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 
+	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -14,18 +18,24 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/backends/calico"
 )
+
+// ErrTaken: another installation delegates to this CNI.
+var ErrTaken = errors.New("the CNI is taken")
 
 // annotationInstallation tells which installation, by its namespace, a Backend object belongs to.
 const annotationInstallation = "fairlead.io/installation"
 
-// Condition and reasons of Backend objects.
+// Condition and reasons of Backend objects. The other conditions are the types of findings (backends.FindingType).
 const (
 	ConditionReady     = "Ready"
 	ReasonApplied      = "Applied"
 	ReasonApplyFailed  = "ApplyFailed"
 	ReasonNotInstalled = "NotInstalled"
+	ReasonNotDetected  = "NotDetected"
+	ReasonFound        = "Found" // of the conditions that findings make
 )
 
 // maxMessage is the most that a condition's message may hold.
@@ -37,7 +47,6 @@ type State struct {
 	Client       client.Client
 	Name         string
 	Installation string // namespace of the installation
-	Serves       []string
 }
 
 var (
@@ -51,13 +60,24 @@ func (s *State) Load(ctx context.Context) (calico.Record, error) {
 	if err != nil || o == nil {
 		return calico.Record{}, err
 	}
-	r := calico.Record{APIVersion: o.Status.Owned.APIVersion, CreatedDefault: o.Status.Owned.CreatedDefault}
-	for _, p := range o.Status.Owned.Prefixes {
+	owned := &o.Status.Owned
+	r := calico.Record{APIVersion: owned.APIVersion, CreatedDefault: owned.CreatedDefault, Objects: owned.Objects}
+	for i, p := range owned.Prefixes {
 		prefix, err := netip.ParsePrefix(p.Prefix)
 		if err != nil {
-			return calico.Record{}, fmt.Errorf("backend %q: status.owned.prefixes: %w", s.Name, err)
+			return calico.Record{}, fmt.Errorf("backend %q: status.owned.prefixes[%d]: %w", s.Name, i, err)
 		}
 		r.Owned = append(r.Owned, calico.Entry{Prefix: prefix, Pool: p.Pool})
+	}
+	for i, c := range owned.Communities {
+		prefix, err := netip.ParsePrefix(c.Prefix)
+		if err != nil {
+			return calico.Record{}, fmt.Errorf("backend %q: status.owned.communities[%d]: %w", s.Name, i, err)
+		}
+		r.Tags = append(r.Tags, calico.Tag{Prefix: prefix, Communities: c.Communities})
+	}
+	if a := owned.Aggregation; a != nil {
+		r.Aggregation = &calico.Switched{Before: v3.ServiceLoadBalancerAggregation(a.Before), Set: v3.ServiceLoadBalancerAggregation(a.Set)}
 	}
 	return r, nil
 }
@@ -66,33 +86,77 @@ func (s *State) Load(ctx context.Context) (calico.Record, error) {
 func (s *State) Save(ctx context.Context, r calico.Record) error {
 	return s.update(ctx, func(status *v1alpha1.BackendStatus) {
 		status.APIVersion = r.APIVersion
-		status.Owned = v1alpha1.OwnedObjects{APIVersion: r.APIVersion, CreatedDefault: r.CreatedDefault}
+		status.Owned = v1alpha1.OwnedObjects{APIVersion: r.APIVersion, CreatedDefault: r.CreatedDefault, Objects: r.Objects}
 		for _, e := range r.Owned {
 			status.Owned.Prefixes = append(status.Owned.Prefixes, v1alpha1.OwnedPrefix{Prefix: e.Prefix.String(), Pool: e.Pool})
+		}
+		for _, t := range r.Tags {
+			status.Owned.Communities = append(status.Owned.Communities, v1alpha1.OwnedCommunities{Prefix: t.Prefix.String(), Communities: t.Communities})
+		}
+		if a := r.Aggregation; a != nil {
+			status.Owned.Aggregation = &v1alpha1.OwnedAggregation{Before: string(a.Before), Set: string(a.Set)}
 		}
 	})
 }
 
-// Report keeps the condition Ready.
-func (s *State) Report(ctx context.Context, err error) error {
+// Report keeps the conditions and what was detected. outcome is nil if the CNI was not reached.
+func (s *State) Report(ctx context.Context, serves []string, outcome *backends.Outcome, err error) error {
 	return s.update(ctx, func(status *v1alpha1.BackendStatus) {
-		c := metav1.Condition{Type: ConditionReady, Status: metav1.ConditionTrue, Reason: ReasonApplied}
-		c.Message = fmt.Sprintf("%d prefixes of ours are in place", len(status.Owned.Prefixes))
+		status.Serves = serves
+		c := metav1.Condition{Type: ConditionReady, Status: metav1.ConditionTrue, Reason: ReasonApplied, Message: "everything wanted is in place"}
 		if err != nil {
 			c.Status, c.Reason, c.Message = metav1.ConditionFalse, reasonOf(err), message(err)
 		}
 		meta.SetStatusCondition(&status.Conditions, c)
+		if outcome == nil {
+			return
+		}
+		status.APIVersion = outcome.APIVersion
+		status.Detected = nil
+		for _, f := range outcome.Facts {
+			status.Detected = append(status.Detected, v1alpha1.DetectedFact{Name: f.Name, Value: f.Value, Source: f.Source})
+		}
+		if status.Owned.APIVersion == "" { // else it is the backend's own record
+			status.Owned.Objects = outcome.Owned
+		}
+		setFindings(&status.Conditions, outcome.Findings)
 	})
 }
 
-// Remove deletes the object, once nothing is owned any more.
-func (s *State) Remove(ctx context.Context) error {
+// setFindings makes one condition of all findings of a type, and drops those of types that there are none of any more.
+func setFindings(conditions *[]metav1.Condition, findings []backends.Finding) {
+	messages := map[string][]string{}
+	for _, f := range findings {
+		messages[string(f.Type)] = append(messages[string(f.Type)], f.String())
+	}
+	*conditions = slices.DeleteFunc(*conditions, func(c metav1.Condition) bool { return c.Type != ConditionReady && messages[c.Type] == nil })
+	for kind, all := range messages {
+		meta.SetStatusCondition(conditions, metav1.Condition{
+			Type: kind, Status: metav1.ConditionTrue, Reason: ReasonFound, Message: cut(strings.Join(all, "; ")),
+		})
+	}
+	slices.SortFunc(*conditions, func(a, b metav1.Condition) int { return strings.Compare(order(a.Type), order(b.Type)) })
+}
+
+// order has Ready come first.
+func order(condition string) string {
+	if condition == ConditionReady {
+		return ""
+	}
+	return condition
+}
+
+// Forget deletes the object, once nothing is owned any more.
+func (s *State) Forget(ctx context.Context) error {
 	o, err := s.get(ctx)
+	if errors.Is(err, ErrTaken) {
+		return nil // nothing of ours
+	}
 	if err != nil || o == nil {
 		return err
 	}
-	if n := len(o.Status.Owned.Prefixes); n > 0 || o.Status.Owned.CreatedDefault {
-		return fmt.Errorf("backend %q still owns %d prefixes", s.Name, n)
+	if r, err := s.Load(ctx); err != nil || r.APIVersion != "" && !r.IsEmpty() {
+		return fmt.Errorf("backend %q still owns %d prefixes and %d objects: %w", s.Name, len(r.Owned), len(r.Objects), err)
 	}
 	err = s.Client.Delete(ctx, o, client.Preconditions{UID: &o.UID, ResourceVersion: &o.ResourceVersion})
 	return client.IgnoreNotFound(err)
@@ -108,8 +172,8 @@ func (s *State) get(ctx context.Context) (*v1alpha1.Backend, error) {
 		return nil, fmt.Errorf("read backend %q: %w", s.Name, err)
 	}
 	if owner := o.Annotations[annotationInstallation]; owner != s.Installation {
-		return nil, fmt.Errorf("backend %q belongs to the installation in namespace %q, not to that in %q; only one can write to this CNI",
-			s.Name, owner, s.Installation)
+		return nil, fmt.Errorf("%w: backend %q belongs to the installation in namespace %q, not to that in %q; only one can write to this CNI",
+			ErrTaken, s.Name, owner, s.Installation)
 	}
 	return &o, nil
 }
@@ -128,7 +192,6 @@ func (s *State) update(ctx context.Context, change func(*v1alpha1.BackendStatus)
 		}
 	}
 	want := o.DeepCopy()
-	want.Status.Serves = s.Serves
 	change(&want.Status)
 	if equality.Semantic.DeepEqual(o.Status, want.Status) {
 		return nil
@@ -148,9 +211,10 @@ func (s *State) update(ctx context.Context, change func(*v1alpha1.BackendStatus)
 // statusPatch spells out empty fields, which a merge patch would otherwise leave as they are.
 func statusPatch(s v1alpha1.BackendStatus) map[string]any {
 	return map[string]any{
-		"serves": s.Serves, "apiVersion": s.APIVersion, "conditions": s.Conditions,
+		"serves": s.Serves, "apiVersion": s.APIVersion, "detected": s.Detected, "conditions": s.Conditions,
 		"owned": map[string]any{
 			"apiVersion": s.Owned.APIVersion, "createdDefault": s.Owned.CreatedDefault, "prefixes": s.Owned.Prefixes,
+			"communities": s.Owned.Communities, "aggregation": s.Owned.Aggregation, "objects": s.Owned.Objects,
 		},
 	}
 }

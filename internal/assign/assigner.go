@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/config"
 )
 
@@ -72,6 +73,10 @@ type Verdict struct {
 	// Missing is set if the Service would like an address of this family and works without; MissingFrom are the pools that lack it.
 	Missing     allocator.Family
 	MissingFrom []string
+	// Advertised says whether what is Held is advertised; nil if nobody is asked to advertise.
+	Advertised *announce.Verdict
+	// Claimed says why the CNI's own allocator would replace the addresses; while it is set, the status is left alone.
+	Claimed string
 	// Hold is how long the addresses are to stay reserved once the Service is gone; 0: not at all.
 	Hold time.Duration
 	// Lost is set if an address in the status belongs to another Service.
@@ -231,7 +236,9 @@ func (a *Assigner) wake(freed []allocator.Grant) {
 	}
 }
 
-func (a *Assigner) serves(svc *corev1.Service) bool {
+func (a *Assigner) serves(svc *corev1.Service) bool { return a.rules.serves(svc) }
+
+func (r Rules) serves(svc *corev1.Service) bool {
 	if svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
 		return false
 	}
@@ -239,7 +246,7 @@ func (a *Assigner) serves(svc *corev1.Service) bool {
 	if svc.Spec.LoadBalancerClass != nil {
 		class = *svc.Spec.LoadBalancerClass
 	}
-	return slices.Contains(a.rules.Classes, class)
+	return slices.Contains(r.Classes, class)
 }
 
 func (a *Assigner) decide(svc *corev1.Service, namespace labels.Set) Verdict {
@@ -323,7 +330,7 @@ func (a *Assigner) settle(owner allocator.Owner, before allocator.Assignment, sh
 // the status is marked as written here and was not written by somebody else since; otherwise they are returned as foreign. If another Service holds one of them, nothing
 // is taken over and the conflict is remembered until the status shows the address no longer.
 func (a *Assigner) restore(svc *corev1.Service, req *allocator.Request) (foreign []netip.Addr) {
-	shown := shownAddresses(svc)
+	shown := ShownAddresses(svc)
 	if len(shown) == 0 {
 		return nil
 	}
@@ -351,15 +358,15 @@ func (a *Assigner) restore(svc *corev1.Service, req *allocator.Request) (foreign
 // stillShown returns the conflict over an address that the status of svc still shows, nil if there is none.
 func (a *Assigner) stillShown(svc *corev1.Service) *allocator.ConflictError {
 	lost := a.lost[ownerOf(svc)]
-	if lost != nil && !slices.Contains(shownAddresses(svc), lost.Addr) {
+	if lost != nil && !slices.Contains(ShownAddresses(svc), lost.Addr) {
 		delete(a.lost, ownerOf(svc))
 		return nil
 	}
 	return lost
 }
 
-// shownAddresses returns the addresses in the status of svc.
-func shownAddresses(svc *corev1.Service) []netip.Addr {
+// ShownAddresses returns the addresses in the status of svc.
+func ShownAddresses(svc *corev1.Service) []netip.Addr {
 	var out []netip.Addr
 	for _, in := range svc.Status.LoadBalancer.Ingress {
 		if addr, err := netip.ParseAddr(in.IP); err == nil {
@@ -391,6 +398,18 @@ func poolsOf(svc *corev1.Service) (v4, v6 string) {
 		v6 = v4
 	}
 	return v4, v6
+}
+
+// PoolsOf returns the names of the pools that the addresses in the status of svc came from.
+func PoolsOf(svc *corev1.Service) []string {
+	v4, v6 := poolsOf(svc)
+	switch {
+	case v4 == "":
+		return nil
+	case v6 == v4:
+		return []string{v4}
+	}
+	return []string{v4, v6}
 }
 
 // errPoolSetAside: the pool of an address is faulty and has no valid version.

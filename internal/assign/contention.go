@@ -32,7 +32,7 @@ type emptied struct {
 // isEmptied reports whether somebody else emptied a status that we wrote.
 func isEmptied(svc *corev1.Service) bool {
 	_, marked := svc.Annotations[AnnotationFromPool]
-	return marked && len(shownAddresses(svc)) == 0
+	return marked && len(ShownAddresses(svc)) == 0
 }
 
 // pause returns how long the status of svc must be left alone, 0 if it may be written now.

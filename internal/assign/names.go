@@ -24,6 +24,8 @@ const (
 	LabelPool = "fairlead.io/pool"
 	// ConditionAllocated tells whether a Service has the addresses it asks for, and if not, why.
 	ConditionAllocated = "fairlead.io/Allocated"
+	// ConditionAdvertised tells whether the addresses are advertised, and if not, why (internal/announce has the reasons).
+	ConditionAdvertised = "fairlead.io/Advertised"
 )
 
 // Reasons of ConditionAllocated. docs/reasons.md explains each; a test keeps the two equal.
@@ -36,6 +38,7 @@ const (
 	ReasonAddressNotUsable    = "AddressNotUsable"
 	ReasonAddressReserved     = "AddressReserved"
 	ReasonForeignStatus       = "ForeignStatus"
+	ReasonIPAMConflict        = "IPAMConflict"
 	ReasonInvalidRequest      = "InvalidRequest"
 	ReasonNoClusterIP         = "NoClusterIP"
 	ReasonNoMatchingPool      = "NoMatchingPool"
@@ -48,8 +51,7 @@ const (
 	ReasonStatusContended     = "StatusContended"
 )
 
-// Reasons of events on Services; all but EventAddressConflict, EventForeignStatus, EventStatusContended and EventClassNotServed
-// are MetalLB's.
+// Reasons of events on Services. Those down to EventDeprecatedAnnotation are MetalLB's.
 const (
 	EventIPAllocated            = "IPAllocated"
 	EventClearAssignment        = "ClearAssignment"
@@ -63,4 +65,7 @@ const (
 	EventForeignStatus          = "ForeignStatus"
 	EventStatusContended        = "StatusContended"
 	EventClassNotServed         = "ClassNotServed"
+	EventIPAMConflict           = "IPAMConflict"
+	EventAdvertised             = "Advertised"
+	EventNotAdvertised          = "NotAdvertised"
 )

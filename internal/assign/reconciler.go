@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/internal/announce"
 )
 
 // FieldManager is the name under which this product writes.
@@ -45,6 +46,10 @@ type Reconciler struct {
 	Now      func() time.Time
 	// ReportOtherClasses tells a Service of a class that is not served so, by one event.
 	ReportOtherClasses bool
+
+	// Advertised says whether what a Service holds is advertised, nil if nobody is asked to advertise, and why the CNI's own
+	// allocator would replace it, empty if it would not. It may be nil.
+	Advertised func(svc *corev1.Service, held allocator.Assignment) (advertised *announce.Verdict, claimed string)
 
 	contention contention
 	reported   sync.Map // types.UID -> the class of which the Service was told
@@ -81,6 +86,9 @@ func (r *Reconciler) reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{}, err
 	}
 	verdict := r.Assigner.Decide(&svc, namespace)
+	if verdict.Ours && r.Advertised != nil {
+		verdict.Advertised, verdict.Claimed = r.Advertised(&svc, verdict.Held)
+	}
 	if !verdict.Ours {
 		r.reportClass(&svc)
 	}
@@ -106,7 +114,7 @@ func (r *Reconciler) reconcile(ctx context.Context, req reconcile.Request) (reco
 }
 
 func (r *Reconciler) write(ctx context.Context, svc *corev1.Service, change *Change, start time.Time) (reconcile.Result, error) {
-	had := shownAddresses(svc)
+	had := ShownAddresses(svc)
 	patched := svc.DeepCopy()
 	done := r.Recorder.Writing()
 	err := r.Client.Status().Patch(ctx, patched, client.RawPatch(types.MergePatchType, change.Patch), client.FieldOwner(FieldManager))
@@ -126,13 +134,13 @@ func (r *Reconciler) write(ctx context.Context, svc *corev1.Service, change *Cha
 	if change.AddressesChanged {
 		r.contention.wrote(svc, r.Now())
 		r.Metrics.latency.Observe(time.Since(start).Seconds())
-		r.Log.Info("addresses changed", "service", ownerOf(svc).String(), "from", joinAddrs(had), "to", joinAddrs(shownAddresses(patched)),
+		r.Log.Info("addresses changed", "service", ownerOf(svc).String(), "from", joinAddrs(had), "to", joinAddrs(ShownAddresses(patched)),
 			"pool", patched.Annotations[AnnotationFromPool])
 	}
 	for _, e := range change.Events {
 		r.Recorder.Eventf(patched, nil, e.Type, e.Reason, "Assign", "%s", e.Message)
 		if e.Type == corev1.EventTypeWarning {
-			r.Log.Warn("service refused", "service", ownerOf(svc).String(), "reason", e.Reason, "err", e.Message)
+			r.Log.Warn("service not served as asked", "service", ownerOf(svc).String(), "reason", e.Reason, "err", e.Message)
 		}
 	}
 	return reconcile.Result{}, nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/internal/announce"
 )
 
 // standard are the pools of most rows: two for all (one without automatic assignment), one for namespace "team" only.
@@ -293,12 +294,15 @@ func TestReasonsAreDocumented(t *testing.T) {
 	require.NoError(t, err)
 	for _, reason := range []string{
 		ReasonAllocated, ReasonAddressConflict, ReasonAddressInUse, ReasonAddressKept, ReasonAddressNotInPool, ReasonAddressNotUsable, ReasonAddressReserved,
-		ReasonForeignStatus, ReasonInvalidRequest, ReasonNoClusterIP, ReasonNoMatchingPool, ReasonNotEnoughClusterIPs,
+		ReasonForeignStatus, ReasonIPAMConflict, ReasonInvalidRequest, ReasonNoClusterIP, ReasonNoMatchingPool, ReasonNotEnoughClusterIPs,
 		ReasonPoolExhausted, ReasonPoolMismatch, ReasonPoolNotAdmitting, ReasonPoolNotFound, ReasonSharingConflict, ReasonStatusContended,
 		EventIPAllocated, EventClearAssignment, EventAdditionalAssignFailed, EventAllocationFailed, EventLoadBalancerFailed,
-		EventNotEnoughClusterIPs, EventNoClusterIPs, EventDeprecatedAnnotation, EventAddressConflict, EventForeignStatus, EventStatusContended, EventClassNotServed,
+		EventNotEnoughClusterIPs, EventNoClusterIPs, EventDeprecatedAnnotation, EventAddressConflict, EventForeignStatus, EventStatusContended, EventClassNotServed, EventIPAMConflict, EventAdvertised, EventNotAdvertised,
 	} {
 		assert.Contains(t, string(b), "`"+reason+"`")
+	}
+	for _, r := range announce.Reasons {
+		assert.Contains(t, string(b), "`"+r+"`")
 	}
 	for _, r := range reasons {
 		assert.Contains(t, string(b), "`"+r.reason+"`")

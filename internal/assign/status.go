@@ -36,6 +36,8 @@ func Plan(svc *corev1.Service, v Verdict) *Change {
 	switch {
 	case v.Ours && len(v.Foreign) > 0:
 		events = planForeign(want, v)
+	case v.Ours && v.Claimed != "":
+		events = planClaimed(want, v)
 	case v.Ours && v.Contended && !v.Held.IsZero():
 		events = planContended(want, v)
 	case v.Ours:
@@ -47,7 +49,7 @@ func Plan(svc *corev1.Service, v Verdict) *Change {
 	if patch == nil {
 		return nil
 	}
-	changed := !slices.Equal(shownAddresses(svc), shownAddresses(want))
+	changed := !slices.Equal(ShownAddresses(svc), ShownAddresses(want))
 	if keys := deprecatedAnnotations(svc); changed && len(keys) > 0 {
 		events = append(events, Event{corev1.EventTypeWarning, EventDeprecatedAnnotation, fmt.Sprintf(
 			"annotations %s are deprecated; use the prefix %s instead", strings.Join(keys, ", "), annotationPrefix)})
@@ -65,6 +67,36 @@ func planForeign(want *corev1.Service, v Verdict) []Event {
 		return nil
 	}
 	return []Event{{corev1.EventTypeWarning, EventForeignStatus, message}}
+}
+
+// planClaimed says that the CNI's own allocator serves the Service, and leaves the rest of the status to it.
+func planClaimed(want *corev1.Service, v Verdict) []Event {
+	message := "the CNI's own allocator would replace the addresses, so nothing is written: " + v.Claimed
+	if !setCondition(want, metav1.ConditionFalse, ReasonIPAMConflict, message) {
+		return nil
+	}
+	return []Event{{corev1.EventTypeWarning, EventIPAMConflict, message}}
+}
+
+// planAdvertised keeps the condition about what has been done with the addresses.
+func planAdvertised(want *corev1.Service, v Verdict) []Event {
+	if v.Advertised == nil || v.Held.IsZero() {
+		meta.RemoveStatusCondition(&want.Status.Conditions, ConditionAdvertised)
+		return nil
+	}
+	now := metav1.Condition{
+		Type: ConditionAdvertised, Status: v.Advertised.Status, Reason: v.Advertised.Reason, Message: truncate(v.Advertised.Message),
+	}
+	was := meta.FindStatusCondition(want.Status.Conditions, ConditionAdvertised)
+	transition := was == nil || was.Status != now.Status || was.Reason != now.Reason
+	meta.SetStatusCondition(&want.Status.Conditions, now)
+	switch {
+	case !transition, was == nil && now.Status == metav1.ConditionUnknown:
+		return nil
+	case now.Status == metav1.ConditionTrue:
+		return []Event{{corev1.EventTypeNormal, EventAdvertised, now.Message}}
+	}
+	return []Event{{corev1.EventTypeWarning, EventNotAdvertised, now.Message}}
 }
 
 func planContended(want *corev1.Service, v Verdict) []Event {
@@ -85,7 +117,8 @@ func planRelease(want *corev1.Service, v Verdict) []Event {
 	delete(want.Labels, LabelPool)
 	delete(want.Annotations, AnnotationFromPool)
 	meta.RemoveStatusCondition(&want.Status.Conditions, ConditionAllocated)
-	had := shownAddresses(want)
+	meta.RemoveStatusCondition(&want.Status.Conditions, ConditionAdvertised)
+	had := ShownAddresses(want)
 	if len(had) == 0 || len(v.Foreign) > 0 {
 		return nil
 	}
@@ -93,8 +126,30 @@ func planRelease(want *corev1.Service, v Verdict) []Event {
 	return []Event{{corev1.EventTypeNormal, EventClearAssignment, fmt.Sprintf("released %s", joinAddrs(had))}}
 }
 
+// Leave returns the merge patch with which this installation leaves a Service that it serves: its marks and conditions go, and with
+// release the addresses, too, unless somebody else wrote them. It returns nil if there is nothing to do.
+func (r Rules) Leave(svc *corev1.Service, release bool) []byte {
+	_, labelled := svc.Labels[LabelPool]
+	if !labelled && meta.FindStatusCondition(svc.Status.Conditions, ConditionAllocated) == nil || !r.serves(svc) {
+		return nil
+	}
+	want := svc.DeepCopy()
+	if release {
+		v := Verdict{}
+		if overwritten(svc, ShownAddresses(svc)) {
+			v.Foreign = ShownAddresses(svc)
+		}
+		planRelease(want, v)
+	} else {
+		delete(want.Labels, LabelPool)
+		meta.RemoveStatusCondition(&want.Status.Conditions, ConditionAllocated)
+		meta.RemoveStatusCondition(&want.Status.Conditions, ConditionAdvertised)
+	}
+	return patchOf(svc, want)
+}
+
 func planOurs(want *corev1.Service, v Verdict) []Event {
-	had := shownAddresses(want)
+	had := ShownAddresses(want)
 	has := v.Held.Addrs()
 	setIngress(want, has)
 	setMarks(want, v.Held)
@@ -128,7 +183,7 @@ func planOurs(want *corev1.Service, v Verdict) []Event {
 			events = append(events, *e)
 		}
 	}
-	return events
+	return append(events, planAdvertised(want, v)...)
 }
 
 func clearMessage(dropped, gained []netip.Addr, v Verdict) string {

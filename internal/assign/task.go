@@ -23,6 +23,7 @@ import (
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/config"
 )
 
@@ -186,6 +187,14 @@ func (t *Task) namespaceLabels(ctx context.Context) NamespaceLabels {
 		return set
 	}
 }
+
+// Advertised sets who knows whether addresses are advertised. It must be called before Run.
+func (t *Task) Advertised(f func(*corev1.Service, allocator.Assignment) (*announce.Verdict, string)) {
+	t.reconciler.Advertised = f
+}
+
+// Reconsider has a Service looked at again.
+func (t *Task) Reconsider(owner allocator.Owner) { t.enqueue(owner) }
 
 // Run serves Services until ctx ends. Adopt must have returned before.
 func (t *Task) Run(ctx context.Context) error {

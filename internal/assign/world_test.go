@@ -131,7 +131,7 @@ func (w *world) settle() {
 	}
 }
 
-func (w *world) addrs(o allocator.Owner) []netip.Addr { return shownAddresses(w.services[o]) }
+func (w *world) addrs(o allocator.Owner) []netip.Addr { return ShownAddresses(w.services[o]) }
 
 func (w *world) condition(o allocator.Owner) string {
 	for _, c := range w.services[o].Status.Conditions {

@@ -106,7 +106,7 @@ func (t takenOver) foreign(svc *corev1.Service, held []netip.Addr) []netip.Addr 
 		delete(t, owner)
 		return nil
 	}
-	shown := shownAddresses(svc)
+	shown := ShownAddresses(svc)
 	if sameAddrs(shown, held) || !slices.ContainsFunc(shown, func(x netip.Addr) bool { return !slices.Contains(t[owner], x) }) {
 		return nil
 	}

@@ -21,6 +21,8 @@ type BGPAdvertisement struct {
 	selection
 	// PoolsOnly is set if the advertisement is faulty and only which pools it selects is in force: the rest is empty.
 	PoolsOnly bool
+	// Restricts is set if it names peers, nodes or Services, readable or not: not everybody may hear its routes.
+	Restricts bool
 	// AggregationLength and AggregationLengthV6 are the lengths in bits of the prefixes to advertise.
 	AggregationLength, AggregationLengthV6 int
 	LocalPref                              uint32
@@ -31,13 +33,14 @@ type BGPAdvertisement struct {
 
 // poolsOnly returns the part of the advertisement that says which pools are advertised.
 func (a *BGPAdvertisement) poolsOnly() *BGPAdvertisement {
-	return &BGPAdvertisement{origin: a.origin, selection: selection{pools: a.pools, poolSelectors: a.poolSelectors}, PoolsOnly: true}
+	return &BGPAdvertisement{origin: a.origin, selection: selection{pools: a.pools, poolSelectors: a.poolSelectors}, PoolsOnly: true, Restricts: a.Restricts}
 }
 
 // parseBGPAdvertisement returns nil if it cannot be known which pools the advertisement selects.
 func parseBGPAdvertisement(o *v1beta1.BGPAdvertisement, aliases map[string]CommunityValue) (*BGPAdvertisement, []Fault) {
 	a := &BGPAdvertisement{
 		origin: originOf(v1beta1.GroupVersion, "BGPAdvertisement", o.ObjectMeta, o.Spec), LocalPref: o.Spec.LocalPref, Peers: o.Spec.Peers,
+		Restricts: len(o.Spec.Peers)+len(o.Spec.NodeSelectors)+len(o.Spec.ServiceSelectors) > 0,
 	}
 	f := &findings{ref: a.Ref}
 	poolsKnown := a.selectPools(o.Spec.IPAddressPools, o.Spec.IPAddressPoolSelectors, f.add)

@@ -40,6 +40,7 @@ type BGPPeer struct {
 	GracefulRestart         bool
 	MultiHop                bool
 	DualStack               bool
+	DisableMP               bool
 
 	nodeSelectors []labels.Selector
 }
@@ -48,6 +49,9 @@ type BGPPeer struct {
 func (p *BGPPeer) SelectsNode(node labels.Set) bool {
 	return len(p.nodeSelectors) == 0 || matchesAny(p.nodeSelectors, node)
 }
+
+// NodeSelectors returns the selectors behind SelectsNode.
+func (p *BGPPeer) NodeSelectors() []labels.Selector { return p.nodeSelectors }
 
 // session tells sessions of one node apart.
 func (p *BGPPeer) session() string {
@@ -69,6 +73,8 @@ func parseBGPPeer(o *v1beta2.BGPPeer, profiles map[string]*BFDProfile) (*BGPPeer
 		MyASN:  s.MyASN, PeerASN: s.PeerASN, LocalASN: s.LocalASN, DynamicASN: s.DynamicASN,
 		Interface: s.Interface, Port: cmp.Or(s.PeerPort, bgpPort), Password: s.Password, PasswordSecret: s.PasswordSecret,
 		VRF: s.VRFName, GracefulRestart: s.EnableGracefulRestart, MultiHop: s.EBGPMultiHop, DualStack: s.DualStackAddressFamily,
+		//lint:ignore SA1019 that it has no effect is what the user is told
+		DisableMP: s.DisableMP,
 	}
 	f := &findings{ref: p.Ref}
 	p.checkASNs(f)

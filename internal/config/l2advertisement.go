@@ -23,6 +23,9 @@ type preference struct {
 	node   labels.Selector
 }
 
+// PrefersNodes reports whether any node can have a preference.
+func (a *L2Advertisement) PrefersNodes() bool { return len(a.preferred) > 0 }
+
 // Preference returns the sum of the weights that a node with these labels has.
 func (a *L2Advertisement) Preference(node labels.Set) int {
 	sum := 0

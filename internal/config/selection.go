@@ -34,6 +34,12 @@ func (s *selection) SelectsService(service labels.Set) bool {
 	return len(s.serviceSelectors) == 0 || matchesAny(s.serviceSelectors, service)
 }
 
+// NodeSelectors returns the selectors behind SelectsNode.
+func (s *selection) NodeSelectors() []labels.Selector { return s.nodeSelectors }
+
+// ServiceSelectors returns the selectors behind SelectsService.
+func (s *selection) ServiceSelectors() []labels.Selector { return s.serviceSelectors }
+
 // selectPools reports false if the selection is not to be relied on.
 func (s *selection) selectPools(names []string, in []metav1.LabelSelector, add func(field, problem string)) bool {
 	s.pools = names

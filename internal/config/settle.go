@@ -13,12 +13,18 @@ import (
 type origin struct {
 	Ref Ref
 
+	// Backend is who is asked to serve an advertisement by the annotation fairlead.io/backend; empty: whoever serves its kind.
+	Backend string
+
 	created int64
 	spec    any
 }
 
+// AnnotationBackend names the backend that serves an advertisement.
+const AnnotationBackend = "fairlead.io/backend"
+
 func originOf(gv schema.GroupVersion, kind string, m metav1.ObjectMeta, spec any) origin {
-	return origin{Ref: refOf(gv, kind, m), created: m.CreationTimestamp.UnixNano(), spec: spec}
+	return origin{Ref: refOf(gv, kind, m), Backend: m.Annotations[AnnotationBackend], created: m.CreationTimestamp.UnixNano(), spec: spec}
 }
 
 func (o *origin) from() *origin { return o }

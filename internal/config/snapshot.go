@@ -120,6 +120,36 @@ func (s *Snapshot) BFDProfiles() []*BFDProfile { return byName(s.bfdProfiles) }
 // Communities returns the Communities in force, by name.
 func (s *Snapshot) Communities() []*Community { return byName(s.communities) }
 
+// Refs returns references to the advertisements and peers in force.
+func (s *Snapshot) Refs() []Ref {
+	var out []Ref
+	for _, a := range s.bgpAdvertisements {
+		out = append(out, a.Ref)
+	}
+	for _, a := range s.l2Advertisements {
+		out = append(out, a.Ref)
+	}
+	for _, p := range s.bgpPeers {
+		out = append(out, p.Ref)
+	}
+	return out
+}
+
+// NamesBackends reports whether any advertisement names the backend that serves it.
+func (s *Snapshot) NamesBackends() bool {
+	for _, a := range s.bgpAdvertisements {
+		if a.Backend != "" {
+			return true
+		}
+	}
+	for _, a := range s.l2Advertisements {
+		if a.Backend != "" {
+			return true
+		}
+	}
+	return false
+}
+
 // Alias returns the community that a Community in force gives this name.
 func (s *Snapshot) Alias(name string) (CommunityValue, bool) {
 	v, ok := s.aliases[name]

@@ -59,7 +59,7 @@ func NewWatcher(o WatcherOptions) (*Watcher, error) {
 	}
 	// Our own writes of a status are no news; labels are, because advertisements select pools by them.
 	news := predicate.And(
-		predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}),
+		predicate.Or(predicate.GenerationChangedPredicate{}, predicate.LabelChangedPredicate{}, predicate.AnnotationChangedPredicate{}),
 		predicate.NewPredicateFuncs(func(o client.Object) bool {
 			r, is := o.(*v1alpha1.AddressReservation)
 			return !is || !Hold(r)

@@ -122,7 +122,7 @@ func (d *demo) installCRDs(context.Context) error {
 	if err != nil {
 		return err
 	}
-	calicos, err := localcluster.CalicoCRDs(d.Folders...)
+	calicos, err := localcluster.ReadCRDs(localcluster.CalicoCRDs, d.Folders...)
 	if err != nil {
 		return err
 	}

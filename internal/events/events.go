@@ -135,43 +135,36 @@ func (r *Recorder) wake() {
 
 // Start sends events until ctx ends, then for a moment what is still queued.
 func (r *Recorder) Start(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
+	sending, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(flushTimeout, giveUp) })
+	defer stop()
+	var g errgroup.Group
 	for range senders {
 		g.Go(func() error {
-			r.send(ctx)
+			r.send(ctx, sending)
 			return nil
 		})
 	}
 	return g.Wait()
 }
 
-func (r *Recorder) send(ctx context.Context) {
-	for {
+// send sends until stopping ends and the queue is empty, or sending ends.
+func (r *Recorder) send(stopping, sending context.Context) {
+	for sending.Err() == nil {
 		e := r.next()
 		if e == nil {
 			select {
 			case <-r.news:
 				continue
-			case <-ctx.Done():
+			case <-stopping.Done():
 				return
 			}
 		}
 		if r.writes.Load() >= busyWrites {
-			_ = r.slow.Wait(ctx) // it ends with ctx; what is left then is flushed
+			_ = r.slow.Wait(stopping) // it ends early when there is no time left to give way
 		}
-		if ctx.Err() != nil {
-			r.flush(ctx, e)
-			return
-		}
-		r.deliver(ctx, e)
-	}
-}
-
-func (r *Recorder) flush(ctx context.Context, e *eventsv1.Event) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
-	defer cancel()
-	for ; e != nil && ctx.Err() == nil; e = r.next() {
-		r.deliver(ctx, e)
+		r.deliver(sending, e)
 	}
 }
 

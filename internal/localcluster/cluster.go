@@ -150,17 +150,22 @@ func (c *Cluster) InstallCRDs(crds ...*apiextensionsv1.CustomResourceDefinition)
 // Stop stops both processes and removes their folders.
 func (c *Cluster) Stop() error { return errors.Join(c.env.Stop(), os.RemoveAll(c.certs)) }
 
-// CalicoCRDs returns the CustomResourceDefinitions of Calico (group crd.projectcalico.org), from the first of folders that holds
-// them in calico-crds, where 'make tools' puts them.
-func CalicoCRDs(folders ...string) ([]*apiextensionsv1.CustomResourceDefinition, error) {
+// The folders with the CustomResourceDefinitions of Calico (group crd.projectcalico.org) and Cilium, as 'make tools' names them.
+const (
+	CalicoCRDs = "calico-crds"
+	CiliumCRDs = "cilium-crds"
+)
+
+// ReadCRDs returns the CustomResourceDefinitions in the folder of that name, from the first of folders that holds it.
+func ReadCRDs(name string, folders ...string) ([]*apiextensionsv1.CustomResourceDefinition, error) {
 	var files []string
 	for _, dir := range folders {
-		if found, err := filepath.Glob(filepath.Join(dir, "calico-crds", "*.yaml")); err == nil && len(files) == 0 {
+		if found, err := filepath.Glob(filepath.Join(dir, name, "*.yaml")); err == nil && len(files) == 0 {
 			files = found
 		}
 	}
 	if len(files) == 0 {
-		return nil, fmt.Errorf("the folder calico-crds is in none of %s; run 'make tools'", strings.Join(folders, ", "))
+		return nil, fmt.Errorf("the folder %s is in none of %s; run 'make tools'", name, strings.Join(folders, ", "))
 	}
 	slices.Sort(files)
 	out := make([]*apiextensionsv1.CustomResourceDefinition, len(files))

@@ -1,0 +1,326 @@
+package cilium
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	v2 "github.com/cilium/cilium/pkg/k8s/apis/cilium.io/v2"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/fairlead/fairlead/backends"
+)
+
+// sessions returns who peers with whom, and what the peers hear: a line for each cluster config, nodes first, then the peers of
+// each instance with the advertisements of their peer config.
+func sessions(t *testing.T, objects []object) string {
+	t.Helper()
+	heard := map[string]string{}
+	var out []string
+	for _, o := range objects {
+		switch o := o.(type) {
+		case *v2.CiliumBGPPeerConfig:
+			var list []string
+			for _, f := range o.Spec.Families {
+				assert.Equal(t, "unicast", f.Safi)
+				adverts := "nothing"
+				if f.Advertisements != nil {
+					adverts = strings.Join(f.Advertisements.MatchExpressions[0].Values, "+")
+				}
+				list = append(list, f.Afi+" "+adverts)
+			}
+			heard[o.Name] = strings.Join(list, ", ")
+		case *v2.CiliumBGPClusterConfig:
+			line := o.Name + " on "
+			require.NotNil(t, o.Spec.NodeSelector)
+			e := o.Spec.NodeSelector.MatchExpressions
+			assert.Equal(t, notExcluded, e[len(e)-1])
+			if len(e) == 1 {
+				line += "all"
+			} else {
+				assert.Equal(t, labelHostname, e[0].Key)
+				line += strings.Join(e[0].Values, "+")
+			}
+			for _, i := range o.Spec.BGPInstances {
+				line += fmt.Sprintf("; %s=%d", i.Name, *i.LocalASN)
+				for _, p := range i.Peers {
+					line += fmt.Sprintf(" [%s %s as%d: %s]", p.Name, *p.PeerAddress, *p.PeerASN, heard[p.PeerConfigRef.Name])
+				}
+			}
+			out = append(out, line)
+		}
+	}
+	return strings.Join(out, "\n")
+}
+
+func on1(s string) func(*backends.Peer) {
+	return func(p *backends.Peer) { p.NodeSelectors = []labels.Selector{selector(s)} }
+}
+
+func TestSessions(t *testing.T) {
+	a, b := router("tor-a", "192.0.2.1"), router("tor-b", "2001:db8::1")
+	three := []backends.Node{node("n1", "rack", "1"), node("n2", "rack", "2"), node("n3", "rack", "2")}
+	limited := bgp("limited", func(a *backends.BGPAdvertisement) { a.NodeSelectors = []labels.Selector{selector("rack=1")} })
+	foreign := func(name string, nodes ...string) *v2.CiliumBGPClusterConfig {
+		o := &v2.CiliumBGPClusterConfig{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		o.Spec.NodeSelector = expressions(in(labelHostname, nodes...))
+		return o
+	}
+	for _, tc := range []struct {
+		name     string
+		adverts  []backends.BGPAdvertisement
+		peers    []backends.Peer
+		nodes    []backends.Node
+		change   []func(*facts)
+		want     string
+		findings []string
+	}{
+		{
+			name: "all alike", adverts: []backends.BGPAdvertisement{bgp("a"), bgp("b")}, peers: []backends.Peer{a, b}, nodes: three,
+			want: "fairlead-bgp on all; as64512=64512 [tor-a 192.0.2.1 as64513: ipv4 a+b] [tor-b 2001:db8::1 as64513: ipv6 a+b]",
+		},
+		{name: "no peers", adverts: []backends.BGPAdvertisement{bgp("a")}, peers: []backends.Peer{}, nodes: three},
+		{
+			name: "a session without routes", peers: []backends.Peer{a}, nodes: three,
+			want: "fairlead-bgp on all; as64512=64512 [tor-a 192.0.2.1 as64513: ipv4 nothing]",
+		},
+		{
+			name: "an advertisement names its peers", peers: []backends.Peer{a, b}, nodes: three,
+			adverts: []backends.BGPAdvertisement{bgp("a"), bgp("b", func(a *backends.BGPAdvertisement) { a.Peers = []string{"tor-b"} })},
+			want:    "fairlead-bgp on all; as64512=64512 [tor-a 192.0.2.1 as64513: ipv4 a] [tor-b 2001:db8::1 as64513: ipv6 a+b]",
+		},
+		{
+			name: "peers select nodes", adverts: []backends.BGPAdvertisement{bgp("a")}, nodes: three,
+			peers: []backends.Peer{router("tor-a", "192.0.2.1", on1("rack=1")), router("tor-b", "192.0.2.2", on1("rack=2"))},
+			want: "fairlead-bgp on n2+n3; as64512=64512 [tor-b 192.0.2.2 as64513: ipv4 a]\n" +
+				"fairlead-bgp-n1 on n1; as64512=64512 [tor-a 192.0.2.1 as64513: ipv4 a]",
+		},
+		{
+			name: "a peer selects all nodes of today", adverts: []backends.BGPAdvertisement{bgp("a")}, nodes: three,
+			peers: []backends.Peer{router("tor-a", "192.0.2.1", on1("rack"))},
+			want:  "fairlead-bgp on n1+n2+n3; as64512=64512 [tor-a 192.0.2.1 as64513: ipv4 a]",
+		},
+		{
+			name: "an advertisement selects nodes", adverts: []backends.BGPAdvertisement{bgp("a"), limited}, peers: []backends.Peer{a}, nodes: three,
+			want: "fairlead-bgp on n2+n3; as64512=64512 [tor-a 192.0.2.1 as64513: ipv4 a]\n" +
+				"fairlead-bgp-n1 on n1; as64512=64512 [tor-a 192.0.2.1 as64513: ipv4 a+limited]",
+		},
+		{
+			name: "a node without peers", adverts: []backends.BGPAdvertisement{bgp("a")}, nodes: three,
+			peers: []backends.Peer{router("tor-a", "192.0.2.1", on1("rack=2"))},
+			want:  "fairlead-bgp on n2+n3; as64512=64512 [tor-a 192.0.2.1 as64513: ipv4 a]",
+		},
+		{
+			name: "AS numbers", adverts: []backends.BGPAdvertisement{bgp("a")}, nodes: three,
+			peers: []backends.Peer{
+				a, router("tor-b", "192.0.2.2", func(p *backends.Peer) { p.MyASN, p.PeerASN, p.DynamicASN = 64600, 0, "internal" }),
+				router("tor-c", "192.0.2.3", func(p *backends.Peer) { p.LocalASN, p.PeerASN, p.DynamicASN = 4200000000, 0, "external" }),
+			},
+			want: "fairlead-bgp on all; as64512=64512 [tor-a 192.0.2.1 as64513: ipv4 a]; as64600=64600 [tor-b 192.0.2.2 as64600: ipv4 a]; " +
+				"as4200000000=4200000000 [tor-c 192.0.2.3 as0: ipv4 a]",
+			findings: []string{"UnsupportedField BGPPeer/fairlead-system/tor-c spec.dynamicASN: Cilium takes a peer of any AS number, also of this side's own"},
+		},
+		{
+			name: "both families", adverts: []backends.BGPAdvertisement{bgp("a")}, nodes: three,
+			peers: []backends.Peer{
+				router("tor-a", "192.0.2.1", func(p *backends.Peer) { p.DualStack = true }), router("tor-b", "2001:db8::1", func(p *backends.Peer) { p.DualStack = true }),
+			},
+			want: "fairlead-bgp on all; as64512=64512 [tor-a 192.0.2.1 as64513: ipv4 a, ipv6 a] [tor-b 2001:db8::1 as64513: ipv4 a, ipv6 a]",
+			findings: []string{"UnsupportedField BGPPeer/fairlead-system/tor-a spec.dualStackAddressFamily: Cilium gives IPv6 routes on an IPv4 session a next hop of the form " +
+				"::ffff:192.0.2.1, which routers seldom accept; use a session for each family"},
+		},
+		{
+			name: "one address twice", adverts: []backends.BGPAdvertisement{bgp("a")}, peers: []backends.Peer{a, router("tor-z", "192.0.2.1")}, nodes: three,
+			want: "fairlead-bgp on all; as64512=64512 [tor-a 192.0.2.1 as64513: ipv4 a]",
+			findings: []string{"PeerExists BGPPeer/fairlead-system/tor-z spec.peerAddress: another BGPPeer has a session with 192.0.2.1 from AS 64512 on the same nodes: " +
+				"this one is not set up there"},
+		},
+		{
+			name: "a VRF", adverts: []backends.BGPAdvertisement{bgp("a")}, nodes: three,
+			peers: []backends.Peer{a, router("tor-z", "192.0.2.1", func(p *backends.Peer) { p.VRF = "red" })},
+			want:  "fairlead-bgp on all; as64512=64512 [tor-a 192.0.2.1 as64513: ipv4 a]",
+			findings: []string{"withheld: UnsupportedField BGPPeer/fairlead-system/tor-z spec.vrf: Cilium has sessions in the main routing table only, " +
+				`where 192.0.2.1 may be another router than in VRF "red": the peer is not set up`},
+		},
+		{
+			name: "a VRF, wider allowed", adverts: []backends.BGPAdvertisement{bgp("a")}, nodes: three, change: []func(*facts){wider},
+			peers: []backends.Peer{router("tor-z", "192.0.2.1", func(p *backends.Peer) { p.VRF = "red" })},
+			want:  "fairlead-bgp on all; as64512=64512 [tor-z 192.0.2.1 as64513: ipv4 a]",
+			findings: []string{"UnsupportedField BGPPeer/fairlead-system/tor-z spec.vrf: Cilium has sessions in the main routing table only, " +
+				`where 192.0.2.1 may be another router than in VRF "red": it is set up there`},
+		},
+		{
+			name: "no place for passwords", adverts: []backends.BGPAdvertisement{bgp("a")}, nodes: three, change: []func(*facts){func(f *facts) { f.secretsNamespace = "" }},
+			peers: []backends.Peer{a, router("tor-z", "192.0.2.9", func(p *backends.Peer) { p.Password = "s3cret" })},
+			want:  "fairlead-bgp on all; as64512=64512 [tor-a 192.0.2.1 as64513: ipv4 a]",
+			findings: []string{"UnsupportedField BGPPeer/fairlead-system/tor-z spec.password: Cilium has no namespace for passwords (bgp-secrets-namespace in its ConfigMap): " +
+				"the peer is not set up; set bgpControlPlane.secretsNamespace.name in Cilium's Helm values"},
+		},
+		{
+			name: "somebody else's cluster config", adverts: []backends.BGPAdvertisement{bgp("a")}, peers: []backends.Peer{a}, nodes: three,
+			change: []func(*facts){given(foreign("theirs", "n1", "n2"))},
+			want:   "fairlead-bgp on n3; as64512=64512 [tor-a 192.0.2.1 as64513: ipv4 a]",
+			findings: []string{"PeerExists CiliumBGPClusterConfig/theirs spec.nodeSelector: holds the BGP sessions of n1, n2, and a node can have one " +
+				"CiliumBGPClusterConfig only: BGPPeers are not set up there. Delete it, or narrow its selector, to have them set up"},
+		},
+		{
+			name: "somebody else's peer config", adverts: []backends.BGPAdvertisement{bgp("a")}, peers: []backends.Peer{a, b}, nodes: three,
+			change: []func(*facts){given(&v2.CiliumBGPPeerConfig{ObjectMeta: metav1.ObjectMeta{Name: "fairlead-bgppeer-tor-a"}})},
+			want:   "fairlead-bgp on all; as64512=64512 [tor-b 2001:db8::1 as64513: ipv6 a]",
+		},
+		{
+			name: "a node without a host name", adverts: []backends.BGPAdvertisement{bgp("a")},
+			nodes: []backends.Node{{Name: "n0"}, node("n1", "rack", "1"), node("n2", "rack", "2")},
+			peers: []backends.Peer{a, router("tor-b", "192.0.2.2", on1("rack=1"))},
+			want: "fairlead-bgp on n1; as64512=64512 [tor-a 192.0.2.1 as64513: ipv4 a] [tor-b 192.0.2.2 as64513: ipv4 a]\n" +
+				"fairlead-bgp-n2 on n2; as64512=64512 [tor-a 192.0.2.1 as64513: ipv4 a]",
+			findings: []string{"UnsupportedField Node/n0 metadata.labels: the label kubernetes.io/hostname is missing, by which a CiliumBGPClusterConfig selects the node: " +
+				"it has no BGP sessions"},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			want := backends.Desired{BGPAdvertisements: tc.adverts, Peers: tc.peers, Nodes: tc.nodes}
+			got := run(want, tc.change...)
+			assert.Equal(t, tc.want, sessions(t, got.objects))
+			assert.Equal(t, tc.findings, texts(got.findings))
+
+			// Order in is no order out, but for peers, which are sorted by contract.
+			slices.Reverse(want.Nodes)
+			assert.Equal(t, render(t, got.objects), render(t, run(want, tc.change...).objects))
+		})
+	}
+}
+
+// TestOwnerOfANode: the first cluster config that has a node keeps it.
+func TestOwnerOfANode(t *testing.T) {
+	want := backends.Desired{BGPAdvertisements: []backends.BGPAdvertisement{bgp("a")}, Peers: []backends.Peer{router("tor-a", "192.0.2.1")}, Nodes: nodes("n1", "n2")}
+	theirs := &v2.CiliumBGPClusterConfig{ObjectMeta: metav1.ObjectMeta{Name: "theirs", UID: "1"}} // without a selector: all nodes
+	var ours *v2.CiliumBGPClusterConfig
+	for _, o := range run(want).objects {
+		if c, ok := o.(*v2.CiliumBGPClusterConfig); ok {
+			ours = c.DeepCopy()
+		}
+	}
+	ours.UID = "2"
+	has := func(node, owner string, uid types.UID) *v2.CiliumBGPNodeConfig {
+		return &v2.CiliumBGPNodeConfig{ObjectMeta: metav1.ObjectMeta{
+			Name: node, OwnerReferences: []metav1.OwnerReference{{Kind: kindClusterConfig, Name: owner, UID: uid}},
+		}}
+	}
+	for _, tc := range []struct {
+		name  string
+		world []object
+		want  string
+	}{
+		{"theirs selects all", []object{theirs}, ""},
+		{"theirs came later to one", []object{theirs, ours, has("n1", ours.Name, "2")}, "n1"},
+		{"theirs has one", []object{ours, has("n1", "theirs", "1"), theirs, has("n2", ours.Name, "2")}, "n2"},
+		{"theirs had one and is deleted", []object{ours, has("n1", "theirs", "1")}, "all"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got := sessions(t, run(want, given(tc.world...)).objects)
+			if tc.want == "" {
+				assert.Empty(t, got)
+				return
+			}
+			assert.Contains(t, got, "fairlead-bgp on "+tc.want+";")
+		})
+	}
+}
+
+func TestPeerConfig(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		change func(*backends.Peer)
+		want   string // the settings apart from families
+		found  string
+	}{
+		{"nothing", func(*backends.Peer) {}, `{}`, ""},
+		{"port", func(p *backends.Peer) { p.Port = 1179 }, `{"transport":{"peerPort":1179}}`, ""},
+		{
+			"timers", func(p *backends.Peer) {
+				p.HoldTime, p.KeepaliveTime, p.ConnectTime = duration(9*time.Second), duration(3500*time.Millisecond), 7*time.Second
+			},
+			`{"timers":{"connectRetryTimeSeconds":7,"holdTimeSeconds":9,"keepAliveTimeSeconds":3}}`, "",
+		},
+		{"hold time alone", func(p *backends.Peer) { p.HoldTime = duration(3 * time.Second) }, `{"timers":{"holdTimeSeconds":3,"keepAliveTimeSeconds":1}}`, ""},
+		{"keepalive alone", func(p *backends.Peer) { p.KeepaliveTime = duration(10 * time.Second) }, `{"timers":{"holdTimeSeconds":30,"keepAliveTimeSeconds":10}}`, ""},
+		{"no hold time", func(p *backends.Peer) { p.HoldTime = duration(0) }, `{}`, "spec.holdTime: Cilium cannot do without: it is 90 s"},
+		{"multihop", func(p *backends.Peer) { p.MultiHop = true }, `{"ebgpMultihop":255}`, ""},
+		{"graceful restart", func(p *backends.Peer) { p.GracefulRestart = true }, `{"gracefulRestart":{"enabled":true}}`, ""},
+		{"password", func(p *backends.Peer) { p.Password = "s3cret" }, `{"authSecretRef":"fairlead-bgppeer-tor-a"}`, ""},
+		{"BFD", func(p *backends.Peer) { p.BFDProfile = "fast" }, `{}`, "spec.bfdProfile: Cilium has no BFD: the session ends with its hold time, not with BFD"},
+		{
+			"source address", func(p *backends.Peer) { p.SourceAddress = netip.MustParseAddr("192.0.2.7") }, `{}`,
+			"spec.sourceAddress: not used: in Cilium it is a setting of each node (CiliumBGPNodeConfigOverride), which is yours",
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got := run(backends.Desired{Peers: []backends.Peer{router("tor-a", "192.0.2.1", tc.change)}, Nodes: nodes("n1")})
+			var config *v2.CiliumBGPPeerConfig
+			for _, o := range got.objects {
+				switch o := o.(type) {
+				case *v2.CiliumBGPPeerConfig:
+					config = o.DeepCopy()
+				case *corev1.Secret:
+					assert.Equal(t, "bgp-secrets", o.Namespace)
+					assert.Equal(t, map[string][]byte{"password": []byte("s3cret")}, o.Data)
+				}
+			}
+			require.NotNil(t, config)
+			config.Spec.Families = nil
+			u, err := encode(config, v2.SchemeGroupVersion.WithKind(kindPeerConfig))
+			require.NoError(t, err)
+			delete(u.Object["spec"].(map[string]any), "families")
+			b, err := u.MarshalJSON()
+			require.NoError(t, err)
+			assert.Contains(t, string(b), `"spec":`+tc.want)
+			if tc.found == "" {
+				assert.Empty(t, got.findings)
+			} else {
+				assert.Equal(t, []string{"UnsupportedField BGPPeer/fairlead-system/tor-a " + tc.found}, texts(got.findings))
+			}
+		})
+	}
+}
+
+// TestUnreadyPeer: what exists for a peer that cannot be set up at present stays, apart from what it hears, and nothing is made.
+func TestUnreadyPeer(t *testing.T) {
+	want := backends.Desired{
+		BGPAdvertisements: []backends.BGPAdvertisement{bgp("a")}, Nodes: nodes("n1"),
+		Peers: []backends.Peer{router("tor-a", "192.0.2.1", func(p *backends.Peer) { p.Password, p.Port = "s3cret", 1179 }), router("tor-b", "192.0.2.2")},
+	}
+	before := run(want)
+	unready := want
+	unready.Peers = slices.Clone(want.Peers)
+	unready.Peers[0].Password, unready.Peers[0].Port, unready.Peers[0].Unready = "", 0, "the Secret is missing"
+
+	assert.NotContains(t, render(t, run(unready).objects), "bgppeer-tor-a", "it is made")
+	got := run(unready, given(before.objects...))
+	assert.Empty(t, got.compare())
+	assert.Contains(t, got.outcome(on, nil).Owned, "Secret/bgp-secrets/fairlead-bgppeer-tor-a")
+
+	unready.BGPAdvertisements = append(unready.BGPAdvertisements, bgp("b"))
+	changes := run(unready, given(before.objects...)).compare()
+	require.Len(t, changes, 3, "the new advertisement, and that both peers hear it")
+	kept := changes[0].want.(*v2.CiliumBGPPeerConfig)
+	assert.Equal(t, int32(1179), *kept.Spec.Transport.PeerPort)
+	assert.Equal(t, "fairlead-bgppeer-tor-a", *kept.Spec.AuthSecretRef)
+}
+
+func TestTooManyASNumbers(t *testing.T) {
+	want := backends.Desired{Nodes: nodes("n1")}
+	for i := range 17 {
+		want.Peers = append(want.Peers, router(fmt.Sprintf("tor-%02d", i), fmt.Sprintf("192.0.2.%d", i+1), func(p *backends.Peer) { p.MyASN = uint32(65000 + i) }))
+	}
+	assert.Equal(t, []string{`UnsupportedField BGPPeer/fairlead-system/tor-16 spec.myASN: 65016 would be AS number 17 of the nodes in ` +
+		`CiliumBGPClusterConfig "fairlead-bgp", and Cilium takes 16: the peer is not set up there`}, texts(run(want).findings))
+}

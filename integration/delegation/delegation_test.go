@@ -1,0 +1,264 @@
+package delegation
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/integration/testbed"
+)
+
+const ours = "10.80.0.0/28 2001:db8:80::/124"
+
+// foreignBlock puts a block of somebody else into Calico's list.
+func foreignBlock(t *testing.T) {
+	u := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{
+		"serviceLoadBalancerIPs": []any{map[string]any{"cidr": "203.0.113.0/24"}},
+	}}}
+	u.SetGroupVersionKind(calicoGroup.WithKind("BGPConfiguration"))
+	u.SetName("default")
+	require.NoError(t, bed.Client.Create(t.Context(), u))
+}
+
+// TestSwitching goes from Calico to Cilium, back, and to nobody: each time the new one is told before the old one lets go, what is
+// somebody else's stays, and in the end nothing of ours is left.
+func TestSwitching(t *testing.T) {
+	i := install(t)
+	foreignBlock(t)
+	settings(t, "cilium-config", map[string]string{"enable-bgp-control-plane": "true", "enable-l2-announcements": "true"})
+	i.bgp("all")
+	i.create(&v1beta1.L2Advertisement{ObjectMeta: i.meta("all")})
+
+	p := bed.Start(t, i.namespace, "--backend=calico")
+	is(t, "Calico's list", "203.0.113.0/24 "+ours, blocks)
+	backend(t, "calico", "Ready", "True Applied")
+	s := i.service("web")
+	condition(t, s, "Advertised", "True Advertised: Calico: aggregated in 10.80.0.0/28")
+	replace := func(next string) {
+		_, err := p.Stop()
+		require.NoError(t, err)
+		p = bed.Start(t, i.namespace, "--backend="+next)
+	}
+
+	gap := watchGap(t)
+	replace("cilium")
+	is(t, "Cilium's advertisements", "fairlead-bgpadv-all", adverts)
+	is(t, "Calico's list", "203.0.113.0/24", blocks)
+	backend(t, "calico", "Ready", "")
+	backend(t, "cilium", "Ready", "True Applied")
+	assert.False(t, gap(), "Calico was told to stop before Cilium was told to begin")
+	policies := func(ctx context.Context) (string, error) {
+		return names(ctx, policyGroup.WithKind("CiliumL2AnnouncementPolicy"))
+	}
+	is(t, "Cilium's policies", "fairlead-l2-all", policies)
+	condition(t, s, "Advertised", `True Advertised: Cilium: CiliumL2AnnouncementPolicy "fairlead-l2-all"`)
+
+	replace("calico")
+	is(t, "Calico's list", "203.0.113.0/24 "+ours, blocks)
+	is(t, "Cilium's advertisements", "", adverts)
+	is(t, "Cilium's policies", "", policies)
+	backend(t, "cilium", "Ready", "")
+
+	replace("none")
+	is(t, "Calico's list", "203.0.113.0/24", blocks)
+	backend(t, "calico", "Ready", "")
+	testbed.Eventually(t, "no condition where nobody is asked to advertise", func(ctx context.Context) error {
+		require.NoError(t, bed.Client.Get(ctx, client.ObjectKeyFromObject(s), s))
+		if len(s.Status.Conditions) != 1 {
+			return assert.AnError
+		}
+		return nil
+	})
+}
+
+// watchGap looks on while Calico's entries go, and returns a function that tells whether Cilium had nothing at that moment.
+func watchGap(t *testing.T) func() bool {
+	list := &unstructured.UnstructuredList{}
+	list.SetGroupVersionKind(calicoGroup.WithKind("BGPConfigurationList"))
+	w, err := bed.Client.Watch(t.Context(), list)
+	require.NoError(t, err)
+	found := make(chan bool, 1)
+	go func() {
+		gap := false
+		for e := range w.ResultChan() {
+			if e.Type != watch.Modified && e.Type != watch.Deleted {
+				continue
+			}
+			b, _, _ := unstructured.NestedSlice(e.Object.(*unstructured.Unstructured).Object, "spec", "serviceLoadBalancerIPs")
+			if len(b) < 3 {
+				a, err := adverts(t.Context())
+				gap = err != nil || a == ""
+				break
+			}
+		}
+		w.Stop()
+		found <- gap
+	}()
+	return func() bool { return <-found }
+}
+
+// TestAuto: who serves is found out, also later, and two that could are nobody.
+func TestAuto(t *testing.T) {
+	i := install(t)
+	i.bgp("all")
+	bed.Start(t, i.namespace, "--backend=auto")
+	s := i.service("web")
+	backend(t, "none", "Ready", "False NotDetected: no backend is chosen: neither a Calico whose nodes run BIRD nor a Cilium with its BGP control plane on was found")
+	condition(t, s, "Advertised", `False NoBackend: no backend serves BGPAdvertisement "all"`)
+	table := bed.Kubectl(t, "get", "backends.fairlead.io")
+	assert.Contains(t, table, "NotDetected")
+}
+
+// TestAutoFinds has one CNI, then both.
+func TestAutoFinds(t *testing.T) {
+	i := install(t)
+	i.bgp("all")
+	settings(t, "calico-config", map[string]string{"calico_backend": "bird"})
+	p := bed.Start(t, i.namespace, "--backend=auto")
+	is(t, "Calico's list", ours, blocks)
+	backend(t, "none", "Ready", "")
+	_, err := p.Stop()
+	require.NoError(t, err)
+
+	settings(t, "cilium-config", map[string]string{"enable-bgp-control-plane": "true"})
+	bed.Start(t, i.namespace, "--backend=auto")
+	backend(t, "none", "Ready", "False NotDetected: no backend is chosen: both Calico's BGP and Cilium's BGP control plane are on")
+}
+
+// TestNamedBackend: an advertisement names its own backend.
+func TestNamedBackend(t *testing.T) {
+	i := install(t)
+	settings(t, "cilium-config", map[string]string{"enable-bgp-control-plane": "true"})
+	i.create(&v1beta1.IPAddressPool{ObjectMeta: i.meta("second"), Spec: v1beta1.IPAddressPoolSpec{Addresses: []string{"10.80.1.0/28"}, AutoAssign: new(bool)}})
+	i.bgp("main", func(a *v1beta1.BGPAdvertisement) { a.Spec.IPAddressPools = []string{"main"} })
+	second := i.bgp("second", func(a *v1beta1.BGPAdvertisement) {
+		a.Spec.IPAddressPools = []string{"second"}
+		a.Annotations = map[string]string{"fairlead.io/backend": "cilium"}
+	})
+	bed.Start(t, i.namespace, "--backend=calico")
+	is(t, "Calico's list", ours, blocks)
+	is(t, "Cilium's advertisements", "fairlead-bgpadv-second", adverts)
+
+	second.Annotations = nil
+	require.NoError(t, bed.Client.Update(t.Context(), second))
+	is(t, "Calico's list", "10.80.0.0/28 10.80.1.0/28 2001:db8:80::/124", blocks)
+	is(t, "Cilium's advertisements", "", adverts)
+}
+
+// TestWhatIsNotAdvertisedSaysWhy goes through the reasons that a user can meet.
+func TestWhatIsNotAdvertisedSaysWhy(t *testing.T) {
+	i := install(t)
+	settings(t, "cilium-config", map[string]string{"enable-bgp-control-plane": "true", "enable-lb-ipam": "false"})
+	i.create(&v1beta1.IPAddressPool{ObjectMeta: i.meta("silent"), Spec: v1beta1.IPAddressPoolSpec{Addresses: []string{"10.80.2.0/28"}, AutoAssign: new(bool)}})
+	i.bgp("some", func(a *v1beta1.BGPAdvertisement) {
+		a.Spec.IPAddressPools = []string{"main"}
+		a.Spec.ServiceSelectors = []metav1.LabelSelector{{MatchLabels: map[string]string{"expose": "yes"}}}
+	})
+	i.create(&v1beta1.L2Advertisement{ObjectMeta: i.meta("local"), Spec: v1beta1.L2AdvertisementSpec{IPAddressPools: []string{"main"}}})
+	class := "foo"
+	bed.Start(t, i.namespace, "--backend=cilium", "--l2-backend=none", "--lb-class=,foo")
+	condition(t, i.service("unselected"), "Advertised", `False ServiceNotSelected: the serviceSelectors of BGPAdvertisement "some" do not select the Service; no backend serves L2Advertisement "local"`)
+	expose := func(s *corev1.Service) { s.Labels["expose"] = "yes" }
+	condition(t, i.service("classed", expose, func(s *corev1.Service) { s.Spec.LoadBalancerClass = &class }),
+		"Advertised", `False ClassNotAdvertised: class "foo" is not advertised by cilium`)
+	condition(t, i.service("silent", func(s *corev1.Service) { s.Annotations = map[string]string{"metallb.io/address-pool": "silent"} }),
+		"Advertised", `False NoAdvertisement: no BGPAdvertisement or L2Advertisement selects pool "silent"`)
+	s := condition(t, i.service("exposed", expose), "Advertised", `False NotAdvertised: pool "main": Cilium: CiliumBGPAdvertisement "fairlead-bgpadv-some", selected by 0 peer configs`)
+
+	// One transition, one event.
+	config := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"families": []any{map[string]any{
+		"afi": "ipv4", "safi": "unicast", "advertisements": map[string]any{"matchLabels": map[string]any{"fairlead.io/advertise": "true"}},
+	}}}}}
+	config.SetGroupVersionKind(ciliumGroup.WithKind("CiliumBGPPeerConfig"))
+	config.SetName("users")
+	i.create(config)
+	i.bgp("more", func(a *v1beta1.BGPAdvertisement) { a.Spec.IPAddressPools = []string{"main"} }) // has Cilium looked at again
+	condition(t, s, "Advertised", "True Advertised")
+	testbed.Eventually(t, "two events about it", func(ctx context.Context) error {
+		var list corev1.EventList
+		if err := bed.Client.List(ctx, &list, client.InNamespace(i.namespace)); err != nil {
+			return err
+		}
+		var got []string
+		for _, e := range list.Items {
+			if e.InvolvedObject.UID == s.UID && strings.Contains(e.Reason, "dvertised") {
+				got = append(got, e.Reason)
+			}
+		}
+		if len(got) != 2 {
+			return assert.AnError
+		}
+		assert.ElementsMatch(t, []string{"NotAdvertised", "Advertised"}, got)
+		return nil
+	})
+}
+
+// TestCleanup takes everything back beside a controller that runs, twice, and when the CNI's API is gone.
+func TestCleanup(t *testing.T) {
+	i := install(t)
+	foreignBlock(t)
+	i.bgp("all")
+	bed.Start(t, i.namespace, "--backend=calico")
+	s := i.service("web")
+	is(t, "Calico's list", "203.0.113.0/24 "+ours, blocks)
+	condition(t, s, "Advertised", "True")
+
+	out := bed.Cleanup(t, i.namespace)
+	assert.Contains(t, out, "a controller runs; waiting")
+	assert.Contains(t, out, "Services: 1 changed (marks removed, addresses kept)")
+	left, err := blocks(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, "203.0.113.0/24", left)
+	var list v1alpha1.BackendList
+	require.NoError(t, bed.Client.List(t.Context(), &list))
+	assert.Empty(t, list.Items)
+	require.NoError(t, bed.Client.Get(t.Context(), client.ObjectKeyFromObject(s), s))
+	assert.Len(t, s.Status.LoadBalancer.Ingress, 1)
+	assert.Empty(t, s.Status.Conditions)
+	assert.NotContains(t, s.Labels, "fairlead.io/pool")
+
+	out = bed.Cleanup(t, i.namespace, "--release-ips")
+	assert.Contains(t, out, "Services: 0 changed") // nothing is marked as ours any more
+	out = bed.Cleanup(t, i.namespace)
+	assert.NotContains(t, out, "waiting", "its own Lease is respected as if a controller held it")
+}
+
+// TestCleanupReleases gives the addresses back, without a controller and without a CNI.
+func TestCleanupReleases(t *testing.T) {
+	i := install(t)
+	i.bgp("all")
+	p := bed.Start(t, i.namespace, "--backend=calico")
+	s := i.service("web")
+	is(t, "Calico's list", ours, blocks)
+	_, err := p.Stop()
+	require.NoError(t, err)
+	for _, crd := range testbed.CalicoCRDs(t, "bgpconfigurations", "bgppeers", "bgpfilters") {
+		require.NoError(t, bed.Client.Delete(t.Context(), crd))
+		testbed.Eventually(t, "the CRD to go", func(ctx context.Context) error {
+			err := bed.Client.Get(ctx, client.ObjectKeyFromObject(crd), &apiextensionsv1.CustomResourceDefinition{})
+			if err == nil {
+				return assert.AnError
+			}
+			return client.IgnoreNotFound(err)
+		})
+	}
+	out := bed.Cleanup(t, i.namespace, "--release-ips")
+	assert.Contains(t, out, "Services: 1 changed (addresses released)")
+	require.NoError(t, bed.Client.Get(t.Context(), client.ObjectKeyFromObject(s), s))
+	assert.Empty(t, s.Status.LoadBalancer.Ingress)
+	assert.Empty(t, s.Annotations)
+	var list v1alpha1.BackendList
+	require.NoError(t, bed.Client.List(t.Context(), &list))
+	assert.Empty(t, list.Items)
+}

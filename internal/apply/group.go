@@ -1,0 +1,137 @@
+package apply
+
+import (
+	"context"
+	"reflect"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fairlead/fairlead/backends"
+)
+
+// Group is the loops of all backends, in use or not. What moves from one to another is announced by the new one before the old one
+// lets go of it.
+type Group struct {
+	loops []*Loop
+
+	mu     sync.Mutex // protects number
+	number uint64
+}
+
+// NewGroup returns a Group of loops; each wakes the others when it has finished something.
+func NewGroup(loops ...*Loop) *Group {
+	g := &Group{loops: loops}
+	for _, l := range loops {
+		told := l.Changed
+		l.Changed = func(r Result) {
+			if told != nil {
+				told(r)
+			}
+			for _, other := range loops {
+				if other.waits() {
+					other.wake()
+				}
+			}
+		}
+	}
+	return g
+}
+
+// Wanted is the desired set of one backend, and the kinds of advertisement that it serves.
+type Wanted struct {
+	Desired backends.Desired
+	Serves  []string
+}
+
+// Set replaces all desired sets, by the name of the backend; one that is not named wants nothing.
+func (g *Group) Set(wanted map[string]Wanted) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.number++
+	// First every target is known, then somebody acts on one.
+	for _, l := range g.loops {
+		l.mu.Lock()
+	}
+	for _, l := range g.loops {
+		w := wanted[l.Name]
+		if l.target.number > 0 && l.same(w) {
+			// Nothing new for this one: what is in place stays, and what failed is tried again when its time comes.
+			if l.done == l.target.number {
+				l.done = g.number
+			}
+			l.target.number = g.number
+			continue
+		}
+		t := target{number: g.number, want: w.Desired, serves: w.Serves}
+		if gainers := g.gainers(l, w.Desired, wanted); len(gainers) > 0 {
+			t.ready = func() bool {
+				for _, other := range gainers {
+					if !other.reached() {
+						return false
+					}
+				}
+				return true
+			}
+		}
+		l.target = t
+		l.wake()
+	}
+	for _, l := range g.loops {
+		l.mu.Unlock()
+	}
+}
+
+// same reports whether w differs from the target of l by nothing that matters to its backend.
+func (l *Loop) same(w Wanted) bool {
+	old := Wanted{l.target.want, l.target.serves}
+	if l.outcome != nil && l.outcome.IgnoresServices {
+		old.Desired.Services, w.Desired.Services = nil, nil
+	}
+	return reflect.DeepEqual(w, old)
+}
+
+// gainers returns the loops that take over something which l is to let go of. What a backend has at the start is not known, so one
+// that is to be empty waits for all others.
+func (g *Group) gainers(l *Loop, want backends.Desired, wanted map[string]Wanted) []*Loop {
+	had := sources(l.target.want)
+	for s := range sources(want) {
+		delete(had, s)
+	}
+	unknown := l.done == 0 && isEmpty(want)
+	var out []*Loop
+	for _, other := range g.loops {
+		w := wanted[other.Name].Desired
+		if other == l || isEmpty(w) {
+			continue
+		}
+		takes := unknown
+		for s := range sources(w) {
+			takes = takes || had[s]
+		}
+		if takes {
+			out = append(out, other)
+		}
+	}
+	return out
+}
+
+func sources(d backends.Desired) map[backends.Source]bool {
+	out := map[backends.Source]bool{}
+	for i := range d.BGPAdvertisements {
+		out[d.BGPAdvertisements[i].Source] = true
+	}
+	for i := range d.L2Advertisements {
+		out[d.L2Advertisements[i].Source] = true
+	}
+	return out
+}
+
+// Run serves all loops until ctx ends.
+func (g *Group) Run(ctx context.Context) error {
+	eg, ctx := errgroup.WithContext(ctx)
+	for _, l := range g.loops {
+		eg.Go(func() error { return l.Run(ctx) })
+	}
+	return eg.Wait()
+}

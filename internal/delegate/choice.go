@@ -1,0 +1,59 @@
+package delegate
+
+import (
+	"fmt"
+
+	"github.com/fairlead/fairlead/internal/announce"
+)
+
+// The values of --backend, --bgp-backend and --l2-backend.
+const (
+	Auto   = "auto"
+	Calico = "calico"
+	Cilium = "cilium"
+	None   = "none"
+)
+
+// Names are all of them, the default first.
+var Names = []string{Auto, Calico, Cilium, None}
+
+// Asked is what the user asks for: who serves the advertisements that do not name a backend.
+type Asked struct{ BGP, Layer2 string }
+
+// active tells which of a CNI's ways to advertise are switched on.
+type active struct{ bgp, layer2 bool }
+
+// choose resolves what is asked for, given what was detected. seen says in words why auto came to nobody; empty if it came to
+// somebody. It never guesses: two that could serve are none.
+func choose(asked Asked, calico, cilium active) (c announce.Choice, seen string) {
+	c.BGP, seen = asked.BGP, ""
+	switch {
+	case asked.BGP == None:
+		c.BGP = ""
+	case asked.BGP != Auto:
+	case calico.bgp && cilium.bgp:
+		c.BGP, seen = "", "both Calico's BGP and Cilium's BGP control plane are on; choose one by --bgp-backend"
+	case calico.bgp:
+		c.BGP = Calico
+	case cilium.bgp:
+		c.BGP = Cilium
+	default:
+		c.BGP, seen = "", "neither a Calico whose nodes run BIRD nor a Cilium with its BGP control plane on was found"
+	}
+	switch {
+	case asked.Layer2 == Cilium, asked.Layer2 == Auto && cilium.layer2:
+		c.Layer2 = Cilium
+	}
+	return c, seen
+}
+
+// unserved says why nobody serves L2Advertisements, for the user who asked.
+func unserved(asked Asked) string {
+	switch asked.Layer2 {
+	case Calico:
+		return "Calico has no layer 2; nobody announces the addresses on the local network"
+	case Auto:
+		return "no Cilium with L2 announcements on was found; nobody announces the addresses on the local network"
+	}
+	return fmt.Sprintf("nobody serves layer 2 (--l2-backend is %s)", asked.Layer2)
+}

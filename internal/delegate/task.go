@@ -1,0 +1,386 @@
+// Package delegate has the CNI advertise: it works out what each backend has to write whenever the configuration, a Service, a node
+// or the CNI itself changes, and tells the user what became of it: on the Backend objects, by events on the objects that ask for
+// something the CNI cannot do, by metrics, and on each Service (the condition fairlead.io/Advertised).
+package delegate
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/backends/calico"
+	"github.com/fairlead/fairlead/backends/cilium"
+	"github.com/fairlead/fairlead/internal/announce"
+	"github.com/fairlead/fairlead/internal/apply"
+	"github.com/fairlead/fairlead/internal/assign"
+	"github.com/fairlead/fairlead/internal/config"
+)
+
+const (
+	// coalesce is how long a change waits for others to come along.
+	coalesce = 100 * time.Millisecond
+	// lookAgain is how often Secrets and the CNI's settings are read again, of which there is no news.
+	lookAgain = time.Minute
+)
+
+// Options are what a Task needs.
+type Options struct {
+	Manager      manager.Manager
+	Config       *rest.Config
+	Namespace    string
+	Asked        Asked
+	Aggregation  calico.Aggregation
+	ManagePeers  bool
+	AllowWider   bool
+	CiliumConfig string // the namespace of Cilium's ConfigMap; empty for the default
+	FieldManager string
+	Registry     prometheus.Registerer
+	Recorder     Recorder
+	// Reconsider has a Service looked at again: its verdict may be another.
+	Reconsider func(allocator.Owner)
+	Log        *slog.Logger
+}
+
+// Recorder takes events.
+type Recorder interface {
+	Eventf(regarding, related runtime.Object, eventtype, reason, action, note string, args ...any)
+}
+
+// Task is the running whole of this package.
+type Task struct {
+	Options
+	discovery discovery.DiscoveryInterface
+	dynamic   dynamic.Interface
+	group     *apply.Group
+	nobody    *apply.State // stands for what auto did not find
+	metrics   *metrics
+	changed   chan struct{} // holds one token while there is news
+	events    told
+
+	mu       sync.Mutex // protects all the following
+	snapshot *config.Snapshot
+	choice   announce.Choice
+	resolved bool
+	results  map[string]announce.Result
+}
+
+// NewTask returns a Task; it starts nothing.
+func NewTask(o Options) (*Task, error) {
+	d, err := discovery.NewDiscoveryClientForConfig(o.Config)
+	if err != nil {
+		return nil, err
+	}
+	dyn, err := dynamic.NewForConfig(o.Config)
+	if err != nil {
+		return nil, err
+	}
+	t := &Task{
+		Options: o, discovery: d, dynamic: dyn, metrics: newMetrics(), changed: make(chan struct{}, 1),
+		results: map[string]announce.Result{}, nobody: &apply.State{Client: o.Manager.GetClient(), Name: None, Installation: o.Namespace},
+	}
+	if err := o.Registry.Register(t.metrics.findings); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	t.group = apply.NewGroup(t.loops()...)
+	return t, t.watch()
+}
+
+// loops returns the loops of all backends there are.
+func (t *Task) loops() []*apply.Loop {
+	loop := func(name string, build func(*apply.State, func(backends.Outcome)) backends.Backend) *apply.Loop {
+		state := &apply.State{Client: t.Manager.GetClient(), Name: name, Installation: t.Namespace}
+		l := apply.NewLoop(name, nil, state, t.Log)
+		l.Backend, l.Changed = build(state, l.Observe), t.heard
+		return l
+	}
+	return []*apply.Loop{
+		loop(Calico, func(s *apply.State, report func(backends.Outcome)) backends.Backend {
+			return calico.New(calico.Config{
+				Discovery: t.discovery, Client: t.dynamic, Ledger: s, Installation: t.Namespace, FieldManager: t.FieldManager,
+				Aggregation: t.Aggregation, AllowWider: t.AllowWider, Report: report,
+			})
+		}),
+		loop(Cilium, func(_ *apply.State, report func(backends.Outcome)) backends.Backend {
+			return cilium.New(cilium.Config{
+				Discovery: t.discovery, Client: t.dynamic, Namespace: t.CiliumConfig, Installation: t.Namespace, FieldManager: t.FieldManager,
+				AllowWider: t.AllowWider, Report: report,
+			})
+		}),
+	}
+}
+
+func (t *Task) watch() error {
+	nodes := &metav1.PartialObjectMetadata{}
+	nodes.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Node"))
+	for _, w := range []struct {
+		object client.Object
+		same   func(old, new client.Object) bool
+	}{
+		{&corev1.Service{}, sameAddresses},
+		{nodes, func(old, new client.Object) bool { return maps.Equal(old.GetLabels(), new.GetLabels()) }},
+	} {
+		informer, err := t.Manager.GetCache().GetInformer(context.Background(), w.object)
+		if err != nil {
+			return fmt.Errorf("watch %T: %w", w.object, err)
+		}
+		_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+			AddFunc:    func(any) { t.wake() },
+			DeleteFunc: func(any) { t.wake() },
+			UpdateFunc: func(old, new any) {
+				a, okA := old.(client.Object)
+				b, okB := new.(client.Object)
+				if !okA || !okB || !w.same(a, b) {
+					t.wake()
+				}
+			},
+		})
+		if err != nil {
+			return fmt.Errorf("watch %T: %w", w.object, err)
+		}
+	}
+	return nil
+}
+
+func sameAddresses(old, new client.Object) bool {
+	a, b := old.(*corev1.Service), new.(*corev1.Service)
+	return slices.EqualFunc(a.Status.LoadBalancer.Ingress, b.Status.LoadBalancer.Ingress, func(x, y corev1.LoadBalancerIngress) bool { return x.IP == y.IP }) &&
+		maps.Equal(a.Labels, b.Labels) && a.Spec.ExternalTrafficPolicy == b.Spec.ExternalTrafficPolicy
+}
+
+func (t *Task) wake() {
+	select {
+	case t.changed <- struct{}{}:
+	default:
+	}
+}
+
+// SetSnapshot puts a new configuration in force.
+func (t *Task) SetSnapshot(s *config.Snapshot) {
+	t.mu.Lock()
+	t.snapshot = s
+	t.mu.Unlock()
+	t.wake()
+	t.reconsider(context.Background(), func(*corev1.Service) bool { return true })
+}
+
+// Run serves until ctx ends. It withdraws nothing.
+func (t *Task) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return t.group.Run(ctx) })
+	g.Go(func() error { return t.follow(ctx) })
+	return g.Wait()
+}
+
+func (t *Task) follow(ctx context.Context) error {
+	ticker := time.NewTicker(lookAgain)
+	defer ticker.Stop()
+	var groups string // that were served when the CNI was last looked at
+	for {
+		served := t.servedGroups()
+		if err := t.step(ctx, served != groups); err != nil && ctx.Err() == nil {
+			t.Log.Error("what to advertise could not be worked out", "err", err)
+		} else {
+			groups = served
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.changed:
+		case <-ticker.C:
+			groups = "" // settings of the CNI are read anew
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(coalesce):
+		}
+	}
+}
+
+// servedGroups returns which API groups there are, in one string.
+func (t *Task) servedGroups() string {
+	if t.Asked.BGP != Auto && t.Asked.Layer2 != Auto {
+		return "fixed"
+	}
+	list, err := t.discovery.ServerGroups()
+	if err != nil {
+		return ""
+	}
+	var names []string
+	for _, g := range list.Groups {
+		names = append(names, g.Name)
+	}
+	return fmt.Sprint(names)
+}
+
+// step works out what each backend has to advertise.
+func (t *Task) step(ctx context.Context, detect bool) error {
+	t.mu.Lock()
+	s, resolved := t.snapshot, t.resolved
+	t.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	if detect || !resolved {
+		if err := t.resolve(ctx); err != nil {
+			return err
+		}
+	}
+	t.mu.Lock()
+	choice := t.choice
+	t.mu.Unlock()
+	in := announce.Input{Snapshot: s, Choice: choice, ManagePeers: t.ManagePeers && len(s.BGPPeers()) > 0, Password: t.password(ctx)}
+	var err error
+	if in.Nodes, err = t.nodes(ctx); err != nil {
+		return err
+	}
+	if in.Services, err = t.services(ctx); err != nil {
+		return err
+	}
+	wanted := map[string]apply.Wanted{}
+	for name, share := range announce.Delegated(in) {
+		wanted[name] = apply.Wanted(share)
+	}
+	t.group.Set(wanted)
+	t.reportUnserved(s, choice)
+	return nil
+}
+
+// resolve finds out who serves what.
+func (t *Task) resolve(ctx context.Context) error {
+	var hasCalico, hasCilium active
+	var facts []backends.Fact
+	if t.Asked.BGP == Auto || t.Asked.Layer2 == Auto {
+		c, err := calico.Detect(ctx, t.discovery, t.dynamic)
+		if err != nil {
+			return fmt.Errorf("detect Calico: %w", err)
+		}
+		l, err := cilium.Detect(ctx, t.discovery, t.dynamic, t.CiliumConfig)
+		if err != nil {
+			return fmt.Errorf("detect Cilium: %w", err)
+		}
+		hasCalico, hasCilium = active{bgp: c.BGP}, active{bgp: l.BGP, layer2: l.L2}
+		for name, list := range map[string][]backends.Fact{Calico: c.Facts, Cilium: l.Facts} {
+			for _, f := range list {
+				f.Name = name + ": " + f.Name
+				facts = append(facts, f)
+			}
+		}
+		slices.SortFunc(facts, func(a, b backends.Fact) int { return slices.Compare([]string{a.Name}, []string{b.Name}) })
+	}
+	choice, seen := choose(t.Asked, hasCalico, hasCilium)
+	t.mu.Lock()
+	first, same := !t.resolved, t.choice == choice
+	t.choice, t.resolved = choice, true
+	t.mu.Unlock()
+	if first || !same {
+		t.Log.Info("who advertises", "bgp", choice.BGP, "layer2", choice.Layer2, "seen", seen)
+		t.reconsider(ctx, func(*corev1.Service) bool { return true })
+	}
+	if seen == "" {
+		return t.nobody.Forget(ctx)
+	}
+	return t.nobody.Report(ctx, nil, &backends.Outcome{Facts: facts}, fmt.Errorf("%w: %s", apply.ErrNotDetected, seen))
+}
+
+func (t *Task) nodes(ctx context.Context) ([]backends.Node, error) {
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NodeList"))
+	if err := t.Manager.GetCache().List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("list nodes: %w", err)
+	}
+	var out []backends.Node
+	for i := range list.Items {
+		out = append(out, backends.Node{Name: list.Items[i].Name, Labels: list.Items[i].Labels})
+	}
+	slices.SortFunc(out, func(a, b backends.Node) int { return slices.Compare([]string{a.Name}, []string{b.Name}) })
+	return out, nil
+}
+
+func (t *Task) services(ctx context.Context) ([]backends.Service, error) {
+	var out []backends.Service
+	err := t.each(ctx, func(s *corev1.Service) {
+		pool := s.Annotations[assign.AnnotationFromPool]
+		if addrs := assign.ShownAddresses(s); pool != "" && len(addrs) > 0 {
+			out = append(out, backends.Service{
+				Namespace: s.Namespace, Name: s.Name, Labels: s.Labels, Pool: pool, Addrs: addrs,
+				Local: s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
+			})
+		}
+	})
+	slices.SortFunc(out, func(a, b backends.Service) int {
+		return slices.Compare([]string{a.Namespace, a.Name}, []string{b.Namespace, b.Name})
+	})
+	return out, err
+}
+
+// each calls do for all Services of type LoadBalancer in the cache, which it must not change.
+func (t *Task) each(ctx context.Context, do func(*corev1.Service)) error {
+	var list corev1.ServiceList
+	if err := t.Manager.GetCache().List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("list services: %w", err)
+	}
+	for i := range list.Items {
+		if list.Items[i].Spec.Type == corev1.ServiceTypeLoadBalancer {
+			do(&list.Items[i])
+		}
+	}
+	return nil
+}
+
+// reconsider has Services looked at again.
+func (t *Task) reconsider(ctx context.Context, which func(*corev1.Service) bool) {
+	err := t.each(ctx, func(s *corev1.Service) {
+		if which(s) {
+			t.Reconsider(allocator.Owner{Namespace: s.Namespace, Name: s.Name})
+		}
+	})
+	if err != nil && ctx.Err() == nil {
+		t.Log.Error("services not reconsidered", "err", err)
+	}
+}
+
+// password reads the passwords of peers.
+func (t *Task) password(ctx context.Context) func(*config.BGPPeer) (string, string) {
+	return func(p *config.BGPPeer) (password, unready string) {
+		if p.PasswordSecret.Name == "" {
+			return p.Password, ""
+		}
+		name := types.NamespacedName{Namespace: t.Namespace, Name: p.PasswordSecret.Name}
+		var s corev1.Secret
+		err := t.Manager.GetAPIReader().Get(ctx, name, &s)
+		switch value, ok := s.Data[corev1.BasicAuthPasswordKey]; {
+		case apierrors.IsNotFound(err):
+			unready = fmt.Sprintf("there is no Secret %s; create it, of type %s with a key %s", name, corev1.SecretTypeBasicAuth, corev1.BasicAuthPasswordKey)
+		case err != nil:
+			unready = fmt.Sprintf("Secret %s cannot be read: %v", name, err)
+		case s.Type != corev1.SecretTypeBasicAuth:
+			unready = fmt.Sprintf("Secret %s is of type %s; it must be %s", name, s.Type, corev1.SecretTypeBasicAuth)
+		case !ok || len(value) == 0:
+			unready = fmt.Sprintf("Secret %s has no key %s", name, corev1.BasicAuthPasswordKey)
+		default:
+			return string(value), ""
+		}
+		return "", unready
+	}
+}
