@@ -168,6 +168,9 @@ func (a *Allocator) rehome(req *Request, h *holding) (Assignment, error) {
 			continue
 		}
 		stray := f.other()
+		if !home.pool.admits(req) {
+			return a.assignment(h), &StrayError{Addr: h.keys[1-i].addr(), Next: &PoolError{Pool: home.pool.Name, Why: ErrNotAdmitted}}
+		}
 		k, ok := a.pick(home.pool, stray, req)
 		if !ok {
 			return a.assignment(h), &StrayError{Addr: h.keys[1-i].addr(), Next: &ExhaustedError{Tried: []Tried{home.pool.tried(stray)}}}

@@ -153,3 +153,30 @@ func TestHold(t *testing.T) {
 		return nil
 	})
 }
+
+// TestHoldEndsWithItsAddress: a Service that loses its address for good does not keep it reserved.
+func TestHoldEndsWithItsAddress(t *testing.T) {
+	t.Parallel()
+	i := install(t)
+	p := i.pool("main", "10.74.0.0/32")
+	i.start("--leader-elect=false")
+	s := i.service("held", annotated("fairlead.io/hold-address", "1h"), annotated("metallb.io/address-pool", "main"))
+	has(t, s, "10.74.0.0")
+	holds := func(want int) {
+		t.Helper()
+		testbed.Eventually(t, "the holds", func(ctx context.Context) error {
+			var list v1alpha1.AddressReservationList
+			if err := bed.Client.List(ctx, &list, client.InNamespace(i.namespace)); err != nil {
+				return err
+			}
+			if len(list.Items) != want {
+				return fmt.Errorf("there are %d, want %d", len(list.Items), want)
+			}
+			return nil
+		})
+	}
+	holds(1)
+	require.NoError(t, bed.Client.Delete(t.Context(), p))
+	has(t, s, "")
+	holds(0)
+}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/fairlead/fairlead/allocator"
@@ -29,6 +30,9 @@ type Assigner struct {
 	waiting  *waiting
 	lost     map[allocator.Owner]*allocator.ConflictError // addresses in a status that belong to another Service
 	taken    takenOver
+	recorded map[allocator.Owner]bool // Services whose hold exists as an object
+	parting  parting
+	freed    []allocator.Grant        // that nobody has been told of yet
 	holds    map[allocator.Owner]bool // Services whose addresses stay reserved when they go; true: it is gone
 }
 
@@ -53,6 +57,7 @@ func New(rules Rules, notify Notify) *Assigner {
 	return &Assigner{
 		rules: rules, notify: notify, snapshot: &config.Snapshot{}, waiting: newWaiting(),
 		lost: map[allocator.Owner]*allocator.ConflictError{}, taken: takenOver{}, holds: map[allocator.Owner]bool{},
+		recorded: map[allocator.Owner]bool{}, parting: parting{},
 	}
 }
 
@@ -113,6 +118,7 @@ func (a *Assigner) Adopt(s *config.Snapshot, services []*corev1.Service, holds [
 		}
 	}
 	for _, h := range holds {
+		a.recorded[h.Owner] = true
 		// An address that a Service shows belongs to that Service; the hold is ended like any other when its time comes.
 		if a.engine.Held(h.Owner).IsZero() && a.engine.Restore(allocator.Request{Owner: h.Owner}, h.Addrs...) == nil {
 			a.holds[h.Owner] = true
@@ -121,6 +127,7 @@ func (a *Assigner) Adopt(s *config.Snapshot, services []*corev1.Service, holds [
 	for _, svc := range byAge {
 		a.decide(svc, namespace(svc.Namespace))
 	}
+	a.wake()
 	for _, p := range s.Pools() {
 		a.notify.Pool(p.Name)
 	}
@@ -142,7 +149,9 @@ func (a *Assigner) SetSnapshot(s *config.Snapshot, namespace NamespaceLabels) er
 		a.notify.Pool(p.Name)
 	}
 	for _, c := range changes {
-		a.notify.Service(c.Owner)
+		if !isParting(c.Owner) {
+			a.notify.Service(c.Owner)
+		}
 	}
 	// Holders need another look only where admission changed; their addresses stay in any case.
 	changed := map[string]bool{}
@@ -153,7 +162,7 @@ func (a *Assigner) SetSnapshot(s *config.Snapshot, namespace NamespaceLabels) er
 	}
 	if len(changed) > 0 {
 		for owner, held := range a.engine.All() {
-			if changed[held.IPv4.Pool] || changed[held.IPv6.Pool] {
+			if !isParting(owner) && (changed[held.IPv4.Pool] || changed[held.IPv6.Pool]) {
 				a.notify.Service(owner)
 			}
 		}
@@ -162,6 +171,7 @@ func (a *Assigner) SetSnapshot(s *config.Snapshot, namespace NamespaceLabels) er
 		a.decide(x.service, namespace(x.owner.Namespace))
 		a.notify.Service(x.owner)
 	}
+	a.wake()
 	return nil
 }
 
@@ -169,7 +179,9 @@ func (a *Assigner) SetSnapshot(s *config.Snapshot, namespace NamespaceLabels) er
 func (a *Assigner) Decide(svc *corev1.Service, namespace labels.Set) Verdict {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.decide(svc, namespace)
+	v := a.decide(svc, namespace)
+	a.wake()
+	return v
 }
 
 // Forget releases what a Service that is gone held.
@@ -177,15 +189,26 @@ func (a *Assigner) Forget(owner allocator.Owner) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.forget(owner)
+	a.partFrom(owner, nil)
+	a.wake()
+}
+
+// HoldRecorded notes that the hold of a Service exists as an object.
+func (a *Assigner) HoldRecorded(owner allocator.Owner) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.recorded[owner] = true
 }
 
 // EndHold releases what is still reserved for a Service that is gone.
 func (a *Assigner) EndHold(owner allocator.Owner) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	delete(a.recorded, owner)
 	if a.holds[owner] {
 		delete(a.holds, owner)
-		a.wake(a.engine.Release(owner).Grants())
+		a.free(a.engine.Release(owner).Grants())
+		a.wake()
 	}
 }
 
@@ -207,25 +230,39 @@ func (a *Assigner) forget(owner allocator.Owner) bool {
 	a.waiting.drop(owner)
 	delete(a.lost, owner)
 	delete(a.taken, owner)
-	if _, held := a.holds[owner]; held && !a.engine.Held(owner).IsZero() {
+	if _, held := a.holds[owner]; held && a.recorded[owner] && !a.engine.Held(owner).IsZero() {
 		a.holds[owner] = true
 		return true
 	}
+	delete(a.holds, owner)
 	freed := a.engine.Release(owner)
-	a.wake(freed.Grants())
+	a.free(freed.Grants())
 	return !freed.IsZero()
 }
 
-// wake lets those who wait for an address that changed hands try again, the longest-waiting first, until it is taken.
-func (a *Assigner) wake(freed []allocator.Grant) {
+// free notes that addresses changed hands; wake tells those who wait.
+func (a *Assigner) free(freed []allocator.Grant) {
 	for _, g := range freed {
 		if g.Pool != "" {
 			a.notify.Pool(g.Pool)
 		}
+	}
+	a.freed = append(a.freed, freed...)
+}
+
+// wake lets those who wait for addresses that changed hands try again, the longest-waiting first, until each address is taken.
+// What they free in turn comes next.
+func (a *Assigner) wake() {
+	for len(a.freed) > 0 {
+		g := a.freed[0]
+		a.freed = a.freed[1:]
 		for _, x := range a.waiting.on(g) {
 			before := a.engine.Held(x.owner)
 			a.decide(x.service, x.namespace)
 			if a.engine.Held(x.owner) == before {
+				if now := a.waiting.byOwner[x.owner]; now == nil || now.blame != x.blame {
+					a.notify.Service(x.owner) // it is to be told otherwise
+				}
 				continue
 			}
 			a.notify.Service(x.owner)
@@ -234,6 +271,7 @@ func (a *Assigner) wake(freed []allocator.Grant) {
 			}
 		}
 	}
+	a.freed = nil
 }
 
 func (a *Assigner) serves(svc *corev1.Service) bool { return a.rules.serves(svc) }
@@ -253,11 +291,17 @@ func (a *Assigner) decide(svc *corev1.Service, namespace labels.Set) Verdict {
 	owner := ownerOf(svc)
 	if !a.serves(svc) {
 		foreign := a.taken.foreign(svc, a.engine.Held(owner).Addrs())
+		a.partFrom(owner, ShownAddresses(svc))
+		sharing, ports := a.engine.Shares(owner)
+		before := a.engine.Held(owner)
 		held := a.forget(owner)
+		a.part(svc, before.Grants(), sharing, ports)
 		_, marked := svc.Annotations[AnnotationFromPool]
+		marked = marked || meta.FindStatusCondition(svc.Status.Conditions, ConditionAllocated) != nil
 		return Verdict{Released: held || marked && svc.Spec.Type != corev1.ServiceTypeLoadBalancer, Foreign: foreign}
 	}
 	v := Verdict{Ours: true}
+	a.partFrom(owner, ShownAddresses(svc))
 	if v.Hold, _ = holdOf(svc); v.Hold > 0 {
 		a.holds[owner] = false
 	} else {
@@ -295,20 +339,21 @@ func (a *Assigner) decide(svc *corev1.Service, namespace labels.Set) Verdict {
 
 	switch {
 	case v.Missing != 0:
-		a.waiting.put(svc, namespace, "", causes{pools: v.MissingFrom})
+		a.waiting.put(svc, namespace, "", nil, causes{pools: v.MissingFrom})
 	case v.Err != nil && v.Held.IsZero():
-		a.waiting.put(svc, namespace, reasonOf(v.Err), causesOf(v.Err))
+		a.waiting.put(svc, namespace, reasonOf(v.Err), v.Err, causesOf(v.Err))
 	case v.Err != nil:
-		a.waiting.put(svc, namespace, "", causesOf(v.Err))
+		a.waiting.put(svc, namespace, "", v.Err, causesOf(v.Err))
 	default:
 		a.waiting.drop(owner)
 	}
-	a.settle(owner, before, sharing, ports)
+	a.settle(svc, before, sharing, ports)
 	return v
 }
 
-// settle tells everybody concerned what the engine's last answer to owner changed.
-func (a *Assigner) settle(owner allocator.Owner, before allocator.Assignment, sharing allocator.Sharing, ports allocator.PortSet) {
+// settle tells everybody concerned what the engine's last answer to svc changed.
+func (a *Assigner) settle(svc *corev1.Service, before allocator.Assignment, sharing allocator.Sharing, ports allocator.PortSet) {
+	owner := ownerOf(svc)
 	after := a.engine.Held(owner)
 	nowSharing, nowPorts := a.engine.Shares(owner)
 	if after == before && sharing == nowSharing && ports == nowPorts {
@@ -323,14 +368,15 @@ func (a *Assigner) settle(owner allocator.Owner, before allocator.Assignment, sh
 	if sharing == nowSharing && ports == nowPorts {
 		freed = slices.DeleteFunc(freed, func(g allocator.Grant) bool { return g == after.IPv4 || g == after.IPv6 })
 	}
-	a.wake(freed)
+	a.part(svc, freed, sharing, ports)
+	a.free(freed)
 }
 
 // restore takes over the addresses in the status of a Service that holds none. They are ours if they all lie in our pools, or if
 // the status is marked as written here and was not written by somebody else since; otherwise they are returned as foreign. If another Service holds one of them, nothing
 // is taken over and the conflict is remembered until the status shows the address no longer.
 func (a *Assigner) restore(svc *corev1.Service, req *allocator.Request) (foreign []netip.Addr) {
-	shown := ShownAddresses(svc)
+	shown := slices.DeleteFunc(ShownAddresses(svc), func(addr netip.Addr) bool { return slices.Contains(a.parting[req.Owner], addr) })
 	if len(shown) == 0 {
 		return nil
 	}

@@ -55,7 +55,9 @@ func (h *Holds) Ensure(ctx context.Context, svc *corev1.Service, v Verdict) erro
 	switch {
 	case client.IgnoreNotFound(err) != nil:
 		return fmt.Errorf("read the hold of service %s: %w", owner, err)
-	case v.Hold == 0 && err == nil && config.Hold(&o):
+	case len(v.Foreign) > 0:
+		return nil // what it holds stays its own, and so does the hold
+	case (v.Hold == 0 || v.Held.IsZero()) && err == nil && config.Hold(&o):
 		return client.IgnoreNotFound(h.Client.Delete(ctx, &o, client.Preconditions{UID: &o.UID}))
 	case v.Hold == 0 || v.Held.IsZero():
 		return nil
@@ -75,8 +77,10 @@ func (h *Holds) Ensure(ctx context.Context, svc *corev1.Service, v Verdict) erro
 		if err := h.Client.Create(ctx, &o, client.FieldOwner(FieldManager)); err != nil {
 			return fmt.Errorf("create the hold of service %s: %w", owner, err)
 		}
+		h.Assigner.HoldRecorded(owner)
 		return nil
 	}
+	h.Assigner.HoldRecorded(owner)
 	if slices.Equal(o.Spec.Addresses, spec.Addresses) && config.Hold(&o) && o.Spec.HoldAfterDelete.Duration == v.Hold {
 		return nil
 	}

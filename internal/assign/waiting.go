@@ -20,6 +20,7 @@ type waiter struct {
 	namespace labels.Set // labels of its namespace
 	since     uint64     // order of arrival
 	reason    string     // of its condition; empty if it has an address
+	blame     string     // reason, and who is in the way
 	spots     []*list.Element
 	queues    []*list.List // of spots, same order
 }
@@ -40,7 +41,7 @@ func newWaiting() *waiting {
 }
 
 // put records that svc waits, and for what. A Service that waits already keeps its turn.
-func (w *waiting) put(svc *corev1.Service, namespace labels.Set, reason string, causes causes) {
+func (w *waiting) put(svc *corev1.Service, namespace labels.Set, reason string, err error, causes causes) {
 	owner := ownerOf(svc)
 	since := w.clock
 	if old := w.byOwner[owner]; old != nil {
@@ -49,7 +50,7 @@ func (w *waiting) put(svc *corev1.Service, namespace labels.Set, reason string, 
 	} else {
 		w.clock++
 	}
-	x := &waiter{owner: owner, service: svc, namespace: namespace, since: since, reason: reason}
+	x := &waiter{owner: owner, service: svc, namespace: namespace, since: since, reason: reason, blame: blame(err)}
 	w.byOwner[owner] = x
 	for _, p := range causes.pools {
 		x.join(queue(w.byPool, p))
@@ -57,6 +58,17 @@ func (w *waiting) put(svc *corev1.Service, namespace labels.Set, reason string, 
 	for _, a := range causes.addrs {
 		x.join(queue(w.byAddr, a))
 	}
+}
+
+// blame returns the reason of a refusal, and who is in the way: what a user should not be told wrongly.
+func blame(err error) string {
+	if err == nil {
+		return ""
+	}
+	if c, ok := errors.AsType[*allocator.ConflictError](err); ok {
+		return reasonOf(err) + " " + c.Holder.String()
+	}
+	return reasonOf(err)
 }
 
 func queue[K comparable](m map[K]*list.List, k K) *list.List {

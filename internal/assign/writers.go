@@ -1,7 +1,6 @@
 package assign
 
 import (
-	"bytes"
 	"maps"
 	"net/netip"
 	"slices"
@@ -64,7 +63,7 @@ func otherWriters(in []metav1.ManagedFieldsEntry) []metav1.ManagedFieldsEntry {
 			continue
 		}
 		kept := metav1.ManagedFieldsEntry{Manager: e.Manager, Subresource: e.Subresource}
-		if e.FieldsV1 != nil && bytes.Contains(e.FieldsV1.Raw, []byte(ingressField)) {
+		if e.FieldsV1 != nil && strings.Contains(e.FieldsV1.GetRawString(), ingressField) {
 			kept.FieldsV1 = wroteIngress
 		}
 		out = append(out, kept)
