@@ -54,6 +54,8 @@ const (
 	IPAMConflict FindingType = "IPAMConflict"
 	// PeerExists: somebody else's object holds the session already.
 	PeerExists FindingType = "PeerExists"
+	// PeerNotReady: a peer cannot be set up at present.
+	PeerNotReady FindingType = "PeerNotReady"
 	// CoveredByExisting: somebody else's entry advertises the prefix already.
 	CoveredByExisting FindingType = "CoveredByExisting"
 	// ConfigFrozen: a faulty entry of somebody else keeps the CNI from acting on any change.

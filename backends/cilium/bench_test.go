@@ -51,7 +51,7 @@ func BenchmarkPoolChange(b *testing.B) {
 				changes := t.compare()
 				for _, ch := range changes {
 					if ch.want != nil {
-						if _, err := encode(ch.want, versions[0].WithKind(kindOf(ch.want))); err != nil {
+						if _, err := encode(ch.want, Groups[0].WithKind(kindOf(ch.want))); err != nil {
 							b.Fatal(err)
 						}
 					}

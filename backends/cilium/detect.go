@@ -37,8 +37,8 @@ const (
 	keyProxyReplacement = "kube-proxy-replacement"
 )
 
-// versions are the versions of cilium.io, the preferred one first.
-var versions = []schema.GroupVersion{v2.SchemeGroupVersion, v2alpha1.SchemeGroupVersion}
+// Groups are the versions of cilium.io, the preferred one first.
+var Groups = []schema.GroupVersion{v2.SchemeGroupVersion, v2alpha1.SchemeGroupVersion}
 
 // Detection is what was found out about the Cilium of a cluster. The ConfigMap is what Cilium's processes read when they start: one
 // that was changed since is not what they do.
@@ -75,7 +75,7 @@ func Detect(ctx context.Context, dc discovery.DiscoveryInterface, c dynamic.Inte
 		namespace = DefaultNamespace
 	}
 	d := Detection{served: map[string]schema.GroupVersionResource{}, source: "ConfigMap " + namespace + "/" + configName}
-	for _, gv := range versions {
+	for _, gv := range Groups {
 		list, err := dc.ServerResourcesForGroupVersion(gv.String())
 		if apierrors.IsNotFound(err) {
 			continue

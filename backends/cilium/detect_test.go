@@ -13,7 +13,7 @@ import (
 // detected returns what Detect does for a ConfigMap and pools.
 func detected(config map[string]string, poolNames ...string) Detection {
 	d := Detection{config: config, source: "ConfigMap kube-system/cilium-config", poolNames: poolNames, served: map[string]schema.GroupVersionResource{
-		kindAdvert: versions[0].WithResource("ciliumbgpadvertisements"), kindPolicy: versions[1].WithResource("ciliuml2announcementpolicies"),
+		kindAdvert: Groups[0].WithResource("ciliumbgpadvertisements"), kindPolicy: Groups[1].WithResource("ciliuml2announcementpolicies"),
 	}}
 	d.BGP, d.L2 = d.on(keyBGP, false), d.on(keyL2, false)
 	d.Facts = d.facts()

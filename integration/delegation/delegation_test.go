@@ -2,6 +2,8 @@ package delegation
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -16,6 +18,7 @@ import (
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/api/v1beta2"
 	"github.com/fairlead/fairlead/integration/testbed"
 )
 
@@ -136,6 +139,90 @@ func TestAutoFinds(t *testing.T) {
 	backend(t, "none", "Ready", "False NotDetected: no backend is chosen: both Calico's BGP and Cilium's BGP control plane are on")
 }
 
+// TestAutoFindsLater: a CNI that is installed while the controller runs is found.
+func TestAutoFindsLater(t *testing.T) {
+	i := install(t)
+	i.bgp("all")
+	settings(t, "calico-config", map[string]string{"calico_backend": "bird"})
+	removeCRDs(t, "bgpconfigurations", "bgppeers", "bgpfilters")
+	bed.Start(t, i.namespace, "--backend=auto")
+	backend(t, "none", "Ready", "False NotDetected")
+	require.NoError(t, bed.InstallCRDs(testbed.CalicoCRDs(t, "bgpconfigurations", "bgppeers", "bgpfilters")...))
+	is(t, "Calico's list", ours, blocks)
+	backend(t, "none", "Ready", "")
+}
+
+// TestPeerSecret: a peer whose Secret is missing or of the wrong type says so, on itself and on the Backend object; the others are
+// set up, and so is this one once its Secret is right.
+func TestPeerSecret(t *testing.T) {
+	i := install(t)
+	i.bgp("all")
+	peer := func(name, address string) *v1beta2.BGPPeer {
+		return &v1beta2.BGPPeer{ObjectMeta: i.meta(name), Spec: v1beta2.BGPPeerSpec{MyASN: 64512, PeerASN: 64513, PeerAddress: address}}
+	}
+	i.create(peer("open", "2001:db8::1"))
+	secured := peer("secured", "192.0.2.1")
+	secured.Spec.PasswordSecret.Name = "password"
+	i.create(secured)
+	peers := func(ctx context.Context) (string, error) { return names(ctx, calicoGroup.WithKind("BGPPeer")) }
+	p := bed.Start(t, i.namespace, "--backend=calico")
+	is(t, "Calico's peers", "fairlead-open", peers)
+	missing := "there is no Secret " + i.namespace + "/password"
+	backend(t, "calico", "PeerNotReady", "True Found: BGPPeer/"+i.namespace+"/secured spec.passwordSecret: "+missing)
+	eventOn(t, secured, "PeerNotReady", missing)
+
+	_, err := p.Stop()
+	require.NoError(t, err)
+	secret := &corev1.Secret{ObjectMeta: i.meta("password"), StringData: map[string]string{"password": "hush"}}
+	i.create(secret)
+	p = bed.Start(t, i.namespace, "--backend=calico")
+	wrong := "Secret " + i.namespace + "/password is of type Opaque; it must be kubernetes.io/basic-auth"
+	backend(t, "calico", "PeerNotReady", "True Found: BGPPeer/"+i.namespace+"/secured spec.passwordSecret: "+wrong)
+	eventOn(t, secured, "PeerNotReady", wrong)
+
+	_, err = p.Stop()
+	require.NoError(t, err)
+	require.NoError(t, bed.Client.Delete(t.Context(), secret))
+	i.create(&corev1.Secret{ObjectMeta: i.meta("password"), Type: corev1.SecretTypeBasicAuth, StringData: map[string]string{"password": "hush"}})
+	bed.Start(t, i.namespace, "--backend=calico")
+	is(t, "Calico's peers", "fairlead-open fairlead-secured", peers)
+	backend(t, "calico", "Ready", "True Applied")
+}
+
+// eventOn waits for an event on an object.
+func eventOn(t *testing.T, o client.Object, reason, message string) {
+	t.Helper()
+	testbed.Eventually(t, reason+" on "+o.GetName(), func(ctx context.Context) error {
+		var list corev1.EventList
+		if err := bed.Client.List(ctx, &list, client.InNamespace(o.GetNamespace())); err != nil {
+			return err
+		}
+		var got []string
+		for _, e := range list.Items {
+			if e.InvolvedObject.UID == o.GetUID() && e.Reason == reason && strings.Contains(e.Message, message) {
+				return nil
+			}
+			got = append(got, e.InvolvedObject.Name+" "+e.Reason+": "+e.Message)
+		}
+		return fmt.Errorf("not among %q", got)
+	})
+}
+
+// removeCRDs removes Calico's CRDs of those plural names, and with them all objects.
+func removeCRDs(t *testing.T, plurals ...string) {
+	t.Helper()
+	for _, crd := range testbed.CalicoCRDs(t, plurals...) {
+		require.NoError(t, bed.Client.Delete(t.Context(), crd))
+		testbed.Eventually(t, "the CRD to go", func(ctx context.Context) error {
+			err := bed.Client.Get(ctx, client.ObjectKeyFromObject(crd), &apiextensionsv1.CustomResourceDefinition{})
+			if err == nil {
+				return errors.New("still there")
+			}
+			return client.IgnoreNotFound(err)
+		})
+	}
+}
+
 // TestNamedBackend: an advertisement names its own backend.
 func TestNamedBackend(t *testing.T) {
 	i := install(t)
@@ -243,16 +330,7 @@ func TestCleanupReleases(t *testing.T) {
 	is(t, "Calico's list", ours, blocks)
 	_, err := p.Stop()
 	require.NoError(t, err)
-	for _, crd := range testbed.CalicoCRDs(t, "bgpconfigurations", "bgppeers", "bgpfilters") {
-		require.NoError(t, bed.Client.Delete(t.Context(), crd))
-		testbed.Eventually(t, "the CRD to go", func(ctx context.Context) error {
-			err := bed.Client.Get(ctx, client.ObjectKeyFromObject(crd), &apiextensionsv1.CustomResourceDefinition{})
-			if err == nil {
-				return assert.AnError
-			}
-			return client.IgnoreNotFound(err)
-		})
-	}
+	removeCRDs(t, "bgpconfigurations", "bgppeers", "bgpfilters")
 	out := bed.Cleanup(t, i.namespace, "--release-ips")
 	assert.Contains(t, out, "Services: 1 changed (addresses released)")
 	require.NoError(t, bed.Client.Get(t.Context(), client.ObjectKeyFromObject(s), s))

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -182,6 +183,7 @@ func (l *Loop) try(ctx context.Context) (after time.Duration, ok bool) {
 		return 0, true
 	}
 	l.mu.Lock()
+	l.outcome = withPeers(l.outcome, t.want.Peers)
 	outcome := l.outcome
 	l.mu.Unlock()
 	idle := isEmpty(t.want)
@@ -219,6 +221,23 @@ func (l *Loop) try(ctx context.Context) (after time.Duration, ok bool) {
 		return 0, true
 	}
 	return resync, true
+}
+
+// withPeers adds to what a backend reports which peers it could not be asked for.
+func withPeers(o *backends.Outcome, peers []backends.Peer) *backends.Outcome {
+	if o == nil {
+		return nil
+	}
+	out := *o
+	out.Findings = slices.Clone(o.Findings)
+	for _, p := range peers {
+		if p.Unready != "" {
+			out.Findings = append(out.Findings, backends.Finding{
+				Type: backends.PeerNotReady, Object: p.Source, Field: "spec.passwordSecret", Message: p.Unready + "; a session that there is stays as it is",
+			})
+		}
+	}
+	return &out
 }
 
 // isEmpty reports whether nothing is wanted.

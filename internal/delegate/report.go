@@ -16,11 +16,9 @@ import (
 	"github.com/fairlead/fairlead/internal/config"
 )
 
-// Reasons of events on advertisements and peers, beside the types of findings.
-const (
-	EventNotServed    = "NotServed"
-	EventPeerNotReady = "PeerNotReady"
-)
+// EventNotServed is the reason of events on advertisements that no backend serves. The reasons of other events are the types of
+// findings.
+const EventNotServed = "NotServed"
 
 type metrics struct{ findings *prometheus.GaugeVec }
 
@@ -59,11 +57,6 @@ func (t *Task) heard(r apply.Result) {
 	var findings []backends.Finding
 	if r.Outcome != nil {
 		findings = r.Outcome.Findings
-	}
-	for _, p := range r.Want.Peers {
-		if p.Unready != "" {
-			findings = append(slices.Clone(findings), backends.Finding{Type: EventPeerNotReady, Object: p.Source, Field: "spec.passwordSecret", Message: p.Unready})
-		}
 	}
 	t.tell(r.Backend, findings)
 	if changed := differences(known, was, now); len(changed) > 0 {

@@ -41,6 +41,8 @@ const (
 	coalesce = 100 * time.Millisecond
 	// lookAgain is how often Secrets and the CNI's settings are read again, of which there is no news.
 	lookAgain = time.Minute
+	// servedAgain is how often it is looked at whether the API server serves other kinds of the CNIs.
+	servedAgain = 10 * time.Second
 )
 
 // Options are what a Task needs.
@@ -194,20 +196,27 @@ func (t *Task) Run(ctx context.Context) error {
 func (t *Task) follow(ctx context.Context) error {
 	ticker := time.NewTicker(lookAgain)
 	defer ticker.Stop()
-	var groups string // that were served when the CNI was last looked at
-	for {
-		served := t.servedGroups()
-		if err := t.step(ctx, served != groups); err != nil && ctx.Err() == nil {
+	kinds := time.NewTicker(servedAgain)
+	defer kinds.Stop()
+	last := t.served() // when the CNI was last looked at
+	for detect := true; ; {
+		if err := t.step(ctx, detect); err != nil && ctx.Err() == nil {
 			t.Log.Error("what to advertise could not be worked out", "err", err)
-		} else {
-			groups = served
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.changed:
-		case <-ticker.C:
-			groups = "" // settings of the CNI are read anew
+		detect = false
+		for waiting := true; waiting; {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-t.changed:
+				waiting = false
+			case <-kinds.C:
+				if now := t.served(); now != last {
+					last, detect, waiting = now, true, false
+				}
+			case <-ticker.C:
+				detect, waiting = true, false // settings of the CNI are read anew
+			}
 		}
 		select {
 		case <-ctx.Done():
@@ -217,20 +226,22 @@ func (t *Task) follow(ctx context.Context) error {
 	}
 }
 
-// servedGroups returns which API groups there are, in one string.
-func (t *Task) servedGroups() string {
+// served returns which of the CNIs' kinds there are, in one string.
+func (t *Task) served() string {
 	if t.Asked.BGP != Auto && t.Asked.Layer2 != Auto {
 		return "fixed"
 	}
-	list, err := t.discovery.ServerGroups()
-	if err != nil {
-		return ""
+	var kinds []string
+	for _, group := range slices.Concat(calico.Groups, cilium.Groups) {
+		list, err := t.discovery.ServerResourcesForGroupVersion(group.String())
+		if err != nil {
+			continue
+		}
+		for _, r := range list.APIResources {
+			kinds = append(kinds, group.String()+" "+r.Name)
+		}
 	}
-	var names []string
-	for _, g := range list.Groups {
-		names = append(names, g.Name)
-	}
-	return fmt.Sprint(names)
+	return fmt.Sprint(kinds)
 }
 
 // step works out what each backend has to advertise.
