@@ -329,7 +329,7 @@ func (a *Assigner) decide(svc *corev1.Service, namespace labels.Set) Verdict {
 	default:
 		v.Held, v.Err = a.engine.Allocate(req)
 		v.Held = inPool(v.Held, "", "")
-		v.Err = a.explain(v.Err)
+		v.Err = a.explain(v.Err, svc, namespace)
 	}
 	if v.Missing = missing(&req, v); v.Missing != 0 {
 		if v.MissingFrom = req.Pools; len(req.Pools) == 0 {
@@ -461,8 +461,9 @@ func PoolsOf(svc *corev1.Service) []string {
 // errPoolSetAside: the pool of an address is faulty and has no valid version.
 var errPoolSetAside = errors.New("pool is set aside")
 
-// explain adds to a refusal what only the snapshot knows: that the pool in question exists but is set aside.
-func (a *Assigner) explain(err error) error {
+// explain adds to a refusal what only the snapshot knows: that the pool in question exists but is set aside, or which of its rules
+// keeps svc out.
+func (a *Assigner) explain(err error, svc *corev1.Service, namespace labels.Set) error {
 	e, ok := errors.AsType[*allocator.PoolError](err)
 	if !ok {
 		if asides := a.snapshot.SetAsidePools(); errors.Is(err, allocator.ErrNoMatchingPool) && len(asides) > 0 {
@@ -473,6 +474,11 @@ func (a *Assigner) explain(err error) error {
 	}
 	if fault, aside := a.snapshot.SetAside(e.Pool); aside {
 		return fmt.Errorf("%w (%s)", err, fault)
+	}
+	if p := a.snapshot.Pool(e.Pool); p != nil && errors.Is(e.Why, allocator.ErrNotAdmitted) {
+		if rule := p.Refusal(svc.Namespace, namespace, svc.Labels); rule != "" {
+			return fmt.Errorf("%w: %s", err, rule)
+		}
 	}
 	return err
 }

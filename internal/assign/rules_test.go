@@ -67,7 +67,7 @@ func TestRules(t *testing.T) {
 		{name: "an empty annotation hides the deprecated one", asks: one(annotated("metallb.universe.tf/address-pool", "manual"), annotated("metallb.io/address-pool", "")), want: "10.0.0.0", cond: "True Allocated"},
 		{name: "no such pool", asks: one(annotated("metallb.io/address-pool", "nowhere")), cond: `False PoolNotFound: pool "nowhere": no such pool`, events: []string{"Warning AllocationFailed"}},
 		{name: "own pool first", asks: one(in("team")), want: "10.2.0.0", cond: "True Allocated"},
-		{name: "pool of others by name", asks: one(annotated("metallb.io/address-pool", "team")), cond: `False PoolNotAdmitting: pool "team": pool does not admit the owner`, events: []string{"Warning AllocationFailed"}},
+		{name: "pool of others by name", asks: one(annotated("metallb.io/address-pool", "team")), cond: `False PoolNotAdmitting: pool "team": pool does not admit the owner: spec.serviceAllocation.namespaces of the pool leave out namespace "default"`, events: []string{"Warning AllocationFailed"}},
 		{name: "pool of others by address", asks: one(lbIP("10.2.0.9")), cond: `False PoolNotAdmitting: address 10.2.0.9: pool "team"`, events: []string{"Warning AllocationFailed"}},
 
 		{name: "address by field", asks: one(lbIP("10.0.0.2")), want: "10.0.0.2", cond: "True Allocated"},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"go4.org/netipx"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -50,6 +51,26 @@ func (p *Pool) Admits(namespace string, namespaceLabels, serviceLabels labels.Se
 		return false
 	}
 	return len(p.serviceSelector) == 0 || matchesAny(p.serviceSelector, serviceLabels)
+}
+
+// Refusal says which rule of the pool's serviceAllocation keeps a Service out, empty if none does.
+func (p *Pool) Refusal(namespace string, namespaceLabels, serviceLabels labels.Set) string {
+	var out []string
+	if len(p.namespaces)+len(p.namespaceSelector) > 0 &&
+		!slices.Contains(p.namespaces, namespace) && !matchesAny(p.namespaceSelector, namespaceLabels) {
+		var rules []string
+		if len(p.namespaces) > 0 {
+			rules = append(rules, "spec.serviceAllocation.namespaces")
+		}
+		if len(p.namespaceSelector) > 0 {
+			rules = append(rules, "spec.serviceAllocation.namespaceSelectors")
+		}
+		out = append(out, fmt.Sprintf("%s of the pool leave out namespace %q", strings.Join(rules, " and "), namespace))
+	}
+	if len(p.serviceSelector) > 0 && !matchesAny(p.serviceSelector, serviceLabels) {
+		out = append(out, "spec.serviceAllocation.serviceSelectors of the pool do not match the Service's labels")
+	}
+	return strings.Join(out, ", and ")
 }
 
 // SameAdmission reports whether both admit the same Services.
