@@ -207,6 +207,21 @@ func (d Detection) findings(bgp, l2 bool) []backends.Finding {
 	return out
 }
 
+// claims returns the classes of Services whose addresses Cilium's own allocators replace.
+func (d Detection) claims() []string {
+	switch awake := d.on(keyLBIPAM, true) && len(d.poolNames) > 0; {
+	case awake && d.defaultIPAM() == "lbipam":
+		return []string{"", classBGP, classL2}
+	case awake && d.defaultIPAM() == "nodeipam" && d.on(keyNodeIPAM, false):
+		return []string{"", classBGP, classL2}
+	case awake:
+		return []string{classBGP, classL2}
+	case d.defaultIPAM() == "nodeipam" && d.on(keyNodeIPAM, false):
+		return []string{""}
+	}
+	return nil
+}
+
 // conflict tells whether Cilium's own allocators overwrite the addresses of Services. LB-IPAM sleeps until the first
 // CiliumLoadBalancerIPPool of any kind exists, even a disabled one, and then strips what it has not given itself
 // (operator/pkg/lbipam/lbipam.go); node-IPAM writes the addresses of nodes (operator/pkg/nodeipam/nodesvclb.go).

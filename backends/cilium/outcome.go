@@ -28,6 +28,9 @@ func (t *translation) outcome(d Detection, failed map[key]error) backends.Outcom
 		Findings:   slices.Concat(d.findings(bgp, l2), t.findings, t.conditions()),
 		Pools:      map[string]backends.PoolOutcome{},
 		OnlyVIP:    true,
+		Claims:     d.claims(),
+		// Only on layer 2 it matters which Services there are: for those that share an address.
+		IgnoresServices: !l2,
 	}
 	if bgp || !l2 {
 		out.Classes = append(out.Classes, classBGP)

@@ -189,6 +189,28 @@ func TestPeerSecret(t *testing.T) {
 	backend(t, "calico", "Ready", "True Applied")
 }
 
+// TestIPAMConflict: while the CNI's own allocator would take the addresses away again, none is written, and the Service says why.
+func TestIPAMConflict(t *testing.T) {
+	i := install(t)
+	i.bgp("all")
+	settings(t, "cilium-config", map[string]string{"enable-bgp-control-plane": "true"})
+	pool := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"blocks": []any{map[string]any{"cidr": "198.51.100.0/24"}}, "disabled": true}}}
+	pool.SetGroupVersionKind(ciliumGroup.WithKind("CiliumLoadBalancerIPPool"))
+	pool.SetName("unrelated")
+	i.create(pool)
+	p := bed.Start(t, i.namespace, "--backend=cilium")
+	backend(t, "cilium", "IPAMConflict", "True Found: ConfigMap/kube-system/cilium-config data.enable-lb-ipam: is not false, and there is CiliumLoadBalancerIPPool unrelated")
+	s := condition(t, i.service("web"), "Allocated", "False IPAMConflict: the CNI's own allocator would replace the addresses, so nothing is written: ConfigMap/kube-system/cilium-config data.enable-lb-ipam")
+	assert.Empty(t, s.Status.LoadBalancer.Ingress)
+	eventOn(t, s, "IPAMConflict", "CiliumLoadBalancerIPPool unrelated")
+
+	_, err := p.Stop()
+	require.NoError(t, err)
+	require.NoError(t, bed.Client.Delete(t.Context(), pool))
+	bed.Start(t, i.namespace, "--backend=cilium")
+	condition(t, s, "Allocated", "True Allocated")
+}
+
 // eventOn waits for an event on an object.
 func eventOn(t *testing.T, o client.Object, reason, message string) {
 	t.Helper()
