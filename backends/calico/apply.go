@@ -37,8 +37,7 @@ type apply struct {
 // try is one try at everything. First it is kept from peers what they must not hear, then the prefixes change, and then peers are
 // shown again what is theirs to hear, and what is left over goes.
 func (x *apply) try(ctx context.Context) error {
-	x.has = x.has.and(x.b.known)
-	x.findings, x.exposed = nil, map[string]error{}
+	x.has, x.findings, x.exposed = x.b.known, nil, map[string]error{}
 	if err := x.look(ctx); err != nil {
 		return announceErrors(x.want, err)
 	}
@@ -69,7 +68,8 @@ func (x *apply) try(ctx context.Context) error {
 // finish makes the sessions what they are to be in the end, and removes what is not needed any more.
 func (x *apply) finish(ctx context.Context, last *sessions, failed error) error {
 	if failed == nil {
-		if _, err := x.put(ctx, last); err != nil {
+		var err error
+		if failed, err = x.put(ctx, last); err != nil {
 			return err
 		}
 	}

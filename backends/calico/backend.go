@@ -37,8 +37,7 @@ type Backend struct {
 	cfg    Config
 	now    func() time.Time
 	memory memory
-	schema schemaCache
-	// known is what no write has shown to be missing; a change of group or version resets it.
+	// known is what Calico's schema has, and no write has shown to be missing; a change of group or version has it read again.
 	known features
 	seen  string
 	// looked is set once objects were looked for that the record does not name, because it was lost.
@@ -93,9 +92,9 @@ func (b *Backend) Apply(ctx context.Context, want backends.Desired) error {
 		return errors.Join(bad, announceErrors(want, err))
 	}
 	if seen := fmt.Sprint(d.group, d.version); seen != b.seen {
-		b.seen, b.known, b.looked = seen, allFeatures, false
+		b.seen, b.looked = seen, false
+		b.known = installed(b.cfg.Discovery, d.group)
 	}
-	x.has = b.schema.features(b.cfg.Discovery, d.group)
 	x.api = api{d.group, b.cfg.Client.Resource(d.group.WithResource(resource)), b.cfg.FieldManager}
 	if unused {
 		if err := x.look(ctx); err != nil || len(x.record.Objects) == 0 {

@@ -37,7 +37,7 @@ func (x *apply) configure(ctx context.Context, current *configuration, leaves bo
 	case current == nil:
 		after.CreatedDefault, after.Aggregation = false, nil
 	case empty && x.record.CreatedDefault && current.after(m.spec).onlyDefaults():
-		if err := x.api.delete(ctx, current); err != nil {
+		if err := x.stored(nil, nil, x.api.delete(ctx, current)); err != nil {
 			return err
 		}
 		after.CreatedDefault = false
@@ -81,8 +81,12 @@ func (x *apply) create(ctx context.Context, after *Record) error {
 	return x.stored(x.merged.spec, stored, err)
 }
 
-// stored looks at the answer to a write: it has to be tried again without a field that this Calico lacks.
+// stored looks at the answer to a write: it has to be tried again without a field that this Calico lacks. A write that failed may
+// have been carried out all the same; what is missing then was not taken out by somebody else.
 func (x *apply) stored(spec map[string]any, stored *configuration, err error) error {
+	if err != nil {
+		x.b.memory.see(Record{})
+	}
 	if lacksAggregation(spec, stored, err) {
 		x.b.known.aggregation = false
 		return errAgain

@@ -21,11 +21,6 @@ type features struct {
 
 var allFeatures = features{aggregation: true, localAS: true, filterSource: true}
 
-// and returns what both have.
-func (f features) and(o features) features {
-	return features{f.aggregation && o.aggregation, f.localAS && o.localAS, f.filterSource && o.filterSource}
-}
-
 // without returns what is left after a write has been refused with err, and whether that is less.
 func (f features) without(err error) (features, bool) {
 	if err == nil {
@@ -60,27 +55,13 @@ func (f features) fact() backends.Fact {
 	return out
 }
 
-// schemaCache remembers what the schemas say, as long as the API server says that they are the same.
-type schemaCache struct {
-	url  string // of the schema; it has a hash in it
-	read features
-}
-
-// features returns what the installed schemas have. What cannot be read counts as there: a write shows it.
-func (s *schemaCache) features(dc discovery.DiscoveryInterface, gv schema.GroupVersion) features {
+// installed returns what the schemas of the API server have. What cannot be read counts as there: a write shows it.
+func installed(dc discovery.DiscoveryInterface, gv schema.GroupVersion) features {
 	paths, err := dc.OpenAPIV3().Paths()
-	if err != nil {
+	if err != nil || paths["apis/"+gv.String()] == nil {
 		return allFeatures
 	}
-	group, ok := paths["apis/"+gv.String()]
-	if !ok {
-		return allFeatures
-	}
-	url := group.ServerRelativeURL()
-	if url != "" && s.url == url {
-		return s.read
-	}
-	raw, err := group.Schema("application/json")
+	raw, err := paths["apis/"+gv.String()].Schema("application/json")
 	if err != nil {
 		return allFeatures
 	}
@@ -88,7 +69,6 @@ func (s *schemaCache) features(dc discovery.DiscoveryInterface, gv schema.GroupV
 	if err != nil {
 		return allFeatures
 	}
-	*s = schemaCache{url, f}
 	return f
 }
 
