@@ -266,3 +266,12 @@ func rendered(objects []object) string {
 	slices.Sort(out)
 	return strings.Join(out, "\n")
 }
+
+// prefixes parses prefixes.
+func prefixes(text ...string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, s := range text {
+		out = append(out, netip.MustParsePrefix(s))
+	}
+	return out
+}
