@@ -14,7 +14,7 @@ import (
 	"github.com/fairlead/fairlead/backends"
 )
 
-// Config is what a Backend needs. Everything is required but Aggregation, AllowWider and Report.
+// Config is what a Backend needs. Everything is required but Aggregation, AllowWider, Report and Now.
 type Config struct {
 	Discovery discovery.DiscoveryInterface
 	Client    dynamic.Interface
@@ -30,12 +30,13 @@ type Config struct {
 	AllowWider bool
 	// Report is told how things are at the end of each Apply that found Calico.
 	Report func(backends.Outcome)
+	// Now is the clock; time.Now if nil.
+	Now func() time.Time
 }
 
 // Backend makes Calico advertise. It is not safe for concurrent use.
 type Backend struct {
 	cfg    Config
-	now    func() time.Time
 	memory memory
 	// known is what Calico's schema has, and no write has shown to be missing; a change of group or version has it read again.
 	known features
@@ -51,7 +52,10 @@ func New(cfg Config) *Backend {
 	if cfg.Aggregation == "" {
 		cfg.Aggregation = Auto
 	}
-	return &Backend{cfg: cfg, now: time.Now, known: allFeatures}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Backend{cfg: cfg, known: allFeatures}
 }
 
 // Run waits for ctx to end: Calico's nodes do the work.

@@ -82,6 +82,7 @@ func route(want backends.Desired, s surroundings) routes {
 		prefixes[a.Pool] = append(prefixes[a.Pool], a.Prefix)
 	}
 	byPool := map[string][]*backends.BGPAdvertisement{}
+	names := map[string]backends.Pool{}
 	var order []string
 	for i := range want.BGPAdvertisements {
 		a := &want.BGPAdvertisements[i]
@@ -93,7 +94,7 @@ func route(want backends.Desired, s surroundings) routes {
 				continue
 			}
 			if byPool[p.Name] == nil {
-				order = append(order, p.Name)
+				order, names[p.Name] = append(order, p.Name), p
 			}
 			byPool[p.Name] = append(byPool[p.Name], a)
 		}
@@ -106,8 +107,7 @@ func route(want backends.Desired, s surroundings) routes {
 	for _, pool := range order {
 		by := r.admit(pool, byPool[pool], mode, s)
 		for _, a := range by {
-			i := slices.IndexFunc(a.Pools, func(p backends.Pool) bool { return p.Name == pool })
-			served[a.Source] = append(served[a.Source], a.Pools[i])
+			served[a.Source] = append(served[a.Source], names[pool])
 		}
 		if len(by) > 0 {
 			r.add(pool, prefixes[pool], by, inUse[pool], mode, each)

@@ -17,7 +17,7 @@ func (x *apply) configure(ctx context.Context, current *configuration, leaves bo
 	in := merging{current: current, record: x.record, want: x.routes, held: x.held(), manager: x.b.cfg.FieldManager, leave: leave{aggregation: leaves}}
 	m := merge(in)
 	gone := x.b.memory.takenOut(&m)
-	if x.contended = gone && x.b.memory.tired(x.b.now()); x.contended {
+	if x.contended = gone && x.b.memory.tired(x.b.cfg.Now()); x.contended {
 		in.leave = m.leaves()
 		in.leave.aggregation = leaves
 		removed, tags := m.removed, m.removedTags
@@ -51,7 +51,7 @@ func (x *apply) configure(ctx context.Context, current *configuration, leaves bo
 		}
 	}
 	if gone && !x.contended && len(m.spec) > 0 {
-		x.b.memory.putBack = append(x.b.memory.putBack, x.b.now())
+		x.b.memory.putBack = append(x.b.memory.putBack, x.b.cfg.Now())
 	}
 	if empty && (current == nil || !current.after(m.spec).onlyDefaults()) {
 		after.CreatedDefault = false // there is nothing left of ours that could be deleted later
