@@ -48,7 +48,8 @@ func (x *apply) try(ctx context.Context) error {
 	x.reached = true
 	leaves := x.leavesAggregation(current)
 	x.routes = route(x.want, x.surroundings(current, leaves))
-	first := x.plan(current, x.rest(true))
+	rest := x.rest(true)
+	first := x.plan(current, rest)
 	x.findings = first.findings
 	// The intent is recorded before anything is made, so that nothing of ours is ever unknown.
 	if err := x.save(ctx, x.record.with(Record{Objects: first.keys()})); err != nil {
@@ -62,17 +63,20 @@ func (x *apply) try(ctx context.Context) error {
 	if err := x.configure(ctx, current, leaves); err != nil {
 		return errors.Join(failed, announceErrors(x.want, err))
 	}
-	return x.finish(ctx, x.plan(current, x.rest(false)), failed)
-}
-
-// finish makes the sessions what they are to be in the end, and removes what is not needed any more.
-func (x *apply) finish(ctx context.Context, last *sessions, failed error) error {
-	if failed == nil {
-		var err error
-		if failed, err = x.put(ctx, last); err != nil {
-			return err
+	last := first
+	if left := x.rest(false); !slices.Equal(rest, left) {
+		last = x.plan(current, left)
+		if failed == nil {
+			if failed, err = x.put(ctx, last); err != nil {
+				return err
+			}
 		}
 	}
+	return x.finish(ctx, last, failed)
+}
+
+// finish removes what is not needed any more.
+func (x *apply) finish(ctx context.Context, last *sessions, failed error) error {
 	left, err := x.objects.sweep(ctx, x.record.Objects, last)
 	after := x.record
 	after.Objects = append(last.keys(), left...)

@@ -320,23 +320,14 @@ func kindName(x any) string {
 
 // encode returns an object as it goes over the wire.
 func encode(x any, gvk schema.GroupVersionKind) (*unstructured.Unstructured, error) {
-	b, err := json.Marshal(x)
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(x)
 	if err != nil {
 		return nil, err
 	}
-	u := &unstructured.Unstructured{}
-	if err := json.Unmarshal(b, &u.Object); err != nil {
-		return nil, err
-	}
+	u := &unstructured.Unstructured{Object: content}
 	u.SetGroupVersionKind(gvk)
 	unstructured.RemoveNestedField(u.Object, "metadata", "creationTimestamp")
-	// Through the same numbers as the API server's answer: int64 in place of float64.
-	raw, err := u.MarshalJSON()
-	if err != nil {
-		return nil, err
-	}
-	out := &unstructured.Unstructured{}
-	return out, out.UnmarshalJSON(raw)
+	return u, nil
 }
 
 // object is what a session is made of.
