@@ -318,14 +318,18 @@ func kindName(x any) string {
 	return reflect.TypeOf(x).Elem().Name()
 }
 
-// encode returns an object as it goes over the wire.
-func encode(x any, gvk schema.GroupVersionKind) (*unstructured.Unstructured, error) {
-	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(x)
+// encode returns an object as it goes over the wire, with the same types of numbers as the API server's answer.
+func encode(x object, gvk schema.GroupVersionKind) (*unstructured.Unstructured, error) {
+	x = x.DeepCopyObject().(object)
+	x.GetObjectKind().SetGroupVersionKind(gvk)
+	b, err := json.Marshal(x)
 	if err != nil {
 		return nil, err
 	}
-	u := &unstructured.Unstructured{Object: content}
-	u.SetGroupVersionKind(gvk)
+	u := &unstructured.Unstructured{}
+	if err := u.UnmarshalJSON(b); err != nil {
+		return nil, err
+	}
 	unstructured.RemoveNestedField(u.Object, "metadata", "creationTimestamp")
 	return u, nil
 }
