@@ -75,7 +75,7 @@ func (c *configuration) onlyDefaults() bool {
 	for field, value := range c.fields {
 		switch {
 		case field == "logSeverityScreen":
-		case field == "serviceLoadBalancerAggregation" && value == string(v3.ServiceLoadBalancerAggregationEnabled):
+		case field == fieldAggregation && value == string(v3.ServiceLoadBalancerAggregationEnabled):
 		default:
 			return false
 		}
@@ -86,6 +86,9 @@ func (c *configuration) onlyDefaults() bool {
 // after returns the configuration as a patch would leave it.
 func (c *configuration) after(spec map[string]any) *configuration {
 	out := &configuration{BGPConfiguration: c.BGPConfiguration, fields: maps.Clone(c.fields)}
+	if out.fields == nil {
+		out.fields = map[string]any{}
+	}
 	for field, value := range spec {
 		if value == nil {
 			delete(out.fields, field)
@@ -132,7 +135,7 @@ func (a *api) patch(ctx context.Context, c *configuration, spec map[string]any) 
 // lacksAggregation reports whether a write shows that this Calico has no spec.serviceLoadBalancerAggregation: the API server
 // refuses the field, or it is gone from what was stored.
 func lacksAggregation(spec map[string]any, stored *configuration, err error) bool {
-	value, asked := spec["serviceLoadBalancerAggregation"]
+	value, asked := spec[fieldAggregation]
 	if !asked || value == nil {
 		return false
 	}

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
-
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/fairlead/fairlead/backends"
@@ -48,35 +47,31 @@ type surroundings struct {
 	managesPeers bool
 	// foreignPeers are Calico's BGPPeers that are not ours: they hear everything.
 	foreignPeers []string
-	// perIP is set if the installed Calico advertises entries of a single address by the status of Services.
-	perIP bool
+	// filters is set if Calico has BGPFilters.
+	filters bool
+	// perIP is set if the installed Calico is known to advertise entries of a single address by the status of Services; never if it
+	// is known not to.
+	perIP, never bool
 	// canDisable is set if the installed CRD has spec.serviceLoadBalancerAggregation.
 	canDisable bool
 	// current is the value of that field.
 	current v3.ServiceLoadBalancerAggregation
 	// others says why Disabled would change the routes of others; empty if it would not.
 	others string
+	// applied is set if somebody else applies the whole list, so that entries cannot follow the Services.
+	applied bool
 }
 
 // routes is what is to be in the BGPConfiguration.
 type routes struct {
 	entries     []Entry                           // of serviceLoadBalancerIPs, sorted
+	served      []backends.BGPAdvertisement       // with the pools that they are served for
 	tags        []Tag                             // of prefixAdvertisements, sorted
 	aggregation v3.ServiceLoadBalancerAggregation // empty: as the user has it
 	findings    []backends.Finding
 	// ignoresServices is set if it does not matter which Services there are.
 	ignoresServices bool
 	pools           map[string]backends.PoolOutcome
-}
-
-// Tag is one entry of spec.prefixAdvertisements: the communities of a prefix.
-type Tag struct {
-	Prefix      netip.Prefix
-	Communities []string // sorted
-}
-
-func unsupported(a *backends.BGPAdvertisement, field, message string, withheld bool) backends.Finding {
-	return backends.Finding{Type: backends.UnsupportedField, Object: a.Source, Field: field, Message: message, Withheld: withheld}
 }
 
 // route decides what of want can be in the BGPConfiguration, and how. It is a pure function.
@@ -87,61 +82,47 @@ func route(want backends.Desired, s surroundings) routes {
 		prefixes[a.Pool] = append(prefixes[a.Pool], a.Prefix)
 	}
 	byPool := map[string][]*backends.BGPAdvertisement{}
+	names := map[string]backends.Pool{}
 	var order []string
 	for i := range want.BGPAdvertisements {
 		a := &want.BGPAdvertisements[i]
-		if refused, findings := withheld(a, s); len(findings) > 0 {
-			r.findings = append(r.findings, findings...)
+		refused, findings := withheld(a, s)
+		r.findings = append(r.findings, findings...)
+		for _, p := range a.Pools {
 			if refused {
-				for _, p := range a.Pools {
-					if _, told := r.pools[p.Name]; !told {
-						r.pools[p.Name] = backends.PoolOutcome{Message: fmt.Sprintf("%s asks for %s, which Calico cannot do", a.Source, findings[0].Field)}
-					}
-				}
+				r.refuse(p.Name, a, findings[0].Field, s)
 				continue
 			}
-		}
-		for _, p := range a.Pools {
 			if byPool[p.Name] == nil {
-				order = append(order, p.Name)
+				order, names[p.Name] = append(order, p.Name), p
 			}
 			byPool[p.Name] = append(byPool[p.Name], a)
 		}
 	}
 	mode := r.settleMode(byPool, s)
-	each := mode == Disabled || mode == Preserve && s.current == v3.ServiceLoadBalancerAggregationDisabled // address is a route
+	each := mode == Disabled || mode != Enabled && s.current == v3.ServiceLoadBalancerAggregationDisabled // address is a route
 	r.ignoresServices = mode != PerIP
 	inUse := index(want.Services)
+	served := map[backends.Source][]backends.Pool{}
 	for _, pool := range order {
-		r.add(pool, prefixes[pool], byPool[pool], inUse[pool], mode, each)
+		by := r.admit(pool, byPool[pool], mode, s)
+		for _, a := range by {
+			served[a.Source] = append(served[a.Source], names[pool])
+		}
+		if len(by) > 0 {
+			r.add(pool, prefixes[pool], by, inUse[pool], mode, each)
+		}
+	}
+	for _, a := range want.BGPAdvertisements {
+		if a.Pools = served[a.Source]; len(a.Pools) > 0 {
+			r.served = append(r.served, a)
+		}
 	}
 	sortEntries(r.entries)
 	r.entries = slices.CompactFunc(r.entries, func(a, b Entry) bool { return a.Prefix == b.Prefix })
-	r.limitTags()
+	r.limitCommunities()
 	r.findings = distinct(r.findings)
 	return r
-}
-
-// withheld returns what of an advertisement Calico cannot express, and whether the advertisement is not served for that reason.
-func withheld(a *backends.BGPAdvertisement, s surroundings) (refused bool, findings []backends.Finding) {
-	why := ""
-	switch {
-	case !s.managesPeers:
-		why = "every node advertises to all of Calico's own peers; create BGPPeers of metallb.io, whose sessions the controller manages, or leave the field out"
-	case len(s.foreignPeers) > 0:
-		why = fmt.Sprintf("BGPPeer %q of Calico, which is not ours, would hear the routes, too; replace it by one of metallb.io, or leave the field out", s.foreignPeers[0])
-	}
-	if len(a.Peers) > 0 && why != "" {
-		findings = append(findings, unsupported(a, "spec.peers", why, !s.allowWider))
-	}
-	if len(a.NodeSelectors) > 0 && why != "" {
-		findings = append(findings, unsupported(a, "spec.nodeSelectors", why, !s.allowWider))
-	}
-	refused = len(findings) > 0 && !s.allowWider
-	if a.LocalPref != 0 {
-		findings = append(findings, unsupported(a, "spec.localPref", "Calico sets no local preference; routes to peers of the same AS carry its default", false))
-	}
-	return refused, findings
 }
 
 // settleMode chooses what Auto stands for, and reports a mode that cannot be had.
@@ -165,8 +146,14 @@ func (r *routes) settleMode(byPool map[string][]*backends.BGPAdvertisement, s su
 	case s.mode == Enabled:
 		r.aggregation = v3.ServiceLoadBalancerAggregationEnabled
 		return Enabled
-	case s.mode == Auto && s.perIP:
+	case s.mode == Auto && s.perIP && !s.applied:
 		return PerIP
+	case s.mode == PerIP && s.never:
+		r.findings = append(r.findings, backends.Finding{
+			Type: backends.UnsupportedField, Object: configurationSource, Field: "spec.serviceLoadBalancerIPs",
+			Message: "this Calico looks at spec.loadBalancerIP of a Service, not at its status, for entries of a single address: only Services that ask for " +
+				"their address so are advertised; use v3.30.7, v3.31.5 or v3.32, or another aggregation",
+		})
 	case s.mode == Auto:
 		return Preserve
 	}
@@ -175,36 +162,57 @@ func (r *routes) settleMode(byPool map[string][]*backends.BGPAdvertisement, s su
 
 // add adds what is needed for one pool, whose advertisements these are.
 func (r *routes) add(pool string, prefixes []netip.Prefix, by []*backends.BGPAdvertisement, inUse []address, mode Aggregation, each bool) {
-	blocks := map[netip.Prefix][]string{} // with their communities
+	blocks := map[netip.Prefix]bool{}
+	tags := map[netip.Prefix][]string{}
 	for _, a := range by {
 		mine := prefixes
-		switch {
-		case mode == PerIP:
+		if mode == PerIP {
 			mine = routesOf(a, inUse)
-		case len(a.ServiceSelectors) > 0:
-			r.findings = append(r.findings, unsupported(a, "spec.serviceSelectors",
-				"Calico advertises every Service with an address from an entry; choose the aggregation per-ip, which needs Calico v3.30.7, v3.31.5 or v3.32", true))
-			continue
-		case !each || !a.Exact():
-			r.findings = append(r.findings, unsupported(a, lengthField(a), "is not honoured: with this aggregation "+
-				"Calico advertises the pools' own prefixes, or every address on its own; choose the aggregation per-ip for exact lengths", false))
 		}
-		var communities []string
-		for _, c := range a.Communities {
-			communities = append(communities, c.String())
-		}
+		r.checkLengths(a, mine, mode, each)
 		for _, p := range mine {
-			blocks[p] = append(blocks[p], communities...)
+			blocks[p] = true
+		}
+		tagged := mine
+		if len(by) == 1 && a.Exact() && len(a.ServiceSelectors) == 0 && len(mine) > 0 {
+			tagged = prefixes // a tag covers all that is within
+		}
+		for _, c := range a.Communities {
+			for _, p := range tagged {
+				tags[p] = append(tags[p], c.String())
+			}
 		}
 	}
-	for p, communities := range blocks {
+	for p := range blocks {
 		r.entries = append(r.entries, Entry{Prefix: p, Pool: pool})
-		if len(communities) > 0 {
-			slices.Sort(communities)
-			r.tags = append(r.tags, Tag{Prefix: p, Communities: slices.Compact(communities)})
-		}
+	}
+	for p, communities := range tags {
+		slices.Sort(communities)
+		r.tags = append(r.tags, Tag{Prefix: p, Communities: slices.Compact(communities)})
 	}
 	r.pools[pool] = outcome(mode == PerIP, each, prefixes, len(blocks))
+}
+
+// checkLengths reports lengths that are not those of the routes that become of entries.
+func (r *routes) checkLengths(a *backends.BGPAdvertisement, entries []netip.Prefix, mode Aggregation, each bool) {
+	for _, e := range entries {
+		field, asked := "spec.aggregationLength", a.Route(e.Addr()).Bits()
+		if e.Addr().Is6() {
+			field = "spec.aggregationLengthV6"
+		}
+		is := e.Bits()
+		if each {
+			is = e.Addr().BitLen()
+		}
+		if is == asked {
+			continue
+		}
+		message := fmt.Sprintf("is not honoured: Calico advertises %s as it is; choose the aggregation per-ip for routes of other lengths", e)
+		if each {
+			message = "is not honoured: spec.serviceLoadBalancerAggregation of BGPConfiguration \"default\" is Disabled, so that Calico advertises every address on its own"
+		}
+		r.findings = append(r.findings, unsupported(a, field, message, false))
+	}
 }
 
 // address is an address in use, and the labels of the Service that uses it.
@@ -224,6 +232,7 @@ func index(services []backends.Service) map[string][]address {
 		}
 		for _, a := range s.Addrs {
 			pool := v4
+			a = a.Unmap()
 			if a.Is6() {
 				pool = v6
 			}
@@ -265,13 +274,6 @@ func outcome(perIP, each bool, prefixes []netip.Prefix, entries int) backends.Po
 	return backends.PoolOutcome{Advertised: true, Message: "Calico: aggregated in " + strings.Join(list, ", ")}
 }
 
-func lengthField(a *backends.BGPAdvertisement) string {
-	if a.AggregationLength != 32 && a.AggregationLength != 0 {
-		return "spec.aggregationLength"
-	}
-	return "spec.aggregationLengthV6"
-}
-
 // distinct drops findings that repeat an earlier one about the same field.
 func distinct(in []backends.Finding) []backends.Finding {
 	type about struct {
@@ -292,22 +294,27 @@ func comparePrefixes(a, b netip.Prefix) int {
 	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
 }
 
-// limitTags keeps the communities within Calico's limits.
-func (r *routes) limitTags() {
+// limitCommunities sorts the tags, puts those of one prefix together, and keeps their communities within Calico's limit.
+func (r *routes) limitCommunities() {
 	slices.SortFunc(r.tags, func(a, b Tag) int { return comparePrefixes(a.Prefix, b.Prefix) })
-	report := func(field, message string) {
-		r.findings = append(r.findings, backends.Finding{Type: backends.UnsupportedField, Object: configurationSource, Field: field, Message: message})
+	var out []Tag
+	for _, t := range r.tags {
+		if n := len(out); n > 0 && out[n-1].Prefix == t.Prefix {
+			t.Communities = slices.Concat(out[n-1].Communities, t.Communities)
+			slices.Sort(t.Communities)
+			t.Communities = slices.Compact(t.Communities)
+			out = out[:n-1]
+		}
+		out = append(out, t)
 	}
-	if n := len(r.tags); n > maxPrefixAdvertisements {
-		report("spec.prefixAdvertisements", fmt.Sprintf("holds at most %d entries, and the communities of %d prefixes are wanted; the last %d have none",
-			maxPrefixAdvertisements, n, n-maxPrefixAdvertisements))
-		r.tags = r.tags[:maxPrefixAdvertisements]
-	}
-	for i, t := range r.tags {
+	for i, t := range out {
 		if n := len(t.Communities); n > maxCommunities {
-			report(fmt.Sprintf("spec.prefixAdvertisements[%s].communities", t.Prefix), fmt.Sprintf("holds at most %d, and %d are wanted; the last %d are left out",
-				maxCommunities, n, n-maxCommunities))
-			r.tags[i].Communities = t.Communities[:maxCommunities]
+			r.findings = append(r.findings, backends.Finding{
+				Type: backends.UnsupportedField, Object: configurationSource, Field: fmt.Sprintf("spec.prefixAdvertisements[%s].communities", t.Prefix),
+				Message: fmt.Sprintf("holds at most %d, and %d are wanted; the last %d are left out", maxCommunities, n, n-maxCommunities),
+			})
+			out[i].Communities = t.Communities[:maxCommunities]
 		}
 	}
+	r.tags = out
 }

@@ -53,8 +53,11 @@ type Detection struct {
 	nodeNamespace string
 	bird          string // on, off or unknown
 	birdSource    string
-	version       [3]int // of Calico; zero if it is not known
+	version       [3]int          // of Calico; zero if it is not known
+	served        map[string]bool // the resources of the group
+	filters       bool            // BGPFilters are among them
 	migrating     bool
+	migrationSaid string // why that is not known
 	pools         []v3.IPPool
 	controllers   *v3.KubeControllersConfiguration
 }
@@ -82,37 +85,42 @@ func Detect(ctx context.Context, dc discovery.DiscoveryInterface, c dynamic.Inte
 func (d *Detection) findGroup(ctx context.Context, dc discovery.DiscoveryInterface, c dynamic.Interface) error {
 	var failed error
 	for _, group := range []schema.GroupVersion{groupV3, groupV1} {
-		served, err := serves(dc, group)
+		served, err := resources(dc, group)
 		if err != nil {
 			failed = errors.Join(failed, err)
 			continue
 		}
-		if !served {
+		if !served[resource] {
 			continue
 		}
 		_, err = c.Resource(group.WithResource(resource)).Get(ctx, defaultName, metav1.GetOptions{})
-		if apierrors.IsServiceUnavailable(err) {
+		switch {
+		case apierrors.IsServiceUnavailable(err), apierrors.IsTimeout(err), apierrors.IsServerTimeout(err):
 			failed = errors.Join(failed, fmt.Errorf("%s: %w", group, err))
 			continue
-		}
-		if err != nil && !apierrors.IsNotFound(err) {
+		case err != nil && !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err): // an Apply tells of the latter
 			return fmt.Errorf("read BGPConfiguration %q (%s): %w", defaultName, group, err)
 		}
-		d.group = group
+		d.group, d.served, d.filters = group, served, served["bgpfilters"]
 		return nil
 	}
 	return failed
 }
 
-func serves(d discovery.DiscoveryInterface, group schema.GroupVersion) (bool, error) {
+// resources returns what is served of a group, by plural name.
+func resources(d discovery.DiscoveryInterface, group schema.GroupVersion) (map[string]bool, error) {
 	list, err := d.ServerResourcesForGroupVersion(group.String())
 	switch {
 	case apierrors.IsNotFound(err):
-		return false, nil
+		return nil, nil
 	case err != nil:
-		return false, fmt.Errorf("discover %s: %w", group, err)
+		return nil, fmt.Errorf("discover %s: %w", group, err)
 	}
-	return slices.ContainsFunc(list.APIResources, func(r metav1.APIResource) bool { return r.Name == resource }), nil
+	out := map[string]bool{}
+	for _, r := range list.APIResources {
+		out[r.Name] = true
+	}
+	return out, nil
 }
 
 // decode reads one object into a Go type; false if it is not there or cannot be read, which is as good here.
@@ -193,6 +201,9 @@ func (d *Detection) perIP() bool {
 	return slices.Compare(d.version[:], []int{3, 32, 0}) >= 0
 }
 
+// neverPerIP reports whether it is known not to.
+func (d *Detection) neverPerIP() bool { return d.version != [3]int{} && !d.perIP() }
+
 // readIPAM reads the pools and the settings of Calico's own address allocator.
 func (d *Detection) readIPAM(ctx context.Context, c dynamic.Interface) {
 	list, err := c.Resource(d.group.WithResource("ippools")).List(ctx, metav1.ListOptions{})
@@ -222,7 +233,13 @@ func (d *Detection) readMigration(ctx context.Context, dc discovery.DiscoveryInt
 		}
 		r := schema.GroupVersionResource{Group: g.Name, Version: g.PreferredVersion.Version, Resource: "datastoremigrations"}
 		list, err := c.Resource(r).List(ctx, metav1.ListOptions{})
-		if err != nil {
+		switch {
+		case apierrors.IsNotFound(err):
+			return nil
+		case apierrors.IsForbidden(err):
+			d.migrationSaid = err.Error()
+			return nil
+		case err != nil:
 			return fmt.Errorf("list %s: %w", r.GroupResource(), err)
 		}
 		for _, m := range list.Items {
@@ -253,6 +270,8 @@ func (d *Detection) facts() []backends.Fact {
 	}
 	if d.migrating {
 		out = append(out, backends.Fact{Name: "migration", Value: "under way", Source: "DatastoreMigration or ClusterInformation default"})
+	} else if d.migrationSaid != "" {
+		out = append(out, backends.Fact{Name: "migration", Value: "unknown", Source: d.migrationSaid})
 	}
 	return out
 }
@@ -279,6 +298,9 @@ func (d *Detection) assigns() v3.AssignIPs {
 	if in.LoadBalancer == nil {
 		return "off"
 	}
+	if in.LoadBalancer.AssignIPs == "" {
+		return v3.AllServices
+	}
 	return in.LoadBalancer.AssignIPs
 }
 
@@ -294,9 +316,9 @@ func (d *Detection) claims() []string {
 	return []string{"calico"}
 }
 
-// findings returns what of it the user has to know who wants these prefixes advertised.
-func (d *Detection) findings(want []Entry) []backends.Finding {
-	var out []backends.Finding
+// findings returns what of it the user has to know who wants these prefixes advertised, and which pools have no route that leaves the
+// nodes, with the IPPool that keeps them there.
+func (d *Detection) findings(want []backends.Announcement) (out []backends.Finding, blocked map[string]string) {
 	if d.bird == "off" {
 		out = append(out, backends.Finding{
 			Type: backends.BackendInactive, Object: configurationSource,
@@ -310,20 +332,30 @@ func (d *Detection) findings(want []Entry) []backends.Finding {
 				"set it to null, or assignIPs to RequestedServicesOnly, or delete the IPPool", names[0]),
 		})
 	}
+	blocked = map[string]string{}
 	for _, p := range d.pools {
 		cidr, err := netip.ParsePrefix(p.Spec.CIDR)
 		if err != nil || !p.Spec.DisableBGPExport {
 			continue
 		}
-		for _, e := range want {
-			if cidr.Overlaps(e.Prefix) {
-				out = append(out, backends.Finding{
-					Type: backends.BackendInactive, Object: backends.Source{Kind: v3.KindIPPool, Name: p.Name}, Field: "spec.disableBGPExport",
-					Message: fmt.Sprintf("is true, so that no route within %s leaves the nodes, those of pool %q included; set it to false", p.Spec.CIDR, e.Pool),
-				})
-				break
+		var pools []string
+		for _, a := range want {
+			if !cidr.Overlaps(a.Prefix) {
+				continue
+			}
+			if !slices.Contains(pools, a.Pool) {
+				pools = append(pools, a.Pool)
+			}
+			if cidr.Bits() <= a.Prefix.Bits() {
+				blocked[a.Pool] = p.Name
 			}
 		}
+		if len(pools) > 0 {
+			out = append(out, backends.Finding{
+				Type: backends.BackendInactive, Object: backends.Source{Kind: v3.KindIPPool, Name: p.Name}, Field: "spec.disableBGPExport",
+				Message: fmt.Sprintf("is true, so that no route within %s leaves the nodes, those of pool %q included; set it to false", p.Spec.CIDR, pools[0]),
+			})
+		}
 	}
-	return out
+	return out, blocked
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
@@ -16,28 +15,57 @@ import (
 // configurationSource names the object that everybody shares.
 var configurationSource = backends.Source{Kind: v3.KindBGPConfiguration, Name: defaultName}
 
+// The fields that are shared, below spec.
+const (
+	fieldBlocks      = "serviceLoadBalancerIPs"
+	fieldTags        = "prefixAdvertisements"
+	fieldAggregation = "serviceLoadBalancerAggregation"
+)
+
+// merging is what merge brings together.
+type merging struct {
+	current *configuration // nil if there is none
+	record  Record
+	want    routes
+	held    []Entry // entries of ours that stay as they are
+	manager string  // ours
+	leave   leave
+}
+
+// leave is what somebody else took out and is not put back for now.
+type leave struct {
+	entries     map[netip.Prefix]bool
+	tags        map[string]bool // by Tag.String
+	aggregation bool
+}
+
 // merged is the BGPConfiguration as it is to be, and what of it is ours.
 type merged struct {
 	ours     Record         // entries, tags and aggregation only
 	spec     map[string]any // the fields that change; nil stands for one that goes
 	findings []backends.Finding
-	// removed are entries of ours that somebody else took out.
-	removed []netip.Prefix
+	// removed and removedTags are ours according to the record, wanted, and not there: somebody took them out, or they were never
+	// written.
+	removed     []netip.Prefix
+	removedTags []Tag
+	// missing are prefixes that are wanted and cannot be written, because somebody else applies the list.
+	missing []netip.Prefix
+	// covered are entries that are not made because a wider one of somebody else is there, with that one.
+	covered map[Entry]netip.Prefix
 	// frozen says which entry of others keeps BIRD from acting on any change; empty if none does.
 	frozen string
 }
 
 // merge brings together what is there, what of that is ours, and what is wanted. Entries of others, and their order, stay as they
-// are; an entry of theirs that is wanted here, too, is used and remains theirs. held are entries of ours that stay as they are.
-// current may be nil. It is a pure function.
-func merge(current *configuration, record Record, want routes, held []Entry, manager string) merged {
-	m := merged{spec: map[string]any{}}
-	if current == nil {
-		current = &configuration{}
+// are; an entry of theirs that is wanted here, too, is used and remains theirs. It is a pure function.
+func merge(in merging) merged {
+	m := merged{spec: map[string]any{}, covered: map[Entry]netip.Prefix{}}
+	if in.current == nil {
+		in.current = &configuration{}
 	}
-	m.blocks(current, record, append(slices.Clone(want.entries), held...), manager)
-	m.tags(current, record, want.tags, held)
-	m.aggregation(current, record, want.aggregation)
+	m.blocks(&in)
+	m.tags(&in)
+	m.aggregation(&in)
 	return m
 }
 
@@ -45,60 +73,116 @@ func (m *merged) report(kind backends.FindingType, field, message string) {
 	m.findings = append(m.findings, backends.Finding{Type: kind, Object: configurationSource, Field: field, Message: message})
 }
 
-func (m *merged) blocks(current *configuration, record Record, want []Entry, manager string) {
-	const field = "spec.serviceLoadBalancerIPs"
-	var list []v3.ServiceLoadBalancerIPBlock
-	var claimed, present []netip.Prefix
-	for _, block := range current.Spec.ServiceLoadBalancerIPs {
-		p, err := netip.ParsePrefix(block.CIDR)
-		if err == nil && p == p.Masked() && record.owns(p) {
-			present = append(present, p)
+// canonical parses an entry of the list; false if it is none that this package would write.
+func canonical(cidr string) (netip.Prefix, bool) {
+	p, err := netip.ParsePrefix(cidr)
+	return p, err == nil && p == p.Masked() && p.String() == cidr
+}
+
+func (m *merged) blocks(in *merging) {
+	const field = "spec." + fieldBlocks
+	owned := map[netip.Prefix]bool{}
+	for _, e := range in.record.Owned {
+		owned[e.Prefix] = true
+	}
+	var theirs, have []v3.ServiceLoadBalancerIPBlock // have are ours
+	claimed, present := map[netip.Prefix]bool{}, map[netip.Prefix]bool{}
+	for _, block := range in.current.Spec.ServiceLoadBalancerIPs {
+		p, ok := canonical(block.CIDR)
+		if ok && owned[p] && !present[p] {
+			present[p], have = true, append(have, block)
 			continue
 		}
-		list = append(list, block)
-		if block.CIDR == "" {
-			continue // Calico ignores it
+		theirs = append(theirs, block)
+		if p.IsValid() {
+			claimed[p.Masked()] = true
 		}
-		if err != nil || p != p.Masked() {
+		if block.CIDR != "" && (!p.IsValid() || p != p.Masked()) { // Calico ignores an empty one
 			m.freeze(fmt.Sprintf("%s[%s]", field, block.CIDR), "has host bits or is no CIDR")
 		}
-		if err == nil {
-			claimed = append(claimed, p.Masked())
-		}
 	}
+	lengths := lengthsOf(claimed)
+	want := slices.Concat(in.want.entries, in.held)
 	sortEntries(want)
+	var next []v3.ServiceLoadBalancerIPBlock // ours
 	for _, e := range want {
-		i := slices.IndexFunc(claimed, func(p netip.Prefix) bool { return p.Bits() <= e.Prefix.Bits() && p.Contains(e.Prefix.Addr()) })
-		switch {
-		case i >= 0 && claimed[i] == e.Prefix:
-			continue
-		case i >= 0:
-			m.report(backends.CoveredByExisting, fmt.Sprintf("%s[%s]", field, claimed[i]),
-				fmt.Sprintf("covers %s of pool %q, for which no entry is made; it is not ours and says how its addresses are advertised", e.Prefix, e.Pool))
+		if by, ok := cover(e.Prefix, claimed, lengths); ok {
+			if by != e.Prefix {
+				m.covered[e] = by
+				m.report(backends.CoveredByExisting, fmt.Sprintf("%s[%s]", field, by),
+					fmt.Sprintf("covers %s of pool %q, for which no entry is made; it is not ours and says how its addresses are advertised", e.Prefix, e.Pool))
+			}
 			continue
 		}
 		m.ours.Owned = append(m.ours.Owned, e)
-		list = append(list, v3.ServiceLoadBalancerIPBlock{CIDR: e.Prefix.String()})
-		if record.owns(e.Prefix) && !slices.Contains(present, e.Prefix) {
+		if owned[e.Prefix] && !present[e.Prefix] {
 			m.removed = append(m.removed, e.Prefix)
+			if in.leave.entries[e.Prefix] {
+				continue
+			}
+		}
+		next = append(next, v3.ServiceLoadBalancerIPBlock{CIDR: e.Prefix.String()})
+		if !present[e.Prefix] {
+			m.missing = append(m.missing, e.Prefix)
 		}
 	}
 	m.findings = distinct(m.findings)
-	if slices.Equal(list, current.Spec.ServiceLoadBalancerIPs) {
-		return
-	}
-	if owner := appliedBy(current.ManagedFields, "f:serviceLoadBalancerIPs", manager); owner != "" {
-		var missing []string
-		for _, e := range m.ours.Owned {
-			if !slices.Contains(present, e.Prefix) {
-				missing = append(missing, e.Prefix.String())
-			}
+	owner := appliedBy(in.current.ManagedFields, fieldBlocks, in.manager)
+	if owner == "" {
+		m.missing = nil
+		if !sameBlocks(have, next) {
+			set(m.spec, fieldBlocks, slices.Concat(theirs, next))
 		}
-		m.report(backends.Contended, field, fmt.Sprintf("field manager %q applies the whole list, so that nothing is written; it has to hold %s", owner, strings.Join(missing, ", ")))
-		m.ours.Owned, m.removed = slices.DeleteFunc(m.ours.Owned, func(e Entry) bool { return !slices.Contains(present, e.Prefix) }), nil
 		return
 	}
-	set(m.spec, "serviceLoadBalancerIPs", list)
+	// The list is theirs, with all that is in it.
+	m.ours.Owned, m.removed = nil, nil
+	if len(m.missing) > 0 {
+		m.report(backends.Contended, field, fmt.Sprintf("field manager %q applies the whole list, so that nothing is written; it has to hold %s", owner, join(m.missing)))
+	}
+}
+
+// sameBlocks reports whether both have the same entries, in any order.
+func sameBlocks(a, b []v3.ServiceLoadBalancerIPBlock) bool {
+	in := map[string]bool{}
+	for _, x := range a {
+		in[x.CIDR] = true
+	}
+	return len(a) == len(b) && !slices.ContainsFunc(b, func(x v3.ServiceLoadBalancerIPBlock) bool { return !in[x.CIDR] })
+}
+
+// lengthsOf returns the lengths of prefixes, the shortest first.
+func lengthsOf(prefixes map[netip.Prefix]bool) []int {
+	var out []int
+	for p := range prefixes {
+		out = append(out, p.Bits())
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// cover returns the widest of some prefixes, which have these lengths, that p is in.
+func cover(p netip.Prefix, prefixes map[netip.Prefix]bool, lengths []int) (netip.Prefix, bool) {
+	if prefixes[p] {
+		return p, true
+	}
+	for _, bits := range lengths {
+		if bits >= p.Bits() {
+			break
+		}
+		if wider := netip.PrefixFrom(p.Addr(), bits).Masked(); prefixes[wider] {
+			return wider, true
+		}
+	}
+	return netip.Prefix{}, false
+}
+
+func join(prefixes []netip.Prefix) string {
+	var out []string
+	for _, p := range prefixes {
+		out = append(out, p.String())
+	}
+	return strings.Join(out, ", ")
 }
 
 // set puts a list into a merge patch: an empty one removes the field.
@@ -113,65 +197,8 @@ func set[T any](spec map[string]any, field string, list []T) {
 // list, and writes it again whenever it applies.
 func appliedBy(fields []metav1.ManagedFieldsEntry, name, ours string) string {
 	for _, e := range fields {
-		if e.Operation == metav1.ManagedFieldsOperationApply && e.Manager != ours && e.FieldsV1 != nil && strings.Contains(e.FieldsV1.GetRawString(), `"`+name+`"`) {
+		if e.Operation == metav1.ManagedFieldsOperationApply && e.Manager != ours && e.FieldsV1 != nil && strings.Contains(e.FieldsV1.GetRawString(), `"f:`+name+`"`) {
 			return e.Manager
-		}
-	}
-	return ""
-}
-
-func (m *merged) tags(current *configuration, record Record, want []Tag, held []Entry) {
-	var list []v3.PrefixAdvertisement
-	for _, p := range current.Spec.PrefixAdvertisements {
-		t, ok := tagOf(p)
-		if ok && slices.ContainsFunc(record.Tags, t.equal) {
-			if slices.ContainsFunc(held, func(e Entry) bool { return e.Prefix == t.Prefix }) && !slices.ContainsFunc(want, t.equal) {
-				want = append(want, t)
-			}
-			continue
-		}
-		list = append(list, p)
-		if problem := faulty(p, current.Spec.Communities); problem != "" {
-			m.freeze(fmt.Sprintf("spec.prefixAdvertisements[%s]", p.CIDR), problem)
-		}
-	}
-	for _, t := range want {
-		m.ours.Tags = append(m.ours.Tags, t)
-		list = append(list, v3.PrefixAdvertisement{CIDR: t.Prefix.String(), Communities: t.Communities})
-	}
-	if !slices.EqualFunc(list, current.Spec.PrefixAdvertisements, func(a, b v3.PrefixAdvertisement) bool {
-		return a.CIDR == b.CIDR && slices.Equal(a.Communities, b.Communities)
-	}) {
-		set(m.spec, "prefixAdvertisements", list)
-	}
-}
-
-func tagOf(p v3.PrefixAdvertisement) (Tag, bool) {
-	prefix, err := netip.ParsePrefix(p.CIDR)
-	return Tag{prefix, p.Communities}, err == nil
-}
-
-// faulty returns why BIRD refuses its configuration for the sake of an entry, or "".
-func faulty(p v3.PrefixAdvertisement, aliases []v3.Community) string {
-	prefix, err := netip.ParsePrefix(p.CIDR)
-	if err != nil || prefix != prefix.Masked() {
-		return "has host bits or is no CIDR"
-	}
-	for _, c := range p.Communities {
-		for _, a := range aliases {
-			if a.Name == c {
-				c = a.Value
-			}
-		}
-		parts := strings.Split(c, ":")
-		bits := 16
-		if len(parts) == 3 {
-			bits = 32
-		}
-		for _, part := range parts {
-			if _, err := strconv.ParseUint(part, 10, bits); err != nil && len(parts) > 1 {
-				return fmt.Sprintf("has the community %s, whose numbers are too large", c)
-			}
 		}
 	}
 	return ""
@@ -183,29 +210,30 @@ func (m *merged) freeze(field, problem string) {
 	m.report(backends.ConfigFrozen, field, problem+": BIRD refuses the whole configuration, and every node stays with the last good one; correct or remove the entry, which is not ours")
 }
 
-func (m *merged) aggregation(current *configuration, record Record, want v3.ServiceLoadBalancerAggregation) {
-	const field = "serviceLoadBalancerAggregation"
-	now := current.aggregation()
-	was := record.Aggregation
+func (m *merged) aggregation(in *merging) {
+	now, was, want := in.current.aggregation(), in.record.Aggregation, in.want.aggregation
+	owner := appliedBy(in.current.ManagedFields, fieldAggregation, in.manager)
 	switch {
+	case in.leave.aggregation && len(m.ours.Owned) > 0:
+		m.ours.Aggregation = was
+		m.report(backends.Contended, "spec."+fieldAggregation, fmt.Sprintf("was set to %s here and changed to %q by somebody else; it is left so", was.Set, now))
 	case want == "" && was == nil:
 	case want == "":
 		if now == was.Set && was.Before != was.Set {
-			m.spec[field] = nil
+			m.spec[fieldAggregation] = nil
 			if was.Before != "" {
-				m.spec[field] = string(was.Before)
+				m.spec[fieldAggregation] = string(was.Before)
 			}
 		}
-	case was != nil && was.Set == want && now != want:
-		m.ours.Aggregation = was
-		m.report(backends.Contended, "spec."+field, fmt.Sprintf("was set to %s here and changed to %q by somebody else; it is left so", want, now))
 	case now == want:
 		m.ours.Aggregation = was
+	case owner != "":
+		m.report(backends.Contended, "spec."+fieldAggregation, fmt.Sprintf("field manager %q applies it, so that it is not written; it has to be %s", owner, want))
 	default:
 		m.ours.Aggregation = &Switched{Before: now, Set: want}
 		if was != nil {
 			m.ours.Aggregation.Before = was.Before
 		}
-		m.spec[field] = string(want)
+		m.spec[fieldAggregation] = string(want)
 	}
 }

@@ -6,22 +6,49 @@ import (
 	"strings"
 )
 
-// maxName is the longest name that an object may have (RFC 1123 subdomain).
-const maxName = 253
+const (
+	// maxName is the longest name that an object may have (RFC 1123 subdomain).
+	maxName = 253
+	// hashLength is that of hash's results.
+	hashLength = 16
+	// remoteFilter is the BGPFilter that all sessions have in common; no peer's object can have this name.
+	remoteFilter = managedBy + "--remote"
+)
 
-// objectName returns fairlead-<part>-<part>..., shortened by a hash if it is too long.
+// objectName returns fairlead-<part>-<part>..., shortened by a hash if a dash and another hash would be too long for a name.
 func objectName(parts ...string) string {
 	name := managedBy + "-" + strings.Join(parts, "-")
-	if len(name) <= maxName {
+	const longest = maxName - hashLength - 1
+	if len(name) <= longest {
 		return name
 	}
-	return strings.TrimRight(name[:maxName-17], "-.") + "-" + hash(name)
+	return strings.TrimRight(name[:longest-hashLength-1], "-.") + "-" + hash(name)
+}
+
+// groupName is the name of a session's objects: without a hash while all nodes that hold it are alike.
+func groupName(peer, hidden string, groups int) string {
+	if groups == 1 {
+		return objectName(peer)
+	}
+	return objectName(peer) + "-" + hash(hidden)
 }
 
 // hash returns 16 hexadecimal digits of a SHA-256.
 func hash(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:8])
+}
+
+// splitKey takes apart what keyOf has put together.
+func splitKey(key string) (kind, namespace, name string) {
+	parts := strings.SplitN(key, "/", 3)
+	switch len(parts) {
+	case 3:
+		return parts[0], parts[1], parts[2]
+	case 2:
+		return parts[0], "", parts[1]
+	}
+	return "", "", key
 }
 
 // keyOf names an object: Kind/name or Kind/namespace/name.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 
@@ -28,32 +27,52 @@ var kinds = []struct{ kind, resource string }{
 	{v3.KindBGPFilter, "bgpfilters"}, {v3.KindBGPPeer, "bgppeers"},
 }
 
+// content are the fields that are written, by kind: what else there is of spec is the user's or a default.
+var content = map[string][][]string{
+	"Secret":         {{"data"}},
+	"Role":           {{"rules"}},
+	"RoleBinding":    {{"subjects"}, {"roleRef"}},
+	v3.KindBGPFilter: {{"spec", "exportV4"}, {"spec", "exportV6"}},
+	v3.KindBGPPeer: {
+		{"spec", "peerIP"}, {"spec", "asNumber"}, {"spec", "localASNumber"}, {"spec", "nodeSelector"}, {"spec", "filters"}, {"spec", "password"},
+	},
+}
+
 // objects reads and writes them.
 type objects struct {
 	client       dynamic.Interface
-	group        schema.GroupVersion
-	namespace    string // of Secrets, Roles and RoleBindings
+	group        schema.GroupVersion // empty: Calico's own are not served
 	installation string
 	manager      string
-	recorded     []string // those the record names
 }
 
-func (o *objects) kindOf(kind string) (schema.GroupVersionKind, dynamic.ResourceInterface) {
+// kindOf returns the kind as it goes over the wire, and where its objects are; nil if they are not served.
+func (o *objects) kindOf(kind, namespace string) (schema.GroupVersionKind, dynamic.ResourceInterface) {
 	i := slices.IndexFunc(kinds, func(k struct{ kind, resource string }) bool { return k.kind == kind })
+	if i < 0 {
+		return schema.GroupVersionKind{}, nil
+	}
+	gv := o.group
 	switch kind {
 	case "Secret":
-		return corev1.SchemeGroupVersion.WithKind(kind), o.client.Resource(corev1.SchemeGroupVersion.WithResource(kinds[i].resource)).Namespace(o.namespace)
+		gv = corev1.SchemeGroupVersion
 	case "Role", "RoleBinding":
-		return rbacv1.SchemeGroupVersion.WithKind(kind), o.client.Resource(rbacv1.SchemeGroupVersion.WithResource(kinds[i].resource)).Namespace(o.namespace)
+		gv = rbacv1.SchemeGroupVersion
+	default:
+		if gv.Empty() {
+			return schema.GroupVersionKind{}, nil
+		}
+		return gv.WithKind(kind), o.client.Resource(gv.WithResource(kinds[i].resource))
 	}
-	return o.group.WithKind(kind), o.client.Resource(o.group.WithResource(kinds[i].resource))
+	return gv.WithKind(kind), o.client.Resource(gv.WithResource(kinds[i].resource)).Namespace(namespace)
 }
 
 // wrapped is where Calico's API server keeps the metadata of an object that is stored as crd.projectcalico.org/v1
 // (libcalico-go/lib/backend/k8s/resources/resources.go).
 const wrapped = "projectcalico.org/metadata"
 
-// owned reports whether an object belongs to this installation: the record names it, or it has our labels, plain or wrapped.
+// owned reports whether an object belongs to this installation: it has our labels, plain or wrapped. That the record names it does
+// not say so: an intent is recorded before it is known whether somebody else has an object of that name.
 func (o *objects) owned(u *unstructured.Unstructured) bool {
 	ours := func(l map[string]string) bool {
 		return l[labelManagedBy] == managedBy && l[labelInstallation] == o.installation
@@ -62,116 +81,200 @@ func (o *objects) owned(u *unstructured.Unstructured) bool {
 	if w := u.GetAnnotations()[wrapped]; w != "" && json.Unmarshal([]byte(w), &inner) == nil && ours(inner.Labels) {
 		return true
 	}
-	return ours(u.GetLabels()) || slices.Contains(o.recorded, keyOf(u.GetKind(), u.GetNamespace(), u.GetName()))
+	return ours(u.GetLabels())
 }
 
-// foreignPeers returns the BGPPeers of others.
-func (o *objects) foreignPeers(ctx context.Context) ([]v3.BGPPeer, error) {
-	_, r := o.kindOf(v3.KindBGPPeer)
-	list, err := r.List(ctx, metav1.ListOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("list BGPPeers (%s): %w", o.group, err)
-	}
-	var out []v3.BGPPeer
-	for i := range list.Items {
-		var p v3.BGPPeer
-		if o.owned(&list.Items[i]) || runtime.DefaultUnstructuredConverter.FromUnstructured(list.Items[i].Object, &p) != nil {
+// world is the BGPPeers and BGPFilters that there are.
+type world struct {
+	peers   map[string]*v3.BGPPeer   // ours, by name
+	filters map[string]*v3.BGPFilter // ours, by name
+	foreign []v3.BGPPeer             // those of others
+	objects map[string]*unstructured.Unstructured
+}
+
+// look reads it.
+func (o *objects) look(ctx context.Context, d *Detection) (world, error) {
+	w := world{peers: map[string]*v3.BGPPeer{}, filters: map[string]*v3.BGPFilter{}, objects: map[string]*unstructured.Unstructured{}}
+	for _, k := range kinds {
+		if !d.served[k.resource] {
 			continue
 		}
-		out = append(out, p)
+		_, r := o.kindOf(k.kind, "")
+		list, err := r.List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return world{}, fmt.Errorf("list %ss (%s): %w", k.kind, o.group, err)
+		}
+		for i := range list.Items {
+			o.add(&w, k.kind, &list.Items[i])
+		}
 	}
-	return out, nil
+	return w, nil
 }
 
-// put makes the objects of s what they are to be, and goes on after a failure. It returns a finding for each that is somebody else's.
-func (o *objects) put(ctx context.Context, s *sessions) (findings []backends.Finding, err error) {
-	var failed []error
+// add puts an object into the world.
+func (o *objects) add(w *world, kind string, u *unstructured.Unstructured) {
+	if w.objects == nil {
+		return
+	}
+	w.objects[keyOf(kind, "", u.GetName())] = u
+	owned := o.owned(u)
+	switch kind {
+	case v3.KindBGPPeer:
+		var p v3.BGPPeer
+		switch err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &p); {
+		case err != nil:
+		case owned:
+			w.peers[p.Name] = &p
+		default:
+			w.foreign = append(w.foreign, p)
+		}
+	case v3.KindBGPFilter:
+		var f v3.BGPFilter
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &f); err == nil && owned {
+			w.filters[f.Name] = &f
+		}
+	}
+}
+
+// ours returns the names of what is ours, as keyOf makes them: the record may have been lost. namespace is where passwords are.
+func (w *world) ours(namespace string) []string {
+	var out []string
+	for name, p := range w.peers {
+		out = append(out, keyOf(v3.KindBGPPeer, "", name))
+		if p.Spec.Password != nil && p.Spec.Password.SecretKeyRef != nil {
+			for _, kind := range []string{"Secret", "Role", "RoleBinding"} {
+				out = append(out, keyOf(kind, namespace, p.Spec.Password.SecretKeyRef.Name))
+			}
+		}
+	}
+	for name := range w.filters {
+		out = append(out, keyOf(v3.KindBGPFilter, "", name))
+	}
+	return out
+}
+
+// result is what became of writing an object.
+type result struct {
+	key     string
+	foreign bool // it is somebody else's and was left alone
+	err     error
+}
+
+func foreignFinding(key string) backends.Finding {
+	kind, namespace, name := splitKey(key)
+	return backends.Finding{
+		Type: backends.Contended, Object: backends.Source{Kind: kind, Namespace: namespace, Name: name},
+		Message: "somebody else's object has the name that is needed: it is left alone, and its session is not as asked for; rename or delete it",
+	}
+}
+
+// put makes the objects of s what they are to be, and goes on after a failure; but it makes no BGPPeer whose Secret or BGPFilter
+// could not be written.
+func (o *objects) put(ctx context.Context, s *sessions, w *world) []result {
+	var out []result
+	broken := map[string]error{}
 	for _, k := range kinds {
-		gvk, r := o.kindOf(k.kind)
 		for _, x := range s.objects {
 			if kindName(x) != k.kind {
 				continue
 			}
-			want, err := encode(x, gvk)
-			if err != nil {
-				return nil, err
+			r := result{key: keyOf(k.kind, x.GetNamespace(), x.GetName())}
+			if p, ok := x.(*v3.BGPPeer); ok {
+				r.err = missing(p, s.namespace, broken)
 			}
-			foreign, err := o.putOne(ctx, r, want)
-			if err != nil {
-				failed = append(failed, fmt.Errorf("write %s: %w", keyOf(k.kind, want.GetNamespace(), want.GetName()), err))
+			if r.err == nil {
+				r.foreign, r.err = o.putOne(ctx, k.kind, x, w)
 			}
-			if foreign {
-				findings = append(findings, backends.Finding{
-					Type: backends.Contended, Object: backends.Source{Kind: k.kind, Namespace: want.GetNamespace(), Name: want.GetName()},
-					Message: "somebody else's object has the name that is needed: it is left alone, and its session is not as asked for; rename or delete it",
-				})
+			switch {
+			case r.err != nil:
+				r.err = fmt.Errorf("write %s: %w", r.key, r.err)
+				broken[r.key] = r.err
+			case r.foreign:
+				broken[r.key] = errors.New("it is somebody else's")
 			}
+			out = append(out, r)
 		}
 	}
-	return findings, errors.Join(failed...)
+	return out
 }
 
-func (o *objects) putOne(ctx context.Context, r dynamic.ResourceInterface, want *unstructured.Unstructured) (foreign bool, err error) {
-	have, err := r.Get(ctx, want.GetName(), metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		_, err = r.Create(ctx, want, metav1.CreateOptions{FieldManager: o.manager, FieldValidation: metav1.FieldValidationStrict})
+// missing returns why a BGPPeer cannot be made, if something that it refers to is broken.
+func missing(p *v3.BGPPeer, namespace string, broken map[string]error) error {
+	var needs []string
+	for _, f := range p.Spec.Filters {
+		needs = append(needs, keyOf(v3.KindBGPFilter, "", f))
+	}
+	if p.Spec.Password != nil {
+		needs = append(needs, keyOf("Secret", namespace, p.Spec.Password.SecretKeyRef.Name))
+	}
+	for _, k := range needs {
+		if err := broken[k]; err != nil {
+			return fmt.Errorf("without %s: %w", k, err)
+		}
+	}
+	return nil
+}
+
+func (o *objects) putOne(ctx context.Context, kind string, x object, w *world) (foreign bool, err error) {
+	gvk, r := o.kindOf(kind, x.GetNamespace())
+	want, err := encode(x, gvk)
+	if err != nil {
 		return false, err
 	}
-	if err != nil {
+	have, known := w.objects[keyOf(kind, "", x.GetName())], x.GetNamespace() == ""
+	if !known {
+		have, err = r.Get(ctx, want.GetName(), metav1.GetOptions{})
+		if known = err == nil; !known && !apierrors.IsNotFound(err) {
+			return false, err
+		}
+	}
+	if !known || have == nil {
+		stored, err := r.Create(ctx, want, metav1.CreateOptions{FieldManager: o.manager, FieldValidation: metav1.FieldValidationStrict})
+		if err == nil {
+			o.add(w, kind, stored)
+		}
 		return false, err
 	}
 	if !o.owned(have) {
 		return true, nil
 	}
-	if equal(have, want) {
-		return false, nil
-	}
 	next := have.DeepCopy()
-	for _, field := range content {
-		if v, ok := want.Object[field]; ok {
-			next.Object[field] = v
+	for _, path := range content[kind] {
+		v, ok, err := unstructured.NestedFieldCopy(want.Object, path...)
+		if err != nil {
+			return false, err
+		}
+		if !ok {
+			unstructured.RemoveNestedField(next.Object, path...)
+		} else if err := unstructured.SetNestedField(next.Object, v, path...); err != nil {
+			return false, err
 		}
 	}
-	_, err = r.Update(ctx, next, metav1.UpdateOptions{FieldManager: o.manager, FieldValidation: metav1.FieldValidationStrict})
+	if reflect.DeepEqual(have.Object, next.Object) {
+		return false, nil
+	}
+	stored, err := r.Update(ctx, next, metav1.UpdateOptions{FieldManager: o.manager, FieldValidation: metav1.FieldValidationStrict})
+	if err == nil {
+		o.add(w, kind, stored)
+	}
 	return false, err
 }
 
-// content are the fields of an object that are not metadata, of any of kinds.
-var content = []string{"spec", "data", "rules", "subjects", "roleRef"}
-
-// equal reports whether have says what want does, with the defaults of Calico's API server.
-func equal(have, want *unstructured.Unstructured) bool {
-	for _, field := range content {
-		h, w := have.Object[field], want.Object[field]
-		if spec, ok := h.(map[string]any); ok && field == "spec" {
-			spec = maps.Clone(spec)
-			if spec["sourceAddress"] == string(v3.SourceAddressUseNodeIP) {
-				delete(spec, "sourceAddress")
-			}
-			h = spec
-		}
-		if !reflect.DeepEqual(h, w) {
-			return false
-		}
-	}
-	return true
-}
-
-// sweep deletes the recorded objects that s neither wants nor keeps, in reverse order, and returns those that are left.
-func (o *objects) sweep(ctx context.Context, s *sessions) (left []string, err error) {
+// sweep deletes the recorded objects that s neither wants nor keeps, in reverse order, and returns those that are left. What has our
+// name but not our labels is somebody else's. What Calico does not serve any more is gone.
+func (o *objects) sweep(ctx context.Context, recorded []string, s *sessions) (left []string, err error) {
 	wanted := map[string]bool{}
-	for _, x := range s.objects {
-		wanted[keyOf(kindName(x), x.GetNamespace(), x.GetName())] = true
+	for _, k := range s.keys() {
+		wanted[k] = true
 	}
 	var failed []error
 	for _, k := range slices.Backward(kinds) {
-		_, r := o.kindOf(k.kind)
-		for _, key := range o.recorded {
-			kind, name := splitKey(key)
+		for _, key := range recorded {
+			kind, namespace, name := splitKey(key)
 			if kind != k.kind || wanted[key] || s.keep[key] {
 				continue
 			}
-			if err := r.Delete(ctx, name, metav1.DeleteOptions{}); err != nil && !apierrors.IsNotFound(err) {
+			if err := o.remove(ctx, kind, namespace, name); err != nil {
 				failed, left = append(failed, fmt.Errorf("delete %s: %w", key, err)), append(left, key)
 			}
 		}
@@ -179,41 +282,56 @@ func (o *objects) sweep(ctx context.Context, s *sessions) (left []string, err er
 	return left, errors.Join(failed...)
 }
 
-func splitKey(key string) (kind, name string) {
-	for i := range key {
-		if key[i] == '/' && kind == "" {
-			kind = key[:i]
-		}
-		if key[i] == '/' {
-			name = key[i+1:]
-		}
+func (o *objects) remove(ctx context.Context, kind, namespace, name string) error {
+	_, r := o.kindOf(kind, namespace)
+	if r == nil {
+		return nil
 	}
-	return kind, name
+	u, err := r.Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if !o.owned(u) {
+		return nil
+	}
+	uid := u.GetUID()
+	err = r.Delete(ctx, name, metav1.DeleteOptions{Preconditions: &metav1.Preconditions{UID: &uid}})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// keys names the objects.
+func (s *sessions) keys() []string {
+	var out []string
+	for _, x := range s.objects {
+		out = append(out, keyOf(kindName(x), x.GetNamespace(), x.GetName()))
+	}
+	return out
 }
 
 func kindName(x any) string {
 	return reflect.TypeOf(x).Elem().Name()
 }
 
-// encode returns an object as it goes over the wire.
-func encode(x any, gvk schema.GroupVersionKind) (*unstructured.Unstructured, error) {
+// encode returns an object as it goes over the wire, with the same types of numbers as the API server's answer.
+func encode(x object, gvk schema.GroupVersionKind) (*unstructured.Unstructured, error) {
+	x = x.DeepCopyObject().(object)
+	x.GetObjectKind().SetGroupVersionKind(gvk)
 	b, err := json.Marshal(x)
 	if err != nil {
 		return nil, err
 	}
 	u := &unstructured.Unstructured{}
-	if err := json.Unmarshal(b, &u.Object); err != nil {
+	if err := u.UnmarshalJSON(b); err != nil {
 		return nil, err
 	}
-	u.SetGroupVersionKind(gvk)
 	unstructured.RemoveNestedField(u.Object, "metadata", "creationTimestamp")
-	// Through the same numbers as the API server's answer: int64 in place of float64.
-	raw, err := u.MarshalJSON()
-	if err != nil {
-		return nil, err
-	}
-	out := &unstructured.Unstructured{}
-	return out, out.UnmarshalJSON(raw)
+	return u, nil
 }
 
 // object is what a session is made of.

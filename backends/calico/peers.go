@@ -31,25 +31,52 @@ const passwordKey = "password"
 // nodeAccount is the ServiceAccount of calico-node, which reads the passwords (confd/pkg/backends/calico/secret_watcher.go).
 const nodeAccount = "calico-node"
 
-// sessions is what there has to be besides the BGPConfiguration: Secrets with their Role and RoleBinding, BGPFilters, BGPPeers.
-type sessions struct {
+// defaultASNumber is that of nodes unless BGPConfiguration "default" has another one.
+const defaultASNumber = 64512
+
+// bgpPort is where BGP listens (RFC 4271).
+const bgpPort = 179
+
+// planning is what plan decides on.
+type planning struct {
+	want         backends.Desired // with those BGPAdvertisements that are served
+	world        world
 	installation string
 	namespace    string // of calico-node
-	objects      []object
-	// keep names objects, as keyOf does, that stay as they are because their peer cannot be set up at present.
-	keep     map[string]bool
+	has          features
+	filters      bool            // Calico has BGPFilters
+	recorded     map[string]bool // names of objects of ours, as keyOf makes them
+	asNumber     uint32          // of the nodes
+	// rest are prefixes of ours in the BGPConfiguration that no announcement covers: of held pools, or about to go. Who hears them
+	// stays as it is.
+	rest []netip.Prefix
+}
+
+// sessions is what there has to be besides the BGPConfiguration: Secrets with their Role and RoleBinding, BGPFilters, BGPPeers.
+type sessions struct {
+	planning
+	prefixes map[string][]netip.Prefix // announced, by pool
+	objects  []object
+	// keep names objects, as keyOf does, that stay as they are because their peer's password is not known at present.
+	keep map[string]bool
+	// hides names the pools that an object keeps from a peer.
+	hides    map[string][]string
 	findings []backends.Finding
 }
 
-// plan says what sessions want asks for. foreign are the BGPPeers of others. It is a pure function.
-func plan(want backends.Desired, foreign []v3.BGPPeer, installation, namespace string) *sessions {
-	s := &sessions{installation: installation, namespace: namespace, keep: map[string]bool{}}
-	prefixes := map[string][]netip.Prefix{}
-	for _, a := range want.Announcements {
-		prefixes[a.Pool] = append(prefixes[a.Pool], a.Prefix)
+// plan says what sessions want asks for. It is a pure function.
+func plan(in planning) *sessions {
+	s := &sessions{planning: in, prefixes: map[string][]netip.Prefix{}, keep: map[string]bool{}, hides: map[string][]string{}}
+	for _, a := range in.want.Announcements {
+		s.prefixes[a.Pool] = append(s.prefixes[a.Pool], a.Prefix)
 	}
-	for i := range want.Peers {
-		s.add(&want.Peers[i], want, foreign, prefixes)
+	var common []string
+	if f := s.remote(); f != nil && len(in.want.Peers) > 0 {
+		s.objects = append(s.objects, f)
+		common = []string{f.Name}
+	}
+	for i := range in.want.Peers {
+		s.add(&in.want.Peers[i], in.want.Peers[:i], common)
 	}
 	return s
 }
@@ -58,21 +85,14 @@ func (s *sessions) report(kind backends.FindingType, p *backends.Peer, field, me
 	s.findings = append(s.findings, backends.Finding{Type: kind, Object: p.Source, Field: field, Message: message})
 }
 
-// add adds the sessions with one peer: one BGPPeer for each group of nodes that hide the same pools from it.
-func (s *sessions) add(p *backends.Peer, want backends.Desired, foreign []v3.BGPPeer, prefixes map[string][]netip.Prefix) {
-	if !s.possible(p, foreign) {
+// add adds the sessions with one peer: one BGPPeer for each group of nodes that hide the same pools from it. A peer whose password is
+// not known at present keeps the one it has; one that was never set up waits for it.
+func (s *sessions) add(p *backends.Peer, earlier []backends.Peer, filters []string) {
+	if !s.possible(p, earlier) {
 		return
 	}
 	s.refusedFields(p)
-	groups := groupNodes(p, want)
-	if p.Unready != "" {
-		for hidden := range groups {
-			s.keep[keyOf(v3.KindBGPPeer, "", peerName(p, hidden, len(groups)))] = true
-			s.keep[keyOf(v3.KindBGPFilter, "", filterName(p, hidden))] = true
-		}
-		for _, kind := range []string{"Secret", "Role", "RoleBinding"} {
-			s.keep[keyOf(kind, s.namespace, objectName("bgppeer", p.Source.Name))] = true
-		}
+	if p.Unready != "" && !s.known(p) {
 		return
 	}
 	selector, err := nodeSelector(p.NodeSelectors)
@@ -80,103 +100,66 @@ func (s *sessions) add(p *backends.Peer, want backends.Desired, foreign []v3.BGP
 		s.report(backends.UnsupportedField, p, "spec.nodeSelectors", err.Error()+": the peer is not set up")
 		return
 	}
+	groups, byName := groupNodes(p, s.want)
 	secret := s.password(p)
 	for _, hidden := range slices.Sorted(maps.Keys(groups)) {
-		o := &v3.BGPPeer{ObjectMeta: s.meta(peerName(p, hidden, len(groups)), p.Source)}
+		o := &v3.BGPPeer{ObjectMeta: s.meta(groupName(p.Source.Name, hidden, len(groups)), p.Source.String())}
 		o.Spec = v3.BGPPeerSpec{
-			PeerIP: netip.AddrPortFrom(p.Address, p.Port).String(), ASNumber: numorstring.ASNumber(p.PeerASN), NodeSelector: selector,
+			PeerIP: netip.AddrPortFrom(p.Address.Unmap(), p.Port).String(), ASNumber: numorstring.ASNumber(p.PeerASN), NodeSelector: selector,
+			LocalASNumber: s.localAS(p),
 		}
-		if p.Port == 0 || p.Port == 179 {
-			o.Spec.PeerIP = p.Address.String()
+		if p.Port == 0 || p.Port == bgpPort {
+			o.Spec.PeerIP = p.Address.Unmap().String()
 		}
-		local := numorstring.ASNumber(p.MyASN)
-		if p.LocalASN != 0 {
-			local = numorstring.ASNumber(p.LocalASN)
-		}
-		o.Spec.LocalASNumber = &local
-		if len(groups) > 1 {
+		if byName {
 			o.Spec.NodeSelector = fmt.Sprintf("%s in { '%s' }", labelHostname, strings.Join(groups[hidden], "', '"))
 		}
 		if secret != nil {
 			o.Spec.Password = &v3.BGPPassword{SecretKeyRef: secret}
 		}
-		if f := s.filter(p, hidden, want, prefixes); f != nil {
+		if f := s.hide(p, o.Name, hidden); f != nil {
 			o.Spec.Filters = []string{f.Name}
 			s.objects = append(s.objects, f)
 		}
+		o.Spec.Filters = append(o.Spec.Filters, filters...)
 		s.objects = append(s.objects, o)
+		if hidden != "" {
+			pools := strings.Split(hidden, ",")
+			s.hides[keyOf(v3.KindBGPPeer, "", o.Name)], s.hides[keyOf(v3.KindBGPFilter, "", o.Name)] = pools, pools
+		}
 	}
 }
 
-// groupNodes returns the nodes that hold a session with p, by the pools that the advertisements hide from p on them (names with
-// commas between them). Without advertisements that select nodes there is one group, whose nodes do not matter.
-func groupNodes(p *backends.Peer, want backends.Desired) map[string][]string {
-	hidden := func(selected func(*backends.BGPAdvertisement) bool) string {
-		shown, all := map[string]bool{}, map[string]bool{}
-		for i := range want.BGPAdvertisements {
-			a := &want.BGPAdvertisements[i]
-			hears := len(a.Peers) == 0 || slices.Contains(a.Peers, p.Source.Name)
-			for _, pool := range a.Pools {
-				all[pool.Name] = true
-				shown[pool.Name] = shown[pool.Name] || hears && selected(a)
-			}
+// known reports whether sessions with a peer were set up before, for whatever groups of nodes.
+func (s *sessions) known(p *backends.Peer) bool {
+	stem := keyOf(v3.KindBGPPeer, "", objectName(p.Source.Name))
+	for key := range s.recorded {
+		rest, ok := strings.CutPrefix(key, stem)
+		if ok && (rest == "" || len(rest) == 1+hashLength && rest[0] == '-') {
+			return true
 		}
-		maps.DeleteFunc(all, func(pool string, _ bool) bool { return shown[pool] })
-		return strings.Join(slices.Sorted(maps.Keys(all)), ",")
 	}
-	if !slices.ContainsFunc(want.BGPAdvertisements, func(a backends.BGPAdvertisement) bool { return len(a.NodeSelectors) > 0 }) {
-		return map[string][]string{hidden(func(*backends.BGPAdvertisement) bool { return true }): nil}
-	}
-	out := map[string][]string{}
-	for _, n := range want.Nodes {
-		if !p.SelectsNode(n.Labels) {
-			continue
-		}
-		name := n.Labels[labelHostname]
-		if name == "" {
-			name = n.Name
-		}
-		h := hidden(func(a *backends.BGPAdvertisement) bool { return a.SelectsNode(n.Labels) })
-		out[h] = append(out[h], name)
-	}
-	for h := range out {
-		slices.Sort(out[h])
-	}
-	return out
+	return false
 }
 
-// filter returns the BGPFilter of a group: the routes of hidden pools stay here, and so do routes of ours that come from other
-// nodes, which would lead traffic to nodes without a pod.
-func (s *sessions) filter(p *backends.Peer, hidden string, want backends.Desired, prefixes map[string][]netip.Prefix) *v3.BGPFilter {
-	f := &v3.BGPFilter{ObjectMeta: s.meta(filterName(p, hidden), p.Source)}
-	reject := func(prefix netip.Prefix, source v3.BGPFilterMatchSource) {
-		if prefix.Addr().Is4() {
-			f.Spec.ExportV4 = append(f.Spec.ExportV4, v3.BGPFilterRuleV4{CIDR: prefix.String(), MatchOperator: v3.In, Source: source, Action: v3.Reject})
-		} else {
-			f.Spec.ExportV6 = append(f.Spec.ExportV6, v3.BGPFilterRuleV6{CIDR: prefix.String(), MatchOperator: v3.In, Source: source, Action: v3.Reject})
-		}
+// localAS returns the AS number of this side; nil if that is up to the nodes.
+func (s *sessions) localAS(p *backends.Peer) *numorstring.ASNumber {
+	local, field := p.MyASN, "spec.myASN"
+	if p.LocalASN != 0 {
+		local, field = p.LocalASN, "spec.localASN"
 	}
-	isHidden := map[string]bool{}
-	for name := range strings.SplitSeq(hidden, ",") {
-		isHidden[name] = true
+	if s.has.localAS {
+		return new(numorstring.ASNumber(local))
 	}
-	for _, pool := range slices.Sorted(maps.Keys(prefixes)) {
-		for _, prefix := range prefixes[pool] {
-			if isHidden[pool] {
-				reject(prefix, "")
-			} else {
-				reject(prefix, v3.BGPFilterSourceRemotePeers)
-			}
-		}
+	if local != s.asNumber && !slices.ContainsFunc(s.findings, func(f backends.Finding) bool { return f.Object == p.Source && f.Field == field }) {
+		s.report(backends.UnsupportedField, p, field, fmt.Sprintf("not used: this Calico has no BGPPeer spec.localASNumber, so that its nodes show their own AS number, "+
+			"which is %d unless a node has another one; set spec.asNumber of BGPConfiguration %q", s.asNumber, defaultName))
 	}
-	if len(f.Spec.ExportV4)+len(f.Spec.ExportV6) == 0 {
-		return nil
-	}
-	return f
+	return nil
 }
 
-// possible reports whether the sessions can be set up, and would be those that the user means.
-func (s *sessions) possible(p *backends.Peer, foreign []v3.BGPPeer) bool {
+// possible reports whether the sessions can be set up, and would be those that the user means. earlier are peers that come first.
+func (s *sessions) possible(p *backends.Peer, earlier []backends.Peer) bool {
 	switch {
 	case !p.Address.IsValid():
 		s.report(backends.UnsupportedField, p, "spec.interface", fmt.Sprintf("Calico cannot find a peer behind interface %q: the peer is not set up; set peerAddress", p.Interface))
@@ -189,32 +172,44 @@ func (s *sessions) possible(p *backends.Peer, foreign []v3.BGPPeer) bool {
 		s.report(backends.UnsupportedField, p, "spec.dynamicASN", "Calico needs the AS number of the peer: the peer is not set up; set peerASN")
 		return false
 	}
-	for _, f := range foreign {
-		if sameSession(&f, p) {
+	for _, f := range s.world.foreign {
+		if addr, ok := sessionOf(&f); ok && addr == endpoint(p) {
 			s.report(backends.PeerExists, p, "spec.peerAddress", fmt.Sprintf("BGPPeer %q of Calico holds this session already and is left to it: "+
 				"no second one is made, because Calico would run only one of them", f.Name))
+			return false
+		}
+	}
+	for i := range earlier {
+		if e := &earlier[i]; endpoint(e) == endpoint(p) && s.meet(e, p) {
+			s.report(backends.PeerExists, p, "spec.peerAddress", fmt.Sprintf("%s has the same address and port and a node in common: the peer is not set up, "+
+				"because Calico would run only one of the two; change one's nodeSelectors", e.Source))
 			return false
 		}
 	}
 	return true
 }
 
-// sameSession reports whether a foreign BGPPeer and p may mean the same session on some node: Calico tells sessions of a node
-// apart by address and port (confd/pkg/backends/calico/client.go).
-func sameSession(f *v3.BGPPeer, p *backends.Peer) bool {
-	addr, err := netip.ParseAddrPort(f.Spec.PeerIP)
-	if err != nil {
-		a, err := netip.ParseAddr(f.Spec.PeerIP)
-		if err != nil {
-			return false
-		}
-		addr = netip.AddrPortFrom(a, 179)
-	}
+// meet reports whether a node holds sessions with both.
+func (s *sessions) meet(a, b *backends.Peer) bool {
+	return slices.ContainsFunc(s.want.Nodes, func(n backends.Node) bool { return a.SelectsNode(n.Labels) && b.SelectsNode(n.Labels) })
+}
+
+// endpoint returns what Calico tells the sessions of a node apart by (confd/pkg/backends/calico/client.go).
+func endpoint(p *backends.Peer) netip.AddrPort {
 	port := p.Port
 	if port == 0 {
-		port = 179
+		port = bgpPort
 	}
-	return addr == netip.AddrPortFrom(p.Address, port)
+	return netip.AddrPortFrom(p.Address.Unmap(), port)
+}
+
+// sessionOf returns the same of a BGPPeer; false if it names no address.
+func sessionOf(f *v3.BGPPeer) (netip.AddrPort, bool) {
+	if addr, err := netip.ParseAddrPort(f.Spec.PeerIP); err == nil {
+		return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port()), true
+	}
+	addr, err := netip.ParseAddr(strings.Trim(f.Spec.PeerIP, "[]"))
+	return netip.AddrPortFrom(addr.Unmap(), bgpPort), err == nil
 }
 
 // refusedFields reports what Calico does not do for a peer that is set up.
@@ -240,11 +235,21 @@ func (s *sessions) refusedFields(p *backends.Peer) {
 
 // password adds a copy of the password that calico-node may read, and returns where it is; nil if there is none.
 func (s *sessions) password(p *backends.Peer) *corev1.SecretKeySelector {
+	name := objectName("bgppeer", p.Source.Name)
+	ref := &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: name}, Key: passwordKey}
+	if p.Unready != "" {
+		if !s.recorded[keyOf("Secret", s.namespace, name)] {
+			return nil
+		}
+		for _, kind := range []string{"Secret", "Role", "RoleBinding"} {
+			s.keep[keyOf(kind, s.namespace, name)] = true
+		}
+		return ref
+	}
 	if p.Password == "" {
 		return nil
 	}
-	name := objectName("bgppeer", p.Source.Name)
-	meta := s.meta(name, p.Source)
+	meta := s.meta(name, p.Source.String())
 	meta.Namespace = s.namespace
 	secret := &corev1.Secret{ObjectMeta: meta, Type: corev1.SecretTypeOpaque, Data: map[string][]byte{passwordKey: []byte(p.Password)}}
 	role := &rbacv1.Role{ObjectMeta: meta, Rules: []rbacv1.PolicyRule{{
@@ -255,28 +260,14 @@ func (s *sessions) password(p *backends.Peer) *corev1.SecretKeySelector {
 		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: s.namespace, Name: nodeAccount}},
 	}
 	s.objects = append(s.objects, secret, role, binding)
-	return &corev1.SecretKeySelector{LocalObjectReference: corev1.LocalObjectReference{Name: name}, Key: passwordKey}
+	return ref
 }
 
-func (s *sessions) meta(name string, source backends.Source) metav1.ObjectMeta {
-	return metav1.ObjectMeta{
-		Name:        name,
-		Labels:      map[string]string{labelManagedBy: managedBy, labelInstallation: s.installation},
-		Annotations: map[string]string{annotationSource: source.String()},
+// meta returns the metadata of an object; source is the user's that it was made from, empty if there are several.
+func (s *sessions) meta(name, source string) metav1.ObjectMeta {
+	out := metav1.ObjectMeta{Name: name, Labels: map[string]string{labelManagedBy: managedBy, labelInstallation: s.installation}}
+	if source != "" {
+		out.Annotations = map[string]string{annotationSource: source}
 	}
-}
-
-// peerName and filterName are names of a group's objects: without a hash while there is only one group.
-func peerName(p *backends.Peer, hidden string, groups int) string {
-	if groups == 1 {
-		return objectName(p.Source.Name)
-	}
-	return objectName(p.Source.Name, hash(hidden))
-}
-
-func filterName(p *backends.Peer, hidden string) string {
-	if hidden == "" {
-		return objectName(p.Source.Name)
-	}
-	return objectName(p.Source.Name, hash(hidden))
+	return out
 }

@@ -57,33 +57,29 @@ func (r Record) Equal(o Record) bool {
 		slices.EqualFunc(r.Tags, o.Tags, Tag.equal) && same(r.Aggregation, o.Aggregation) && slices.Equal(r.Objects, o.Objects)
 }
 
-func (t Tag) equal(o Tag) bool {
-	return t.Prefix == o.Prefix && slices.Equal(t.Communities, o.Communities)
-}
-
-// owns reports whether p is recorded.
-func (r Record) owns(p netip.Prefix) bool {
-	return slices.ContainsFunc(r.Owned, func(e Entry) bool { return e.Prefix == p })
-}
-
 // with returns the record with what another one names in addition, entry by entry.
 func (r Record) with(o Record) Record {
 	r.Owned = slices.Clone(r.Owned)
+	entries, tags := map[netip.Prefix]bool{}, map[string]bool{}
+	for _, e := range r.Owned {
+		entries[e.Prefix] = true
+	}
 	for _, e := range o.Owned {
-		if !r.owns(e.Prefix) {
+		if !entries[e.Prefix] {
 			r.Owned = append(r.Owned, e)
 		}
 	}
 	sortEntries(r.Owned)
 	r.Tags = slices.Clone(r.Tags)
+	for _, t := range r.Tags {
+		tags[t.String()] = true
+	}
 	for _, t := range o.Tags {
-		if !slices.ContainsFunc(r.Tags, t.equal) {
+		if !tags[t.String()] {
 			r.Tags = append(r.Tags, t)
 		}
 	}
-	slices.SortFunc(r.Tags, func(a, b Tag) int {
-		return cmp.Or(comparePrefixes(a.Prefix, b.Prefix), slices.Compare(a.Communities, b.Communities))
-	})
+	slices.SortFunc(r.Tags, compareTags)
 	if r.Aggregation == nil {
 		r.Aggregation = o.Aggregation
 	}
@@ -96,4 +92,8 @@ func (r Record) with(o Record) Record {
 
 func sortEntries(entries []Entry) {
 	slices.SortFunc(entries, func(a, b Entry) int { return comparePrefixes(a.Prefix, b.Prefix) })
+}
+
+func compareTags(a, b Tag) int {
+	return cmp.Or(comparePrefixes(a.Prefix, b.Prefix), slices.Compare(a.Communities, b.Communities))
 }

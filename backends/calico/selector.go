@@ -9,8 +9,14 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 )
 
+// none selects no node in Calico's language.
+const none = "!all()"
+
 // nodeSelector writes selectors, which are ORed, in Calico's language (libcalico-go/lib/selector); empty if they select all nodes.
 func nodeSelector(any []labels.Selector) (string, error) {
+	if len(any) == 0 {
+		return "", nil
+	}
 	var alternatives []string
 	for _, s := range any {
 		all, selectable := s.Requirements()
@@ -32,7 +38,7 @@ func nodeSelector(any []labels.Selector) (string, error) {
 	}
 	switch len(alternatives) {
 	case 0:
-		return "", nil
+		return none, nil
 	case 1:
 		return alternatives[0], nil
 	}

@@ -13,27 +13,30 @@ import (
 	"github.com/fairlead/fairlead/backends/backendtest"
 )
 
-// BenchmarkCiliumPoolChange has one of 1,000 pools come and go, with 10,000 Services, on the API server. The CPU time is that of
-// this process: the backend's and its client's.
-func BenchmarkCiliumPoolChange(b *testing.B) {
-	f := installCilium(b, false)
-	defer f.Reset(b)
-	var wants [2]backends.Desired
-	for i := range wants {
-		var names []string
-		for p := range 1000 - i {
-			name := fmt.Sprintf("pool-%04d", p)
-			names = append(names, name)
-			prefix := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(p >> 8), byte(p), 0}), 24)
-			wants[i].Announcements = append(wants[i].Announcements, backends.Announcement{Prefix: prefix, Pool: name})
-			for s := range 10 {
-				addr := netip.AddrFrom4([4]byte{10, byte(p >> 8), byte(p), byte(s)})
-				wants[i].Services = append(wants[i].Services, backends.Service{Namespace: "shop", Name: fmt.Sprintf("web-%d-%d", p, s), Pool: name, Addrs: []netip.Addr{addr}})
-			}
+// manyPools is a cluster with n pools, all advertised in both ways by one object each, and 10 Services for each.
+func manyPools(n int) backends.Desired {
+	var want backends.Desired
+	var names []string
+	for p := range n {
+		name := fmt.Sprintf("pool-%04d", p)
+		names = append(names, name)
+		prefix := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(p >> 8), byte(p), 0}), 24)
+		want.Announcements = append(want.Announcements, backends.Announcement{Prefix: prefix, Pool: name})
+		for s := range 10 {
+			addr := netip.AddrFrom4([4]byte{10, byte(p >> 8), byte(p), byte(s)})
+			want.Services = append(want.Services, backends.Service{Namespace: "shop", Name: fmt.Sprintf("web-%d-%d", p, s), Pool: name, Addrs: []netip.Addr{addr}})
 		}
-		wants[i].BGPAdvertisements = []backends.BGPAdvertisement{{Source: source("BGPAdvertisement", "all"), Pools: poolsNamed(names...)}}
-		wants[i].L2Advertisements = []backends.L2Advertisement{{Source: source("L2Advertisement", "all"), Pools: poolsNamed(names...)}}
 	}
+	want.BGPAdvertisements = []backends.BGPAdvertisement{{Source: source("BGPAdvertisement", "all"), Pools: poolsNamed(names...)}}
+	want.L2Advertisements = []backends.L2Advertisement{{Source: source("L2Advertisement", "all"), Pools: poolsNamed(names...)}}
+	return want
+}
+
+// poolChange has one of 1,000 pools come and go, with 10,000 Services, on the API server. The CPU time is that of this process: the
+// backend's and its client's.
+func poolChange(b *testing.B, f backendtest.Fixture, peers []backends.Peer) {
+	wants := [2]backends.Desired{manyPools(1000), manyPools(999)}
+	wants[0].Peers, wants[1].Peers = peers, peers
 	r := &backendtest.Recorder{}
 	backend := f.New(b, r)
 	require.NoError(b, backend.Apply(b.Context(), wants[0]))
@@ -45,6 +48,24 @@ func BenchmarkCiliumPoolChange(b *testing.B) {
 	}
 	b.ReportMetric(float64(len(r.Take()))/float64(n), "writes/op")
 	b.ReportMetric(float64((cpu(b)-before).Milliseconds())/float64(n), "cpu-ms/op")
+}
+
+func BenchmarkCiliumPoolChange(b *testing.B) {
+	f := installCilium(b, false)
+	defer f.Reset(b)
+	poolChange(b, f, nil)
+}
+
+// BenchmarkCalicoPoolChange does not count the writes of the record, of which there is one for each change.
+func BenchmarkCalicoPoolChange(b *testing.B) {
+	f := installCalico(b, calicoRaw, false)
+	for name, peers := range map[string][]backends.Peer{"Calico's peers": nil, "two peers": {peer("tor-a", "192.0.2.1"), peer("tor-b", "192.0.2.2")}} {
+		b.Run(name, func(b *testing.B) {
+			f.Reset(b)
+			poolChange(b, f, peers)
+			f.Reset(b)
+		})
+	}
 }
 
 // cpu returns the CPU time that this process has used.

@@ -242,7 +242,7 @@ func TestCiliumOldSchema(t *testing.T) {
 	install(t, list)
 	f := ciliumFixture{v2.SchemeGroupVersion}
 	defer f.Reset(t)
-	schemaIsServed(t)
+	schemaIsServed(t, v2.SchemeGroupVersion, v2.BGPAKindDefinition)
 	b, outcome, r := f.report(t)
 	want := full()
 	want.Peers = nil

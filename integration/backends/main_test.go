@@ -113,8 +113,8 @@ func install(t testing.TB, list []*apiextensionsv1.CustomResourceDefinition) {
 	t.Cleanup(func() { remove(t, list) })
 }
 
-// schemaIsServed waits until the API server publishes the schema of a kind, which happens a moment after it serves the kind.
-func schemaIsServed(t testing.TB) {
+// schemaIsServed waits until the API server publishes the schemas of kinds, which happens a moment after it serves them.
+func schemaIsServed(t testing.TB, gv schema.GroupVersion, kinds ...string) {
 	t.Helper()
 	dc, err := discovery.NewDiscoveryClientForConfig(cluster.Config)
 	require.NoError(t, err)
@@ -123,13 +123,15 @@ func schemaIsServed(t testing.TB) {
 		if err != nil {
 			return err
 		}
-		group, ok := paths["apis/cilium.io/v2"]
+		group, ok := paths["apis/"+gv.String()]
 		if !ok {
 			return errors.New("none yet")
 		}
 		b, err := group.Schema("application/json")
-		if err == nil && !strings.Contains(string(b), "CiliumBGPAdvertisement") {
-			err = errors.New("not in it yet")
+		for _, kind := range kinds {
+			if err == nil && !strings.Contains(string(b), `"`+kind+`"`) {
+				err = errors.New(kind + " is not in it yet")
+			}
 		}
 		return err
 	})

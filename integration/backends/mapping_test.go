@@ -10,6 +10,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/api/v1beta2"
 	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/backends/calico"
 	"github.com/fairlead/fairlead/backends/cilium"
 )
 
@@ -28,7 +29,7 @@ func TestMappings(t *testing.T) {
 			fields = append(fields, kind.name+" "+name)
 		}
 	}
-	for name, mapping := range map[string][]backends.FieldMapping{"cilium": cilium.Mapping()} {
+	for name, mapping := range map[string][]backends.FieldMapping{"calico": calico.Mapping(), "cilium": cilium.Mapping()} {
 		var got []string
 		for _, m := range mapping {
 			got = append(got, m.Kind+" "+m.Field)
