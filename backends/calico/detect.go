@@ -27,7 +27,7 @@ var ErrUnavailable = fmt.Errorf("%w: neither projectcalico.org/v3 nor crd.projec
 
 // ErrMigrating: Calico's objects are being moved from one API group to the other. What is written now may go to the side that
 // nobody reads.
-var ErrMigrating = errors.New("Calico's objects are being migrated between API groups; writing goes on when that is over")
+var ErrMigrating = errors.New("the objects of Calico are being migrated between API groups; writing goes on when that is over")
 
 // The two ways to Calico's objects. v3 is served by Calico's API server or by its native CRDs; v1 is the raw storage of
 // installations without either. Their schemas are equal.

@@ -198,7 +198,7 @@ func set[T any](spec map[string]any, field string, list []T) {
 // list, and writes it again whenever it applies.
 func appliedBy(fields []metav1.ManagedFieldsEntry, name, ours string) string {
 	for _, e := range fields {
-		if e.Operation == metav1.ManagedFieldsOperationApply && e.Manager != ours && e.FieldsV1 != nil && bytes.Contains(e.FieldsV1.Raw, []byte(`"f:`+name+`"`)) {
+		if e.Operation == metav1.ManagedFieldsOperationApply && e.Manager != ours && e.FieldsV1 != nil && bytes.Contains(e.FieldsV1.GetRawBytes(), []byte(`"f:`+name+`"`)) {
 			return e.Manager
 		}
 	}
