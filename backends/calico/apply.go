@@ -162,13 +162,15 @@ func (x *apply) put(ctx context.Context, s *sessions) (failed, err error) {
 		if apierrors.IsConflict(r.err) {
 			return nil, r.err
 		}
-		failed = errors.Join(failed, r.err)
 		problem := r.err
-		if r.foreign {
-			if f := foreignFinding(r.key); !slices.Contains(x.findings, f) {
-				x.findings = append(x.findings, f)
-			}
+		switch source, ok := s.sources[r.key]; {
+		case ok && apierrors.IsInvalid(r.err):
+			x.find(backends.Finding{Type: backends.UnsupportedField, Object: source, Message: fmt.Sprintf("Calico's API refuses the session: %v", r.err)})
+		case r.foreign:
+			x.find(foreignFinding(r.key))
 			problem = fmt.Errorf("somebody else's %s is in the way", r.key)
+		default:
+			failed = errors.Join(failed, r.err)
 		}
 		for _, pool := range s.hides[r.key] {
 			if problem != nil {
@@ -177,6 +179,13 @@ func (x *apply) put(ctx context.Context, s *sessions) (failed, err error) {
 		}
 	}
 	return failed, nil
+}
+
+// find adds a finding about a session, unless it is known.
+func (x *apply) find(f backends.Finding) {
+	if !slices.Contains(x.findings, f) {
+		x.findings = append(x.findings, f)
+	}
 }
 
 // abandon lets go of everything when Calico's API is gone, and with it what was written through it.

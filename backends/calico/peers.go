@@ -59,14 +59,15 @@ type sessions struct {
 	objects  []object
 	// keep names objects, as keyOf does, that stay as they are because their peer's password is not known at present.
 	keep map[string]bool
-	// hides names the pools that an object keeps from a peer.
+	// hides names the pools that an object keeps from a peer, sources the peers that BGPPeers are made from.
 	hides    map[string][]string
+	sources  map[string]backends.Source
 	findings []backends.Finding
 }
 
 // plan says what sessions want asks for. It is a pure function.
 func plan(in planning) *sessions {
-	s := &sessions{planning: in, prefixes: map[string][]netip.Prefix{}, keep: map[string]bool{}, hides: map[string][]string{}}
+	s := &sessions{planning: in, prefixes: map[string][]netip.Prefix{}, keep: map[string]bool{}, hides: map[string][]string{}, sources: map[string]backends.Source{}}
 	for _, a := range in.want.Announcements {
 		s.prefixes[a.Pool] = append(s.prefixes[a.Pool], a.Prefix)
 	}
@@ -123,6 +124,7 @@ func (s *sessions) add(p *backends.Peer, earlier []backends.Peer, filters []stri
 		}
 		o.Spec.Filters = append(o.Spec.Filters, filters...)
 		s.objects = append(s.objects, o)
+		s.sources[keyOf(v3.KindBGPPeer, "", o.Name)] = p.Source
 		if hidden != "" {
 			pools := strings.Split(hidden, ",")
 			s.hides[keyOf(v3.KindBGPPeer, "", o.Name)], s.hides[keyOf(v3.KindBGPFilter, "", o.Name)] = pools, pools

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -113,7 +114,7 @@ func TestCalicoFaults(t *testing.T) {
 		{"GitOps applies the list", applied}, {"the aggregation is changed", switchedBack}, {"host bits", hostBits}, {"the API server of v3 is down", unavailable},
 		{"a migration", migration}, {"Calico's own allocator", allocator}, {"BIRD is off", birdOff}, {"no route leaves the nodes", notExported},
 		{"a session of somebody else", samePeer}, {"an object of somebody else", sameName}, {"a filter that cannot be written", brokenFilter},
-		{"long names", longNames}, {"wrapped metadata", wrapped}, {"the record is lost", lostRecord}, {"the API goes", abandoned},
+		{"a large AS number", largeAS}, {"reads that are forbidden", forbidden}, {"no filters", noFilters}, {"long names", longNames}, {"wrapped metadata", wrapped}, {"the record is lost", lostRecord}, {"the API goes", abandoned},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			f.Reset(t)
@@ -249,19 +250,24 @@ func hostBits(t *testing.T, f calicoFixture) {
 	assert.False(t, r.outcome.Pools["pool-0"].Advertised)
 }
 
-// down answers 503 in the place of an API server behind this one.
+// down answers with an error in the place of the API server, or of one behind it.
 type down struct {
 	next   http.RoundTripper
-	prefix string
+	prefix string // of the paths that it answers
+	status int    // 503 if 0
 }
 
 func (d *down) RoundTrip(req *http.Request) (*http.Response, error) {
 	if d.prefix == "" || !strings.HasPrefix(req.URL.Path, d.prefix) {
 		return d.next.RoundTrip(req)
 	}
-	const body = `{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"ServiceUnavailable","code":503,"message":"the server is currently unable to handle the request"}`
+	reason, status := "ServiceUnavailable", http.StatusServiceUnavailable
+	if d.status == http.StatusForbidden {
+		reason, status = "Forbidden", d.status
+	}
+	body := fmt.Sprintf(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":%q,"code":%d,"message":"the server is currently unable to handle the request"}`, reason, status)
 	return &http.Response{
-		Status: "503 Service Unavailable", StatusCode: http.StatusServiceUnavailable, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Status: reason, StatusCode: status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: int64(len(body)), Request: req,
 	}, nil
 }
@@ -269,7 +275,7 @@ func (d *down) RoundTrip(req *http.Request) (*http.Response, error) {
 // unavailable: while Calico's API server is down, its storage is written to.
 func unavailable(t *testing.T, f calicoFixture) {
 	r := f.start(t)
-	d := &down{r.Next, "/apis/projectcalico.org/v3"}
+	d := &down{next: r.Next, prefix: "/apis/projectcalico.org/v3"}
 	r.Next = d
 	require.NoError(t, r.Apply(t.Context(), simple("192.0.2.0/24")))
 	assert.Equal(t, "192.0.2.0/24", f.list(t))
@@ -463,6 +469,69 @@ func brokenFilter(t *testing.T, f calicoFixture) {
 	assert.Equal(t, []string{"fairlead-tor-a", "fairlead-tor-b"}, f.names(t, "bgppeers"))
 }
 
+// largeAS: Calico's CRDs ask for an int32 as the AS number. What the API refuses is told, and the other peer is set up.
+func largeAS(t *testing.T, f calicoFixture) {
+	r := f.start(t)
+	want := simple("198.51.100.0/24")
+	want.Peers = []backends.Peer{peer("tor-a", "192.0.2.1"), peer("tor-b", "192.0.2.2")}
+	want.Peers[0].PeerASN = 4294967295
+	require.NoError(t, r.Apply(t.Context(), want))
+	assert.Equal(t, []string{"UnsupportedField BGPPeer/tor-a"}, r.found())
+	assert.Contains(t, r.outcome.Findings[0].Message, "spec.asNumber")
+	assert.Equal(t, []string{"fairlead-tor-b"}, f.names(t, "bgppeers"))
+	assert.True(t, r.outcome.Pools["pool-0"].Advertised)
+}
+
+// forbidden: what may not be read is not known, and nothing fails for it but what cannot do without.
+func forbidden(t *testing.T, f calicoFixture) {
+	r := f.start(t)
+	d := &down{next: r.Next, status: http.StatusForbidden}
+	r.Next = d
+	for _, path := range []string{
+		"/apis/apps/", "/api/v1/namespaces/kube-system/configmaps", "/apis/crd.projectcalico.org/v1/clusterinformations", "/apis/crd.projectcalico.org/v1/ippools",
+		"/apis/crd.projectcalico.org/v1/kubecontrollersconfigurations", "/apis/crd.projectcalico.org/v1/bgppeers", "/openapi/",
+	} {
+		d.prefix = path
+		require.NoError(t, r.Apply(t.Context(), simple("192.0.2.0/24")), path)
+		assert.Empty(t, r.found(), path)
+	}
+	d.prefix = "/apis/crd.projectcalico.org/v1/bgpconfigurations"
+	dc, c := connect(t, r.Recorder)
+	r.Next = d
+	detected, err := calico.Detect(t.Context(), dc, c)
+	require.NoError(t, err)
+	assert.True(t, detected.Available())
+	assert.ErrorContains(t, r.Apply(t.Context(), simple("10.0.0.0/24")), `announce 10.0.0.0/24: read BGPConfiguration "default" (crd.projectcalico.org/v1)`)
+	d.prefix = "/apis/crd.projectcalico.org/v1/bgppeers"
+	want := simple("10.0.0.0/24")
+	want.Peers = []backends.Peer{peer("tor-a", "192.0.2.1")}
+	assert.ErrorContains(t, r.Apply(t.Context(), want), "announce 10.0.0.0/24: list BGPPeers (crd.projectcalico.org/v1)")
+	assert.Equal(t, "192.0.2.0/24", f.list(t), "foreign peers might hear it")
+}
+
+// noFilters: a Calico older than BGPFilters holds sessions, and advertises what all peers may hear.
+func noFilters(t *testing.T, f calicoFixture) {
+	filters := crdOf(calicoCRDs(t, f.group, false), "bgpfilters")
+	remove(t, filters)
+	defer func() { require.NoError(t, cluster.InstallCRDs(filters...)) }()
+	r := f.start(t)
+	want := simple("198.51.100.0/24", "203.0.113.0/24")
+	want.Peers = []backends.Peer{peer("tor-a", "192.0.2.1")}
+	want.BGPAdvertisements[0].Pools = poolsNamed("pool-0")
+	want.BGPAdvertisements = append(want.BGPAdvertisements, backends.BGPAdvertisement{Source: source("BGPAdvertisement", "some"), Pools: poolsNamed("pool-1"), Peers: []string{"tor-a"}, AggregationLength: 24})
+	require.NoError(t, r.Apply(t.Context(), want))
+	assert.Equal(t, []string{"UnsupportedField BGPAdvertisement/some spec.peers"}, r.found())
+	assert.Contains(t, r.outcome.Findings[0].Message, "no BGPFilter")
+	assert.Equal(t, "198.51.100.0/24", f.list(t))
+	assert.Equal(t, []string{"fairlead-tor-a"}, f.names(t, "bgppeers"))
+	require.NoError(t, r.Apply(t.Context(), backends.Desired{}))
+	assert.Empty(t, f.names(t, "bgppeers"))
+}
+
+func crdOf(list []*apiextensionsv1.CustomResourceDefinition, plural string) []*apiextensionsv1.CustomResourceDefinition {
+	return slices.DeleteFunc(list, func(crd *apiextensionsv1.CustomResourceDefinition) bool { return crd.Spec.Names.Plural != plural })
+}
+
 // longNames: of pools and peers, as long as a name may be.
 func longNames(t *testing.T, f calicoFixture) {
 	long := strings.Repeat("long", 63)
@@ -561,7 +630,7 @@ func TestOldCalico(t *testing.T) {
 	t.Run("before its schema is known", func(t *testing.T) {
 		f.Reset(t)
 		r := f.start(t, func(cfg *calico.Config) { cfg.Aggregation = calico.Disabled })
-		d := &down{r.Next, "/openapi/"}
+		d := &down{next: r.Next, prefix: "/openapi/"}
 		r.Next = d
 		require.NoError(t, r.Apply(t.Context(), want))
 		assert.Equal(t, "198.51.100.0/24", f.list(t), "refused writes show what is missing")

@@ -56,11 +56,8 @@ func (g *Group) Set(wanted map[string]Wanted) {
 	for _, l := range g.loops {
 		w := wanted[l.Name]
 		if l.target.number > 0 && l.same(w) {
-			// Nothing new for this one: what is in place stays, and what failed is tried again when its time comes.
-			if l.done == l.target.number {
-				l.done = g.number
-			}
-			l.target.number = g.number
+			// Nothing new for this one: what is in place or under way is it, and what failed is tried again when its time comes.
+			l.target.want = w.Desired // with the newest Services, should they matter again
 			continue
 		}
 		t := target{number: g.number, want: w.Desired, serves: w.Serves}

@@ -81,3 +81,18 @@ func TestNothingNewIsNotApplied(t *testing.T) {
 	})
 	assert.Equal(t, []string{"a 1", "b 0"}, log)
 }
+
+// TestTheSameSetWhileItIsApplied: to be told the same again in the midst of it does not keep the other from letting go.
+func TestTheSameSetWhileItIsApplied(t *testing.T) {
+	a, b := &fake{}, &fake{}
+	log := together(t, a, b, func(g *Group) {
+		g.Set(map[string]Wanted{"a": wanting("x")})
+		time.Sleep(time.Second)
+		b.during = func() {
+			b.during = nil
+			g.Set(map[string]Wanted{"b": wanting("x")})
+		}
+		g.Set(map[string]Wanted{"b": wanting("x")})
+	})
+	assert.Equal(t, []string{"a 1", "b 0", "b 1", "a 0"}, log)
+}

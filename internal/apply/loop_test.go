@@ -26,6 +26,7 @@ type fake struct {
 	told      []error
 	forgotten int
 	log       *[]string // of all backends of a test
+	during    func()    // called in each Apply
 	name      string
 }
 
@@ -38,6 +39,9 @@ func (f *fake) Apply(_ context.Context, want backends.Desired) error {
 	f.calls = append(f.calls, call{time.Since(f.start), len(want.Announcements)})
 	if f.log != nil {
 		*f.log = append(*f.log, fmt.Sprint(f.name, " ", len(want.BGPAdvertisements)))
+	}
+	if f.during != nil {
+		f.during()
 	}
 	if f.fails--; f.fails >= 0 {
 		return errors.New("no luck")
