@@ -392,6 +392,9 @@ func (o *oracle) allocate(req Request) error {
 		o.held[req.Owner] = &oracleHolding{req.Sharing, req.Ports, got}
 		return nil
 	case len(strays) > 0:
+		if !admits(o.poolOf(h.addrs[homes[0]]), req) {
+			return ErrNotInPool
+		}
 		a := o.first(o.poolOf(h.addrs[homes[0]]), strays[0], req)
 		if !a.IsValid() {
 			return ErrNotInPool
