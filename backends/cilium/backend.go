@@ -35,6 +35,8 @@ type Backend struct {
 	schema  schemaCache
 	drained drained
 	now     func() time.Time
+	// noSecrets is set once no Secret of ours is left and none is wanted. A peer config that could not be made leaves one behind.
+	noSecrets bool
 }
 
 var _ backends.Backend = (*Backend)(nil)
@@ -71,9 +73,10 @@ func (b *Backend) Apply(ctx context.Context, want backends.Desired) error {
 	}
 	c := newClient(b.cfg, d)
 	f := facts{installation: b.cfg.Installation, allowWider: b.cfg.AllowWider, secretsNamespace: d.config[keySecrets]}
-	if f.world, err = c.readWorld(ctx, f.secretsNamespace, want.Peers != nil); err != nil {
+	if f.world, err = c.readWorld(ctx, f.secretsNamespace, want.Peers != nil, !b.noSecrets); err != nil {
 		return announceErrors(want, err)
 	}
+	b.noSecrets = want.Peers == nil && len(f.world.secrets) == 0
 	if d.serves(kindAdvert) && aggregates(want) {
 		has4, has6, err := b.schema.aggregation(b.cfg.Discovery, d.served[kindAdvert].GroupVersion())
 		if err != nil {

@@ -92,9 +92,9 @@ func list[T any](ctx context.Context, c *client, kind, namespace string, selecto
 	return out, nil
 }
 
-// readWorld reads what there is. peers says whether sessions are to be set up; Secrets are looked at only then, or where peer
-// configs of ours are left.
-func (c *client) readWorld(ctx context.Context, secretsNamespace string, peers bool) (*world, error) {
+// readWorld reads what there is. peers says whether sessions are to be set up; Secrets are looked at only then, where peer configs of
+// ours are left, or where secrets says that some may be. Only the latter may fail for want of a permission.
+func (c *client) readWorld(ctx context.Context, secretsNamespace string, peers, secrets bool) (*world, error) {
 	var w world
 	var errs [6]error
 	w.peerConfigs, errs[0] = list[v2.CiliumBGPPeerConfig](ctx, c, kindPeerConfig, "", nil)
@@ -107,9 +107,12 @@ func (c *client) readWorld(ctx context.Context, secretsNamespace string, peers b
 	for _, p := range w.peerConfigs {
 		peers = peers || owned(p, c.installation)
 	}
-	if peers && secretsNamespace != "" {
+	if (peers || secrets) && secretsNamespace != "" {
 		own := labels.SelectorFromSet(labels.Set{labelManagedBy: managedBy, labelInstallation: c.installation})
 		w.secrets, errs[5] = list[corev1.Secret](ctx, c, kindSecret, secretsNamespace, own)
+		if !peers && apierrors.IsForbidden(errs[5]) {
+			errs[5] = nil
+		}
 	}
 	return &w, errors.Join(errs[:]...)
 }

@@ -227,8 +227,6 @@ func (f ciliumFixture) States() []backendtest.State {
 	return []backendtest.State{
 		{Name: "empty"},
 		{Name: "simple", Want: simple},
-		{Name: "managed", Want: managed},
-		{Name: "full", Want: full()},
 		{Name: "l2", Want: l2(backends.L2Advertisement{})},
 		{Name: "l2 for some", Want: l2(backends.L2Advertisement{ServiceSelectors: []labels.Selector{selector("part=0")}})},
 		{Name: "everything", Want: everything},
