@@ -43,6 +43,7 @@ func parseBGPAdvertisement(o *v1beta1.BGPAdvertisement, aliases map[string]Commu
 		Restricts: len(o.Spec.Peers)+len(o.Spec.NodeSelectors)+len(o.Spec.ServiceSelectors) > 0,
 	}
 	f := &findings{ref: a.Ref}
+	a.checkBackend(f)
 	poolsKnown := a.selectPools(o.Spec.IPAddressPools, o.Spec.IPAddressPoolSelectors, f.add)
 	a.selectNodes(o.Spec.NodeSelectors, f.add)
 	a.selectServices(o.Spec.ServiceSelectors, f.add)

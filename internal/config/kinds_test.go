@@ -446,3 +446,15 @@ func TestSelections(t *testing.T) {
 	assert.False(t, a.SelectsService(nil))
 	assert.Equal(t, 15, a.Preference(labels.Set{"rack": "1", "nic": "fast"}))
 }
+
+func TestUnknownBackend(t *testing.T) {
+	meta := metav1.ObjectMeta{Namespace: "metallb-system", Name: "a", Annotations: map[string]string{AnnotationBackend: "metal"}}
+	s := Build(Objects{
+		BGPAdvertisements: []v1beta1.BGPAdvertisement{{ObjectMeta: meta}}, L2Advertisements: []v1beta1.L2Advertisement{{ObjectMeta: meta}},
+	}, nil)
+	require.Len(t, s.Faults(), 2)
+	for _, f := range s.Faults() {
+		assert.Equal(t, "metadata.annotations[fairlead.io/backend]", f.Field)
+		assert.Equal(t, `"metal" is not a backend; use one of calico, cilium, none, or leave it out`, f.Problem)
+	}
+}

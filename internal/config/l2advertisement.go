@@ -40,6 +40,7 @@ func (a *L2Advertisement) Preference(node labels.Set) int {
 func parseL2Advertisement(o *v1beta1.L2Advertisement) (*L2Advertisement, []Fault) {
 	a := &L2Advertisement{origin: originOf(v1beta1.GroupVersion, "L2Advertisement", o.ObjectMeta, o.Spec), Interfaces: o.Spec.Interfaces}
 	f := findings{ref: a.Ref}
+	a.checkBackend(&f)
 	a.selectPools(o.Spec.IPAddressPools, o.Spec.IPAddressPoolSelectors, f.add)
 	a.selectNodes(o.Spec.NodeSelectors, f.add)
 	a.selectServices(o.Spec.ServiceSelectors, f.add)

@@ -2,7 +2,9 @@ package config
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,6 +27,15 @@ const AnnotationBackend = "fairlead.io/backend"
 
 func originOf(gv schema.GroupVersion, kind string, m metav1.ObjectMeta, spec any) origin {
 	return origin{Ref: refOf(gv, kind, m), Backend: m.Annotations[AnnotationBackend], created: m.CreationTimestamp.UnixNano(), spec: spec}
+}
+
+// backendNames are the values of AnnotationBackend.
+var backendNames = []string{"calico", "cilium", "none"}
+
+func (o *origin) checkBackend(f *findings) {
+	if o.Backend != "" && !slices.Contains(backendNames, o.Backend) {
+		f.add("metadata.annotations["+AnnotationBackend+"]", fmt.Sprintf("%q is not a backend; use one of %s, or leave it out", o.Backend, strings.Join(backendNames, ", ")))
+	}
 }
 
 func (o *origin) from() *origin { return o }
