@@ -41,7 +41,7 @@ type Share struct {
 // what L2Advertisements say. A pool that none selects is not advertised. Backends with nothing to do are not in the result.
 func Delegated(in Input) map[string]Share {
 	out := map[string]Share{}
-	for _, name := range in.backends() {
+	for _, name := range in.Backends() {
 		s := Share{Desired: backends.Desired{Hold: in.Snapshot.SetAsidePools()}}
 		s.bgp(&in, name)
 		s.layer2(&in, name)
@@ -88,8 +88,8 @@ func own(annotation, choice string) string {
 	return annotation
 }
 
-// backends returns the names of all backends that are chosen or named, sorted.
-func (in *Input) backends() []string {
+// Backends returns the names of all backends that are chosen or named, sorted.
+func (in *Input) Backends() []string {
 	names := []string{in.Choice.BGP, in.Choice.Layer2}
 	for _, a := range in.Snapshot.BGPAdvertisements() {
 		names = append(names, in.Choice.Backend(a))

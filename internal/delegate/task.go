@@ -261,12 +261,14 @@ func (t *Task) step(ctx context.Context, detect bool) error {
 	choice := t.choice
 	t.mu.Unlock()
 	in := announce.Input{Snapshot: s, Choice: choice, ManagePeers: t.ManagePeers && len(s.BGPPeers()) > 0, Password: t.password(ctx)}
-	var err error
-	if in.Nodes, err = t.nodes(ctx); err != nil {
-		return err
-	}
-	if in.Services, err = t.services(ctx); err != nil {
-		return err
+	if len(in.Backends()) > 0 {
+		var err error
+		if in.Nodes, err = t.nodes(ctx); err != nil {
+			return err
+		}
+		if in.Services, err = t.services(ctx); err != nil {
+			return err
+		}
 	}
 	wanted := map[string]apply.Wanted{}
 	for name, share := range announce.Delegated(in) {
