@@ -20,6 +20,7 @@ import (
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/backends/backendtest"
 	"github.com/fairlead/fairlead/backends/calico"
+	"github.com/fairlead/fairlead/integration/testbed"
 )
 
 // memory is a Ledger that outlives a backend, but not the test.
@@ -40,7 +41,7 @@ var (
 // calicoCRDs returns the CRDs that matter, in one of Calico's groups: as Calico v3.28 has them, or with the fields that newer ones
 // have beside (api/pkg/apis/projectcalico/v3 in Calico's repository).
 func calicoCRDs(t testing.TB, group schema.GroupVersion, old bool) []*apiextensionsv1.CustomResourceDefinition {
-	list := crds(t, "calico-crds", "bgpconfigurations", "bgppeers", "bgpfilters", "ippools", "kubecontrollersconfigurations", "clusterinformations")
+	list := testbed.CalicoCRDs(t, "bgpconfigurations", "bgppeers", "bgpfilters", "ippools", "kubecontrollersconfigurations", "clusterinformations")
 	for _, crd := range list {
 		crd.Name, crd.Spec.Group, crd.Spec.Versions[0].Name = crd.Spec.Names.Plural+"."+group.Group, group.Group, group.Version
 		if group == calicoNative {

@@ -22,6 +22,7 @@ import (
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/backends/backendtest"
 	"github.com/fairlead/fairlead/backends/cilium"
+	"github.com/fairlead/fairlead/integration/testbed"
 )
 
 const (
@@ -32,7 +33,7 @@ const (
 
 // ciliumCRDs returns the CRDs that matter: as Cilium 1.18 to 1.20 installs them, or, if old, as 1.16 and 1.17 did for BGP.
 func ciliumCRDs(t testing.TB, old bool) []*apiextensionsv1.CustomResourceDefinition {
-	list := crds(t, "cilium-crds", v2.BGPAPluralName, v2.BGPPCPluralName, v2.BGPCCPluralName, v2.BGPNCPluralName, v2.PoolPluralName, v2alpha1.L2AnnouncementPluralName)
+	list := testbed.CiliumCRDs(t, v2.BGPAPluralName, v2.BGPPCPluralName, v2.BGPCCPluralName, v2.BGPNCPluralName, v2.PoolPluralName, v2alpha1.L2AnnouncementPluralName)
 	if old {
 		for _, crd := range list {
 			crd.Spec.Versions = slices.DeleteFunc(crd.Spec.Versions, func(v apiextensionsv1.CustomResourceDefinitionVersion) bool { return v.Name != "v2alpha1" })

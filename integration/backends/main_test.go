@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -84,26 +83,6 @@ func connect(t testing.TB, r *backendtest.Recorder) (*discovery.DiscoveryClient,
 	d, err := dynamic.NewForConfigAndClient(cluster.Config, &wrapped)
 	require.NoError(t, err)
 	return dc, d
-}
-
-// crds reads the CRDs of those plural names from a folder of bin.
-func crds(t testing.TB, folder string, plurals ...string) []*apiextensionsv1.CustomResourceDefinition {
-	t.Helper()
-	files, err := filepath.Glob(testbed.Folder("bin", folder, "*.yaml"))
-	require.NoError(t, err)
-	require.NotEmpty(t, files, "run 'make tools'")
-	var out []*apiextensionsv1.CustomResourceDefinition
-	for _, file := range files {
-		b, err := os.ReadFile(file)
-		require.NoError(t, err)
-		crd := &apiextensionsv1.CustomResourceDefinition{}
-		require.NoError(t, yaml.UnmarshalStrict(b, crd), file)
-		if slices.Contains(plurals, crd.Spec.Names.Plural) {
-			out = append(out, crd)
-		}
-	}
-	require.Len(t, out, len(plurals))
-	return out
 }
 
 // install installs CRDs for the time of a test.
