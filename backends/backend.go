@@ -41,3 +41,28 @@ func (e *AnnounceError) Error() string { return fmt.Sprintf("announce %s: %v", e
 
 // Unwrap returns the reason.
 func (e *AnnounceError) Unwrap() error { return e.Err }
+
+// AnnounceErrors says of each prefix of want that it failed for the same reason; without any, it is err itself.
+func AnnounceErrors(want Desired, err error) error {
+	if len(want.Announcements) == 0 {
+		return err
+	}
+	all := make([]error, len(want.Announcements))
+	for i, a := range want.Announcements {
+		all[i] = &AnnounceError{Prefix: a.Prefix, Err: err}
+	}
+	return errors.Join(all...)
+}
+
+// Flatten returns the errors that were joined, in their order.
+func Flatten(err error) []error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	var out []error
+	for _, e := range joined.Unwrap() {
+		out = append(out, Flatten(e)...)
+	}
+	return out
+}

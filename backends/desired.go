@@ -1,8 +1,6 @@
 package backends
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -34,6 +32,11 @@ type Desired struct {
 	Services []Service
 }
 
+// IsEmpty reports whether nothing is wanted.
+func (d *Desired) IsEmpty() bool {
+	return len(d.Announcements)+len(d.BGPAdvertisements)+len(d.L2Advertisements)+len(d.Peers) == 0
+}
+
 // Announcement asks for one prefix to be reachable.
 type Announcement struct {
 	Prefix netip.Prefix // masked; one address is a /32 or /128
@@ -53,17 +56,6 @@ func (s Source) String() string {
 
 // Pool names a pool, and the value that the label fairlead.io/pool has on Services with an address from it.
 type Pool struct{ Name, Label string }
-
-// LabelValue returns the value of a label for a name: the name itself, or, if that is too long for a label, the first 46
-// characters of it, a dash and the first 16 hexadecimal digits of its SHA-256. The label fairlead.io/pool is made so.
-func LabelValue(name string) string {
-	const longest = 63
-	if len(name) <= longest {
-		return name
-	}
-	sum := sha256.Sum256([]byte(name))
-	return name[:46] + "-" + hex.EncodeToString(sum[:8])
-}
 
 // BGPAdvertisement says how the addresses of some pools are advertised by BGP. Lists of selectors are ORed; an empty list
 // selects everything.

@@ -39,11 +39,11 @@ type apply struct {
 func (x *apply) try(ctx context.Context) error {
 	x.has, x.findings, x.exposed = x.b.known, nil, map[string]error{}
 	if err := x.look(ctx); err != nil {
-		return announceErrors(x.want, err)
+		return backends.AnnounceErrors(x.want, err)
 	}
 	current, err := x.api.get(ctx)
 	if err != nil {
-		return announceErrors(x.want, err)
+		return backends.AnnounceErrors(x.want, err)
 	}
 	x.reached = true
 	leaves := x.leavesAggregation(current)
@@ -61,7 +61,7 @@ func (x *apply) try(ctx context.Context) error {
 	}
 	failed = errors.Join(failed, x.withhold())
 	if err := x.configure(ctx, current, leaves); err != nil {
-		return errors.Join(failed, announceErrors(x.want, err))
+		return errors.Join(failed, backends.AnnounceErrors(x.want, err))
 	}
 	last := first
 	if left := x.rest(false); !slices.Equal(rest, left) {

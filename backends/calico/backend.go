@@ -93,7 +93,7 @@ func (b *Backend) Apply(ctx context.Context, want backends.Desired) error {
 		err = ErrMigrating
 	}
 	if err != nil {
-		return errors.Join(bad, announceErrors(want, err))
+		return errors.Join(bad, backends.AnnounceErrors(want, err))
 	}
 	if seen := fmt.Sprint(d.group, d.version); seen != b.seen {
 		b.seen, b.looked = seen, false
@@ -133,15 +133,4 @@ func masked(want backends.Desired) (backends.Desired, error) {
 		return true
 	})
 	return want, bad
-}
-
-func announceErrors(want backends.Desired, err error) error {
-	if len(want.Announcements) == 0 {
-		return err
-	}
-	all := make([]error, len(want.Announcements))
-	for i, a := range want.Announcements {
-		all[i] = &backends.AnnounceError{Prefix: a.Prefix, Err: err}
-	}
-	return errors.Join(all...)
 }

@@ -84,7 +84,7 @@ func Detect(ctx context.Context, dc discovery.DiscoveryInterface, c dynamic.Inte
 // findGroup finds the group to use: v3 if it lists the resource and answers, else v1, which is the same storage.
 func (d *Detection) findGroup(ctx context.Context, dc discovery.DiscoveryInterface, c dynamic.Interface) error {
 	var failed error
-	for _, group := range []schema.GroupVersion{groupV3, groupV1} {
+	for _, group := range Groups {
 		served, err := resources(dc, group)
 		if err != nil {
 			failed = errors.Join(failed, err)

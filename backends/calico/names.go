@@ -1,9 +1,9 @@
 package calico
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"strings"
+
+	"github.com/fairlead/fairlead/backends"
 )
 
 const (
@@ -12,17 +12,17 @@ const (
 	// hashLength is that of hash's results.
 	hashLength = 16
 	// remoteFilter is the BGPFilter that all sessions have in common; no peer's object can have this name.
-	remoteFilter = managedBy + "--remote"
+	remoteFilter = backends.ManagedBy + "--remote"
 )
 
 // objectName returns fairlead-<part>-<part>..., shortened by a hash if a dash and another hash would be too long for a name.
 func objectName(parts ...string) string {
-	name := managedBy + "-" + strings.Join(parts, "-")
+	name := backends.ManagedBy + "-" + strings.Join(parts, "-")
 	const longest = maxName - hashLength - 1
 	if len(name) <= longest {
 		return name
 	}
-	return strings.TrimRight(name[:longest-hashLength-1], "-.") + "-" + hash(name)
+	return strings.TrimRight(name[:longest-hashLength-1], "-.") + "-" + backends.Hash(name)
 }
 
 // groupName is the name of a session's objects: without a hash while all nodes that hold it are alike.
@@ -30,13 +30,7 @@ func groupName(peer, hidden string, groups int) string {
 	if groups == 1 {
 		return objectName(peer)
 	}
-	return objectName(peer) + "-" + hash(hidden)
-}
-
-// hash returns 16 hexadecimal digits of a SHA-256.
-func hash(s string) string {
-	sum := sha256.Sum256([]byte(s))
-	return hex.EncodeToString(sum[:8])
+	return objectName(peer) + "-" + backends.Hash(hidden)
 }
 
 // splitKey takes apart what keyOf has put together.

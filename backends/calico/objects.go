@@ -74,14 +74,11 @@ const wrapped = "projectcalico.org/metadata"
 // owned reports whether an object belongs to this installation: it has our labels, plain or wrapped. That the record names it does
 // not say so: an intent is recorded before it is known whether somebody else has an object of that name.
 func (o *objects) owned(u *unstructured.Unstructured) bool {
-	ours := func(l map[string]string) bool {
-		return l[labelManagedBy] == managedBy && l[labelInstallation] == o.installation
-	}
 	var inner metav1.ObjectMeta
-	if w := u.GetAnnotations()[wrapped]; w != "" && json.Unmarshal([]byte(w), &inner) == nil && ours(inner.Labels) {
+	if w := u.GetAnnotations()[wrapped]; w != "" && json.Unmarshal([]byte(w), &inner) == nil && backends.Owned(inner.Labels, o.installation) {
 		return true
 	}
-	return ours(u.GetLabels())
+	return backends.Owned(u.GetLabels(), o.installation)
 }
 
 // world is the BGPPeers and BGPFilters that there are.

@@ -9,6 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/fairlead/fairlead/backends"
 )
 
 // TestOwned: an object is ours by its labels, also where Calico's API server has wrapped them (resources.go in Calico's repository).
@@ -20,9 +22,9 @@ func TestOwned(t *testing.T) {
 		want        bool
 	}{
 		{name: "no labels"},
-		{name: "ours", labels: map[string]string{labelManagedBy: "fairlead", labelInstallation: ourNamespace}, want: true},
-		{name: "another installation's", labels: map[string]string{labelManagedBy: "fairlead", labelInstallation: "another"}},
-		{name: "somebody's", labels: map[string]string{labelManagedBy: "helm", labelInstallation: ourNamespace}},
+		{name: "ours", labels: map[string]string{backends.LabelManagedBy: "fairlead", backends.LabelInstallation: ourNamespace}, want: true},
+		{name: "another installation's", labels: map[string]string{backends.LabelManagedBy: "fairlead", backends.LabelInstallation: "another"}},
+		{name: "somebody's", labels: map[string]string{backends.LabelManagedBy: "helm", backends.LabelInstallation: ourNamespace}},
 		{
 			name: "wrapped", want: true,
 			annotations: map[string]string{wrapped: `{"labels":{"app.kubernetes.io/managed-by":"fairlead","fairlead.io/installation":"fairlead-system"},"annotations":{"a":"b"}}`},
@@ -31,7 +33,7 @@ func TestOwned(t *testing.T) {
 		{name: "wrapped, without labels", annotations: map[string]string{wrapped: `{"annotations":{"a":"b"}}`}},
 		{name: "wrapped wrongly", annotations: map[string]string{wrapped: `{`}},
 		{
-			name: "wrapped wrongly, and labelled", want: true, labels: map[string]string{labelManagedBy: "fairlead", labelInstallation: ourNamespace},
+			name: "wrapped wrongly, and labelled", want: true, labels: map[string]string{backends.LabelManagedBy: "fairlead", backends.LabelInstallation: ourNamespace},
 			annotations: map[string]string{wrapped: `{`},
 		},
 	} {

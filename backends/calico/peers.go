@@ -18,11 +18,7 @@ import (
 
 // Labels and annotations of the objects that are written.
 const (
-	labelManagedBy    = "app.kubernetes.io/managed-by"
-	managedBy         = "fairlead"
-	labelInstallation = "fairlead.io/installation"
-	annotationSource  = "fairlead.io/source"
-	labelHostname     = "kubernetes.io/hostname"
+	labelHostname = "kubernetes.io/hostname"
 )
 
 // passwordKey is where a password is in a Secret, the user's and the copy.
@@ -267,9 +263,9 @@ func (s *sessions) password(p *backends.Peer) *corev1.SecretKeySelector {
 
 // meta returns the metadata of an object; source is the user's that it was made from, empty if there are several.
 func (s *sessions) meta(name, source string) metav1.ObjectMeta {
-	out := metav1.ObjectMeta{Name: name, Labels: map[string]string{labelManagedBy: managedBy, labelInstallation: s.installation}}
+	out := metav1.ObjectMeta{Name: name, Labels: backends.OwnLabels(s.installation)}
 	if source != "" {
-		out.Annotations = map[string]string{annotationSource: source}
+		out.Annotations = map[string]string{backends.AnnotationSource: source}
 	}
 	return out
 }

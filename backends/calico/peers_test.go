@@ -141,9 +141,9 @@ func TestPlan(t *testing.T) {
 				Peers: two[:1], Nodes: three, Announcements: announce("main", "192.0.2.0/24"), BGPAdvertisements: []backends.BGPAdvertisement{adv("a", pools("main"), from("rack=1"))},
 			},
 			objects: []string{
-				"BGPFilter fairlead--remote: [In 192.0.2.0/24 RemotePeers]", "BGPFilter fairlead-tor-a-" + hash("main") + ": [In 192.0.2.0/24 all]",
-				"BGPPeer fairlead-tor-a-" + hash("") + ": 192.0.2.1 as64513 local as64512 on kubernetes.io/hostname in { 'n1' } filters fairlead--remote",
-				"BGPPeer fairlead-tor-a-" + hash("main") + ": 192.0.2.1 as64513 local as64512 on kubernetes.io/hostname in { 'n2', 'n3' } filters fairlead-tor-a-" + hash("main") + "+fairlead--remote",
+				"BGPFilter fairlead--remote: [In 192.0.2.0/24 RemotePeers]", "BGPFilter fairlead-tor-a-" + backends.Hash("main") + ": [In 192.0.2.0/24 all]",
+				"BGPPeer fairlead-tor-a-" + backends.Hash("") + ": 192.0.2.1 as64513 local as64512 on kubernetes.io/hostname in { 'n1' } filters fairlead--remote",
+				"BGPPeer fairlead-tor-a-" + backends.Hash("main") + ": 192.0.2.1 as64513 local as64512 on kubernetes.io/hostname in { 'n2', 'n3' } filters fairlead-tor-a-" + backends.Hash("main") + "+fairlead--remote",
 			},
 		},
 		{
@@ -237,7 +237,7 @@ func TestPlan(t *testing.T) {
 			assert.Equal(t, tc.findings, about(got.findings))
 			for _, x := range got.objects {
 				assert.LessOrEqual(t, len(x.GetName()), maxName)
-				assert.Equal(t, map[string]string{labelManagedBy: "fairlead", labelInstallation: ourNamespace}, x.GetLabels())
+				assert.Equal(t, map[string]string{backends.LabelManagedBy: "fairlead", backends.LabelInstallation: ourNamespace}, x.GetLabels())
 			}
 		})
 	}
@@ -293,7 +293,7 @@ func TestRest(t *testing.T) {
 		left := limited
 		left.Announcements, left.BGPAdvertisements = limited.Announcements[1:], limited.BGPAdvertisements[1:]
 		now := plan(planned(left, after(first), rest("192.0.2.0/24")))
-		assert.Contains(t, rendered(now.objects), "BGPFilter fairlead-tor-a-"+hash("other")+": [In 192.0.2.0/24 all] [In 198.51.100.0/24 all]",
+		assert.Contains(t, rendered(now.objects), "BGPFilter fairlead-tor-a-"+backends.Hash("other")+": [In 192.0.2.0/24 all] [In 198.51.100.0/24 all]",
 			"the group has another name now that main is not hidden by name")
 	})
 }

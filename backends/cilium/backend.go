@@ -63,24 +63,24 @@ func (b *Backend) namespace() string {
 func (b *Backend) Apply(ctx context.Context, want backends.Desired) error {
 	d, err := Detect(ctx, b.cfg.Discovery, b.cfg.Client, b.cfg.Namespace)
 	if err == nil && !d.Available() {
-		if empty(want) {
+		if want.IsEmpty() {
 			return nil
 		}
 		err = ErrUnavailable
 	}
 	if err != nil {
-		return announceErrors(want, err)
+		return backends.AnnounceErrors(want, err)
 	}
 	c := newClient(b.cfg, d)
 	f := facts{installation: b.cfg.Installation, allowWider: b.cfg.AllowWider, secretsNamespace: d.config[keySecrets]}
 	if f.world, err = c.readWorld(ctx, f.secretsNamespace, want.Peers != nil, !b.noSecrets); err != nil {
-		return announceErrors(want, err)
+		return backends.AnnounceErrors(want, err)
 	}
 	b.noSecrets = want.Peers == nil && len(f.world.secrets) == 0
 	if d.serves(kindAdvert) && aggregates(want) {
 		has4, has6, err := b.schema.aggregation(b.cfg.Discovery, d.served[kindAdvert].GroupVersion())
 		if err != nil {
-			return announceErrors(want, err)
+			return backends.AnnounceErrors(want, err)
 		}
 		f.noAggregation4, f.noAggregation6 = !has4, !has6
 	}
@@ -137,11 +137,6 @@ func blocked(ch change, failed map[key]error) bool {
 	return false
 }
 
-// empty reports whether nothing is wanted.
-func empty(want backends.Desired) bool {
-	return len(want.Announcements)+len(want.BGPAdvertisements)+len(want.L2Advertisements)+len(want.Peers) == 0
-}
-
 // aggregates reports whether any routes are wanted but those of single addresses.
 func aggregates(want backends.Desired) bool {
 	for _, a := range want.BGPAdvertisements {
@@ -150,16 +145,4 @@ func aggregates(want backends.Desired) bool {
 		}
 	}
 	return false
-}
-
-// announceErrors says of every prefix that it could not be advertised.
-func announceErrors(want backends.Desired, err error) error {
-	if len(want.Announcements) == 0 {
-		return err
-	}
-	all := make([]error, len(want.Announcements))
-	for i, a := range want.Announcements {
-		all[i] = &backends.AnnounceError{Prefix: a.Prefix, Err: err}
-	}
-	return errors.Join(all...)
 }

@@ -17,6 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/util/retry"
+
+	"github.com/fairlead/fairlead/backends"
 )
 
 // pageSize bounds the answer to one request for a list.
@@ -108,7 +110,7 @@ func (c *client) readWorld(ctx context.Context, secretsNamespace string, peers, 
 		peers = peers || owned(p, c.installation)
 	}
 	if (peers || secrets) && secretsNamespace != "" {
-		own := labels.SelectorFromSet(labels.Set{labelManagedBy: managedBy, labelInstallation: c.installation})
+		own := labels.SelectorFromSet(backends.OwnLabels(c.installation))
 		w.secrets, errs[5] = list[corev1.Secret](ctx, c, kindSecret, secretsNamespace, own)
 		if !peers && apierrors.IsForbidden(errs[5]) {
 			errs[5] = nil

@@ -274,8 +274,8 @@ func (t *translation) park(p *policy, services []types.NamespacedName) []change 
 			n++
 		}
 		services = services[n:]
-		q := &policy{ObjectMeta: t.meta(objectName("l2drain", hash(append([]string{p.Name, namespace}, names...)...)), backends.Source{}), Spec: *p.Spec.DeepCopy()}
-		q.Annotations = map[string]string{annotationSource: p.Annotations[annotationSource]}
+		q := &policy{ObjectMeta: t.meta(objectName("l2drain", backends.Hash(append([]string{p.Name, namespace}, names...)...)), backends.Source{}), Spec: *p.Spec.DeepCopy()}
+		q.Annotations = map[string]string{backends.AnnotationSource: p.Annotations[backends.AnnotationSource]}
 		q.Labels[labelDrains] = backends.LabelValue(p.Name)
 		if q.Spec.ServiceSelector == nil {
 			q.Spec.ServiceSelector = expressions()

@@ -54,7 +54,7 @@ func (t *translation) policiesFor(a backends.L2Advertisement) []*v2alpha1.Cilium
 		for _, s := range services {
 			name := objectName("l2", a.Source.Name)
 			if len(nodes)*len(services) > 1 {
-				name = objectName("l2", a.Source.Name, hash(fmt.Sprint(n), fmt.Sprint(s)))
+				name = objectName("l2", a.Source.Name, backends.Hash(fmt.Sprint(n), fmt.Sprint(s)))
 			}
 			var listed []string
 			if old := existing[*policy](t, kindPolicy, name); old != nil {

@@ -1,8 +1,6 @@
 package cilium
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -12,14 +10,10 @@ import (
 
 // Labels and annotations that are written, or looked at on Services and nodes.
 const (
-	labelManagedBy     = "app.kubernetes.io/managed-by"
-	managedBy          = "fairlead"
-	labelInstallation  = "fairlead.io/installation"
 	labelAdvertise     = "fairlead.io/advertise"
 	labelAdvertisement = "fairlead.io/advertisement"
 	labelDrains        = "fairlead.io/drains" // on policies that exist only while another one is emptied
 	peerLabelPrefix    = "peer.fairlead.io/"
-	annotationSource   = "fairlead.io/source"
 
 	labelPool     = "fairlead.io/pool"
 	labelHostname = "kubernetes.io/hostname"
@@ -40,17 +34,11 @@ const maxName = 253
 
 // objectName returns fairlead-<part>-<part>..., shortened by a hash if it is too long.
 func objectName(parts ...string) string {
-	name := managedBy + "-" + strings.Join(parts, "-")
+	name := backends.ManagedBy + "-" + strings.Join(parts, "-")
 	if len(name) <= maxName {
 		return name
 	}
-	return strings.TrimRight(name[:maxName-17], "-.") + "-" + hash(name)
-}
-
-// hash returns 16 hexadecimal digits of a SHA-256.
-func hash(parts ...string) string {
-	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
-	return hex.EncodeToString(sum[:8])
+	return strings.TrimRight(name[:maxName-17], "-.") + "-" + backends.Hash(name)
 }
 
 func peerLabel(peer string) string { return peerLabelPrefix + backends.LabelValue(peer) }
@@ -58,20 +46,19 @@ func peerLabel(peer string) string { return peerLabelPrefix + backends.LabelValu
 // ownLabel reports whether a label or annotation is this project's: it is removed from our objects when it is not wanted.
 func ownLabel(name string) bool {
 	prefix, _, _ := strings.Cut(name, "/")
-	return prefix == "fairlead.io" || strings.HasSuffix(prefix, ".fairlead.io") || name == labelManagedBy
+	return prefix == "fairlead.io" || strings.HasSuffix(prefix, ".fairlead.io") || name == backends.LabelManagedBy
 }
 
 // meta returns the metadata of an object of ours.
 func (t *translation) meta(name string, source backends.Source) metav1.ObjectMeta {
 	return metav1.ObjectMeta{
 		Name:        name,
-		Labels:      map[string]string{labelManagedBy: managedBy, labelInstallation: t.installation},
-		Annotations: map[string]string{annotationSource: source.String()},
+		Labels:      backends.OwnLabels(t.installation),
+		Annotations: map[string]string{backends.AnnotationSource: source.String()},
 	}
 }
 
 // owned reports whether an object belongs to an installation.
 func owned(o metav1.Object, installation string) bool {
-	l := o.GetLabels()
-	return l[labelManagedBy] == managedBy && l[labelInstallation] == installation
+	return backends.Owned(o.GetLabels(), installation)
 }

@@ -155,7 +155,7 @@ func TestCompare(t *testing.T) {
 	t.Run("somebody else's object of that name", func(t *testing.T) {
 		f := given(objects...)
 		got := run(want, f, func(f *facts) {
-			f.world.adverts[0].Labels = map[string]string{labelManagedBy: managedBy, labelInstallation: "another"}
+			f.world.adverts[0].Labels = map[string]string{backends.LabelManagedBy: backends.ManagedBy, backends.LabelInstallation: "another"}
 		})
 		assert.Empty(t, got.compare())
 		require.Len(t, got.findings, 1)

@@ -62,7 +62,7 @@ func (t *translation) usablePeers() []*peer {
 // leave has the Secret of a peer stay as it is, and returns the peer config that there is for it; nil if there is none.
 func (t *translation) leave(p backends.Peer) *v2.CiliumBGPPeerConfig {
 	isHis := func(o object) bool {
-		return owned(o, t.installation) && o.GetAnnotations()[annotationSource] == p.Source.String()
+		return owned(o, t.installation) && o.GetAnnotations()[backends.AnnotationSource] == p.Source.String()
 	}
 	for _, s := range t.world.secrets {
 		if isHis(s) {

@@ -42,7 +42,7 @@ func (t *translation) peers(adverts []advert) {
 			name = objectName("bgp", g.nodes[0].Name)
 		}
 		o := &v2.CiliumBGPClusterConfig{ObjectMeta: t.meta(name, backends.Source{})}
-		delete(o.Annotations, annotationSource) // it is made from several
+		delete(o.Annotations, backends.AnnotationSource) // it is made from several
 		o.Spec.NodeSelector = expressions(notExcluded)
 		if !all || len(groups) > 1 {
 			o.Spec.NodeSelector = expressions(in(labelHostname, hostnames(g.nodes)...), notExcluded)
@@ -53,7 +53,7 @@ func (t *translation) peers(adverts []advert) {
 			if !ok {
 				config = objectName("bgppeer", s.peer.Source.Name)
 				if named[s.peer.Source.Name] {
-					config = objectName("bgppeer", s.peer.Source.Name, hash(s.adverts...))
+					config = objectName("bgppeer", s.peer.Source.Name, backends.Hash(s.adverts...))
 				}
 				configs[id], named[s.peer.Source.Name] = config, true
 				t.objects = append(t.objects, t.peerConfig(config, s, adverts))
@@ -239,7 +239,7 @@ func (t *translation) peerConfig(name string, s session, adverts []advert) *v2.C
 	slices.Sort(heard)
 	var selector *slimv1.LabelSelector // nil selects nothing
 	if heard = slices.Compact(heard); len(heard) > 0 {
-		selector = expressions(in(labelAdvertisement, heard...), in(labelInstallation, t.installation))
+		selector = expressions(in(labelAdvertisement, heard...), in(backends.LabelInstallation, t.installation))
 	}
 	o.Spec.Families = nil
 	for _, afi := range families(s.peer.Address, s.peer.DualStack) {
@@ -259,7 +259,7 @@ func (t *translation) heldAdverts(config string, adverts []advert) []string {
 	var out []string
 	for _, a := range adverts {
 		if a.gone && slices.ContainsFunc(old.Spec.Families, func(f v2.CiliumBGPFamilyWithAdverts) bool {
-			return selects(f.Advertisements, map[string]string{labelAdvertisement: a.label, labelInstallation: t.installation})
+			return selects(f.Advertisements, map[string]string{labelAdvertisement: a.label, backends.LabelInstallation: t.installation})
 		}) {
 			out = append(out, a.label)
 		}

@@ -25,8 +25,8 @@ func render(t *testing.T, objects []object) string {
 		u, err := encode(o, v2.SchemeGroupVersion.WithKind(kindOf(o)))
 		require.NoError(t, err)
 		l := o.GetLabels()
-		require.Equal(t, managedBy, l[labelManagedBy], keyOf(o))
-		require.Equal(t, installation, l[labelInstallation], keyOf(o))
+		require.Equal(t, backends.ManagedBy, l[backends.LabelManagedBy], keyOf(o))
+		require.Equal(t, installation, l[backends.LabelInstallation], keyOf(o))
 		spec := map[string]any{}
 		for _, field := range []string{"spec", "data"} {
 			if v, ok := u.Object[field].(map[string]any); ok {
@@ -35,14 +35,14 @@ func render(t *testing.T, objects []object) string {
 		}
 		own := map[string]string{}
 		for k, v := range l {
-			if k != labelManagedBy && k != labelInstallation {
+			if k != backends.LabelManagedBy && k != backends.LabelInstallation {
 				own[k] = v
 			}
 		}
 		if len(own) > 0 {
 			spec["labels"] = own
 		}
-		if source := o.GetAnnotations()[annotationSource]; source != "" {
+		if source := o.GetAnnotations()[backends.AnnotationSource]; source != "" {
 			spec["source"] = source
 		}
 		text, err := yaml.Marshal(map[string]any{keyOf(o).String(): spec})
@@ -382,7 +382,7 @@ func TestLabels(t *testing.T) {
 				}
 			}
 			require.NotNil(t, last)
-			for _, l := range []string{labelManagedBy, labelInstallation, labelAdvertisement} {
+			for _, l := range []string{backends.LabelManagedBy, backends.LabelInstallation, labelAdvertisement} {
 				delete(last.Labels, l)
 			}
 			want := map[string]string{}

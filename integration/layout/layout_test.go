@@ -18,7 +18,7 @@ var may = map[string][]string{
 	"internal":             {"internal", "allocator", "backends", "api"},
 	"internal/admission":   {"internal/config", "api"},
 	"internal/announce":    {"internal/config", "backends"},
-	"internal/config":      {"allocator", "api"},
+	"internal/config":      {"allocator", "api", "internal/text"},
 	"backends":             nil,
 	"backends/calico":      {"backends"},
 	"backends/cilium":      {"backends"},

@@ -168,7 +168,7 @@ func selected(s *config.Snapshot, selects func(*config.Pool) bool) []backends.Po
 	var out []backends.Pool
 	for _, p := range s.Pools() {
 		if selects(p) {
-			out = append(out, backends.Pool{Name: p.Name, Label: config.LabelValue(p.Name)})
+			out = append(out, backends.Pool{Name: p.Name, Label: backends.LabelValue(p.Name)})
 		}
 	}
 	return out

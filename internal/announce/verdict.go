@@ -147,28 +147,19 @@ func by(kind, name, backend string, results map[string]Result, x Subject, pool *
 
 // failureOf returns why one of the addresses could not be announced, nil if none failed.
 func failureOf(err error, addrs []netip.Addr) error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, e := range joined.Unwrap() {
-			if f := failureOf(e, addrs); f != nil {
-				return f
-			}
+	for _, e := range backends.Flatten(err) {
+		if a, ok := errors.AsType[*backends.AnnounceError](e); ok && slices.ContainsFunc(addrs, a.Prefix.Contains) {
+			return a.Err
 		}
-		return nil
-	}
-	a, ok := errors.AsType[*backends.AnnounceError](err)
-	if ok && slices.ContainsFunc(addrs, a.Prefix.Contains) {
-		return a.Err
 	}
 	return nil
 }
 
 // first returns the first of errors that were joined, without the prefix that it is about.
 func first(err error) error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok && len(joined.Unwrap()) > 0 {
-		return first(joined.Unwrap()[0])
-	}
-	if a, ok := errors.AsType[*backends.AnnounceError](err); ok {
+	e := backends.Flatten(err)[0]
+	if a, ok := errors.AsType[*backends.AnnounceError](e); ok {
 		return a.Err
 	}
-	return err
+	return e
 }

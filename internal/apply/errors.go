@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/internal/text"
 )
 
 // ErrNotDetected: no CNI was found that could be chosen.
@@ -25,7 +26,7 @@ func reasonOf(err error) string {
 func message(err error) string {
 	var order []string
 	prefixes := map[string][]string{}
-	for _, e := range flatten(err) {
+	for _, e := range backends.Flatten(err) {
 		text, prefix := e.Error(), ""
 		if a, ok := e.(*backends.AnnounceError); ok {
 			text, prefix = a.Err.Error(), a.Prefix.String()
@@ -43,26 +44,5 @@ func message(err error) string {
 			order[i] = fmt.Sprintf("%s: %s", p[0], text)
 		}
 	}
-	return cut(strings.Join(order, "; "))
-}
-
-// cut keeps a message within what a condition may hold.
-func cut(s string) string {
-	if len(s) <= maxMessage {
-		return s
-	}
-	return strings.ToValidUTF8(s[:maxMessage-3], "") + "..."
-}
-
-// flatten returns the errors that were joined.
-func flatten(err error) []error {
-	joined, ok := err.(interface{ Unwrap() []error })
-	if !ok {
-		return []error{err}
-	}
-	var out []error
-	for _, e := range joined.Unwrap() {
-		out = append(out, flatten(e)...)
-	}
-	return out
+	return text.Cut(strings.Join(order, "; "), text.MaxMessage)
 }

@@ -44,7 +44,8 @@ type Wanted struct {
 	Serves  []string
 }
 
-// Set replaces all desired sets, by the name of the backend; one that is not named wants nothing.
+// Set replaces all desired sets, by the name of the backend; one that is not named wants nothing. Until it is called for the first
+// time, the loops do nothing: an unknown set is not an empty one.
 func (g *Group) Set(wanted map[string]Wanted) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -95,11 +96,11 @@ func (g *Group) gainers(l *Loop, want backends.Desired, wanted map[string]Wanted
 	for s := range sources(want) {
 		delete(had, s)
 	}
-	unknown := l.done == 0 && isEmpty(want)
+	unknown := l.done == 0 && want.IsEmpty()
 	var out []*Loop
 	for _, other := range g.loops {
 		w := wanted[other.Name].Desired
-		if other == l || isEmpty(w) {
+		if other == l || w.IsEmpty() {
 			continue
 		}
 		takes := unknown

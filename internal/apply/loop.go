@@ -40,8 +40,6 @@ type Reporter interface {
 // Result is how the last try of a loop went.
 type Result struct {
 	Backend string
-	// Want is what was tried.
-	Want backends.Desired
 	// Outcome is what it came to; nil if the CNI was not reached.
 	Outcome *backends.Outcome
 	Err     error
@@ -83,18 +81,6 @@ func (l *Loop) Observe(o backends.Outcome) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.outcome = &o
-}
-
-// Set replaces the desired set. Until it is called for the first time, the loop does nothing: an unknown set is not an empty one.
-func (l *Loop) Set(d backends.Desired, serves ...string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.set(target{number: l.target.number + 1, want: d, serves: serves})
-}
-
-func (l *Loop) set(t target) {
-	l.target = t
-	l.wake()
 }
 
 func (l *Loop) wake() {
@@ -186,7 +172,7 @@ func (l *Loop) try(ctx context.Context) (after time.Duration, ok bool) {
 	l.outcome = withPeers(l.outcome, t.want.Peers)
 	outcome := l.outcome
 	l.mu.Unlock()
-	idle := isEmpty(t.want)
+	idle := t.want.IsEmpty()
 	if idle && errors.Is(err, ErrTaken) {
 		err = nil // what there is belongs to another installation
 	}
@@ -210,7 +196,7 @@ func (l *Loop) try(ctx context.Context) (after time.Duration, ok bool) {
 	}
 	l.mu.Unlock()
 	if l.Changed != nil {
-		l.Changed(Result{l.Name, t.want, outcome, failed})
+		l.Changed(Result{l.Name, outcome, failed})
 	}
 	switch {
 	case failed != nil || reportErr != nil:
@@ -240,18 +226,13 @@ func withPeers(o *backends.Outcome, peers []backends.Peer) *backends.Outcome {
 	return &out
 }
 
-// isEmpty reports whether nothing is wanted.
-func isEmpty(d backends.Desired) bool {
-	return len(d.Announcements)+len(d.BGPAdvertisements)+len(d.L2Advertisements)+len(d.Peers) == 0
-}
-
 // withoutProgress returns err without what is no failure.
 func withoutProgress(err error) error {
 	if err == nil {
 		return nil
 	}
 	var rest []error
-	for _, e := range flatten(err) {
+	for _, e := range backends.Flatten(err) {
 		if !errors.Is(e, backends.ErrInProgress) {
 			rest = append(rest, e)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/internal/text"
 )
 
 // fake notes when it was asked to apply how many announcements, and fails as often as it is told to.
@@ -70,45 +71,45 @@ func desired(n int) backends.Desired {
 }
 
 // during runs a loop for a while of virtual time.
-func during(t *testing.T, f *fake, d time.Duration, script func(*Loop)) {
+func during(t *testing.T, f *fake, d time.Duration, script func(set func(backends.Desired))) {
 	synctest.Test(t, func(t *testing.T) {
 		f.start = time.Now()
-		l := NewLoop("fake", f, f, slog.New(slog.DiscardHandler))
+		g := NewGroup(NewLoop("fake", f, f, slog.New(slog.DiscardHandler)))
 		ctx, cancel := context.WithTimeout(t.Context(), d)
 		defer cancel()
-		go script(l)
-		require.NoError(t, l.Run(ctx))
+		go script(func(d backends.Desired) { g.Set(map[string]Wanted{"fake": {Desired: d}}) })
+		require.NoError(t, g.Run(ctx))
 		assert.True(t, f.ran, "the backend's own Run was not run")
 	})
 }
 
 func TestNothingIsAppliedBeforeItIsKnown(t *testing.T) {
 	f := &fake{}
-	during(t, f, time.Hour, func(*Loop) {})
+	during(t, f, time.Hour, func(func(backends.Desired)) {})
 	assert.Empty(t, f.calls)
 }
 
 func TestChangesAreCoalesced(t *testing.T) {
 	f := &fake{}
-	during(t, f, 30*time.Second, func(l *Loop) {
+	during(t, f, 30*time.Second, func(set func(backends.Desired)) {
 		for n := range 100 {
-			l.Set(desired(n))
+			set(desired(n))
 		}
 		time.Sleep(10 * time.Second)
-		l.Set(desired(0))
+		set(desired(0))
 	})
 	assert.Equal(t, []call{{coalesce, 99}, {10*time.Second + coalesce, 0}}, f.calls)
 }
 
 func TestDriftIsLookedForAtIntervals(t *testing.T) {
 	f := &fake{}
-	during(t, f, 2*resync+time.Second, func(l *Loop) { l.Set(desired(1)) })
+	during(t, f, 2*resync+time.Second, func(set func(backends.Desired)) { set(desired(1)) })
 	assert.Equal(t, []call{{coalesce, 1}, {coalesce + resync, 1}, {coalesce + 2*resync, 1}}, f.calls)
 }
 
 func TestFailuresAreTriedAgainEverLater(t *testing.T) {
 	f := &fake{fails: 4}
-	during(t, f, 50*time.Second, func(l *Loop) { l.Set(desired(1)) })
+	during(t, f, 50*time.Second, func(set func(backends.Desired)) { set(desired(1)) })
 	require.Len(t, f.calls, 5)
 	last := time.Duration(0)
 	for i := 1; i < len(f.calls); i++ {
@@ -123,10 +124,10 @@ func TestFailuresAreTriedAgainEverLater(t *testing.T) {
 
 func TestAChangeDoesNotWaitForTheNextTry(t *testing.T) {
 	f := &fake{fails: 5}
-	during(t, f, 20*time.Second, func(l *Loop) {
-		l.Set(desired(1))
+	during(t, f, 20*time.Second, func(set func(backends.Desired)) {
+		set(desired(1))
 		time.Sleep(10 * time.Second) // by now the pauses are longer than a second
-		l.Set(desired(2))
+		set(desired(2))
 	})
 	assert.Contains(t, f.calls, call{10*time.Second + coalesce, 2})
 }
@@ -142,5 +143,5 @@ func TestMessage(t *testing.T) {
 		at("2001:db8::1/64", bits),
 		errors.Join(at("10.0.0.0/24", refused), at("10.0.1.0/24", refused), at("10.0.2.0/24", refused)),
 	)))
-	assert.Len(t, message(errors.New(strings.Repeat("x", 2*maxMessage))), maxMessage)
+	assert.Len(t, message(errors.New(strings.Repeat("x", 2*text.MaxMessage))), text.MaxMessage)
 }

@@ -20,13 +20,14 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/backends/calico"
+	"github.com/fairlead/fairlead/internal/text"
 )
 
 // ErrTaken: another installation delegates to this CNI.
 var ErrTaken = errors.New("the CNI is taken")
 
 // annotationInstallation tells which installation, by its namespace, a Backend object belongs to.
-const annotationInstallation = "fairlead.io/installation"
+const annotationInstallation = backends.LabelInstallation
 
 // Condition and reasons of Backend objects. The other conditions are the types of findings (backends.FindingType).
 const (
@@ -37,9 +38,6 @@ const (
 	ReasonNotDetected  = "NotDetected"
 	ReasonFound        = "Found" // of the conditions that findings make
 )
-
-// maxMessage is the most that a condition's message may hold.
-const maxMessage = 32768
 
 // State is a Backend object: the public face of a backend, and the durable record of what it has written.
 type State struct {
@@ -132,7 +130,7 @@ func setFindings(conditions *[]metav1.Condition, findings []backends.Finding) {
 	*conditions = slices.DeleteFunc(*conditions, func(c metav1.Condition) bool { return c.Type != ConditionReady && messages[c.Type] == nil })
 	for kind, all := range messages {
 		meta.SetStatusCondition(conditions, metav1.Condition{
-			Type: kind, Status: metav1.ConditionTrue, Reason: ReasonFound, Message: cut(strings.Join(all, "; ")),
+			Type: kind, Status: metav1.ConditionTrue, Reason: ReasonFound, Message: text.Cut(strings.Join(all, "; "), text.MaxMessage),
 		})
 	}
 	slices.SortFunc(*conditions, func(a, b metav1.Condition) int { return strings.Compare(order(a.Type), order(b.Type)) })

@@ -21,11 +21,9 @@ import (
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/config"
 )
-
-// labelManagedBy marks the objects that the controller makes.
-const labelManagedBy = "app.kubernetes.io/managed-by"
 
 // Holds keeps an AddressReservation for each Service with a hold, so that the addresses stay the Service's for a while after it
 // is gone, over a restart of the controller, too.
@@ -72,7 +70,7 @@ func (h *Holds) Ensure(ctx context.Context, svc *corev1.Service, v Verdict) erro
 	h.owners.Store(key.Name, owner)
 	if err != nil {
 		o = v1alpha1.AddressReservation{ObjectMeta: metav1.ObjectMeta{
-			Namespace: key.Namespace, Name: key.Name, Labels: map[string]string{labelManagedBy: "fairlead"},
+			Namespace: key.Namespace, Name: key.Name, Labels: map[string]string{backends.LabelManagedBy: backends.ManagedBy},
 		}, Spec: spec}
 		if err := h.Client.Create(ctx, &o, client.FieldOwner(FieldManager)); err != nil {
 			return fmt.Errorf("create the hold of service %s: %w", owner, err)

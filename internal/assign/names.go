@@ -20,7 +20,7 @@ const (
 	AnnotationShareWith = "fairlead.io/share-with-namespaces"
 	// AnnotationFromPool records the pool of a Service's address, or both pools: its presence marks a status as written here.
 	AnnotationFromPool = annotationPrefix + "ip-allocated-from-pool"
-	// LabelPool repeats the pool where label selectors can see it (config.LabelValue of its name).
+	// LabelPool repeats the pool where label selectors can see it (backends.LabelValue of its name).
 	LabelPool = "fairlead.io/pool"
 	// ConditionAllocated tells whether a Service has the addresses it asks for, and if not, why.
 	ConditionAllocated = "fairlead.io/Allocated"

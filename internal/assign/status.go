@@ -14,7 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fairlead/fairlead/allocator"
-	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/internal/text"
 )
 
 // Change is the one write that brings a Service to its Verdict, and what to say about it once it is written.
@@ -85,7 +86,7 @@ func planAdvertised(want *corev1.Service, v Verdict) []Event {
 		return nil
 	}
 	now := metav1.Condition{
-		Type: ConditionAdvertised, Status: v.Advertised.Status, Reason: v.Advertised.Reason, Message: truncate(v.Advertised.Message),
+		Type: ConditionAdvertised, Status: v.Advertised.Status, Reason: v.Advertised.Reason, Message: text.Cut(v.Advertised.Message, text.MaxMessage),
 	}
 	was := meta.FindStatusCondition(want.Status.Conditions, ConditionAdvertised)
 	transition := was == nil || was.Status != now.Status || was.Reason != now.Reason
@@ -272,17 +273,8 @@ func setCondition(svc *corev1.Service, status metav1.ConditionStatus, reason, me
 		return false
 	}
 	return meta.SetStatusCondition(&svc.Status.Conditions, metav1.Condition{
-		Type: ConditionAllocated, Status: status, Reason: reason, Message: truncate(message),
+		Type: ConditionAllocated, Status: status, Reason: reason, Message: text.Cut(message, text.MaxMessage),
 	})
-}
-
-// truncate keeps a message within the 32768 bytes that a condition may have.
-func truncate(s string) string {
-	const most = 32768
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most-3], "") + "..."
 }
 
 // setIngress makes the status show exactly addrs, IPv4 first. An entry that is there already stays as it is, with the ports,
@@ -311,7 +303,7 @@ func setMarks(svc *corev1.Service, held allocator.Assignment) {
 		delete(svc.Annotations, AnnotationFromPool)
 		return
 	}
-	metav1.SetMetaDataLabel(&svc.ObjectMeta, LabelPool, config.LabelValue(held.Pool()))
+	metav1.SetMetaDataLabel(&svc.ObjectMeta, LabelPool, backends.LabelValue(held.Pool()))
 	metav1.SetMetaDataAnnotation(&svc.ObjectMeta, AnnotationFromPool, poolNames(held))
 }
 

@@ -34,7 +34,7 @@ func Trim(o any) (any, error) {
 func trimService(svc *corev1.Service) {
 	svc.ManagedFields = otherWriters(svc.ManagedFields)
 	maps.DeleteFunc(svc.Annotations, func(key, _ string) bool {
-		return !slices.ContainsFunc([]string{annotationPrefix, deprecatedPrefix, ownPrefix}, func(p string) bool { return strings.HasPrefix(key, p) })
+		return !strings.HasPrefix(key, annotationPrefix) && !strings.HasPrefix(key, deprecatedPrefix) && !strings.HasPrefix(key, ownPrefix)
 	})
 	svc.OwnerReferences, svc.Finalizers = nil, nil
 	s := svc.Spec

@@ -2,8 +2,6 @@ package config
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -80,19 +78,6 @@ func (p *Pool) SameAdmission(o *Pool) bool {
 
 // SelectsNamespaces reports whether the labels of namespaces matter to the pool.
 func (p *Pool) SelectsNamespaces() bool { return len(p.namespaceSelector) > 0 }
-
-// maxLabel is the longest value that a label may have.
-const maxLabel = 63
-
-// LabelValue returns the value of the label fairlead.io/pool for a pool: its name, or, if that is too long for a label, the
-// first 46 characters of it, a dash and the first 16 hexadecimal digits of its SHA-256.
-func LabelValue(pool string) string {
-	if len(pool) <= maxLabel {
-		return pool
-	}
-	sum := sha256.Sum256([]byte(pool))
-	return pool[:46] + "-" + hex.EncodeToString(sum[:8])
-}
 
 func parsePool(o *v1beta1.IPAddressPool) (*Pool, []Fault) {
 	ref := refOf(v1beta1.GroupVersion, "IPAddressPool", o.ObjectMeta)

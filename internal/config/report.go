@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/internal/text"
 )
 
 // The ConfigurationState of the controller, as MetalLB names it.
@@ -32,9 +33,6 @@ const (
 	// EventConfigurationError is the reason of the event on a faulty object.
 	EventConfigurationError = "ConfigurationError"
 )
-
-// maxSummary keeps the summary of all faults within what a condition's message may hold.
-const maxSummary = 32768
 
 // reporter tells of faults: in the log and by an event on the object when a fault is new, and in the ConfigurationState.
 type reporter struct {
@@ -116,9 +114,5 @@ func summary(faults []Fault) string {
 	for i, f := range faults {
 		lines[i] = f.String()
 	}
-	s := strings.Join(lines, "\n")
-	if len(s) > maxSummary {
-		s = strings.ToValidUTF8(s[:maxSummary-3], "") + "..."
-	}
-	return s
+	return text.Cut(strings.Join(lines, "\n"), text.MaxMessage)
 }

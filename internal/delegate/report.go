@@ -2,6 +2,7 @@ package delegate
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 
@@ -52,6 +53,7 @@ func (t *Task) heard(r apply.Result) {
 	now := announce.Result{Outcome: r.Outcome, Err: r.Err}
 	t.mu.Lock()
 	was, known := t.results[r.Backend]
+	t.results = maps.Clone(t.results) // readers keep the old one
 	t.results[r.Backend] = now
 	t.mu.Unlock()
 	var findings []backends.Finding
@@ -153,12 +155,7 @@ func (t *Task) reportUnserved(s *config.Snapshot, choice announce.Choice) {
 // anything; claimed says why the CNI's own allocator would replace the addresses, empty if it would not.
 func (t *Task) Verdict(svc *corev1.Service, held allocator.Assignment) (v *announce.Verdict, claimed string) {
 	t.mu.Lock()
-	s, choice := t.snapshot, t.choice
-	resolved := t.resolved
-	results := make(map[string]announce.Result, len(t.results))
-	for name, r := range t.results {
-		results[name] = r
-	}
+	s, choice, resolved, results := t.snapshot, t.choice, t.resolved, t.results
 	t.mu.Unlock()
 	if s == nil || !resolved {
 		return nil, ""
@@ -175,11 +172,16 @@ func (t *Task) Verdict(svc *corev1.Service, held allocator.Assignment) (v *annou
 			claimed = conflictOf(o)
 		}
 	}
-	if t.Asked.BGP == None && t.Asked.Layer2 == None && !s.NamesBackends() {
+	if t.asksNobody(s) {
 		return nil, claimed
 	}
 	verdict := announce.Advertised(s, choice, results, x)
 	return &verdict, claimed
+}
+
+// asksNobody reports whether nobody is asked to advertise anything.
+func (t *Task) asksNobody(s *config.Snapshot) bool {
+	return t.Asked.BGP == None && t.Asked.Layer2 == None && !s.NamesBackends()
 }
 
 // conflictOf returns what there is to say about the CNI's allocator.

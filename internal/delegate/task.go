@@ -83,7 +83,7 @@ type Task struct {
 	snapshot *config.Snapshot
 	choice   announce.Choice
 	resolved bool
-	results  map[string]announce.Result
+	results  map[string]announce.Result // replaced as a whole
 }
 
 // NewTask returns a Task; it starts nothing.
@@ -179,9 +179,13 @@ func (t *Task) wake() {
 // SetSnapshot puts a new configuration in force.
 func (t *Task) SetSnapshot(s *config.Snapshot) {
 	t.mu.Lock()
+	was := t.snapshot
 	t.snapshot = s
 	t.mu.Unlock()
 	t.wake()
+	if t.asksNobody(s) && (was == nil || t.asksNobody(was)) {
+		return // no Service has a verdict, or had one
+	}
 	t.reconsider(context.Background(), func(*corev1.Service) bool { return true })
 }
 

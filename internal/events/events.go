@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,6 +24,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	eventsclient "k8s.io/client-go/kubernetes/typed/events/v1"
 	"k8s.io/client-go/tools/reference"
+
+	"github.com/fairlead/fairlead/internal/text"
 )
 
 const (
@@ -106,7 +107,7 @@ func (r *Recorder) Eventf(regarding, related runtime.Object, eventtype, reason, 
 			Namespace: cmp.Or(ref.Namespace, metav1.NamespaceDefault), Name: fmt.Sprintf("%.200s.%x", ref.Name, now.UnixNano()+r.count.Add(1)),
 		},
 		EventTime: metav1.NewMicroTime(now), ReportingController: r.source, ReportingInstance: r.instance,
-		Action: action, Reason: reason, Regarding: *ref, Note: cut(fmt.Sprintf(note, args...)), Type: eventtype,
+		Action: action, Reason: reason, Regarding: *ref, Note: text.Cut(fmt.Sprintf(note, args...), maxNote), Type: eventtype,
 	}
 	if related != nil {
 		if e.Related, err = reference.GetReference(r.scheme, related); err != nil {
@@ -117,13 +118,6 @@ func (r *Recorder) Eventf(regarding, related runtime.Object, eventtype, reason, 
 	defer r.mu.Unlock()
 	r.queue.PushBack(e)
 	r.wake()
-}
-
-func cut(note string) string {
-	if len(note) <= maxNote {
-		return note
-	}
-	return strings.ToValidUTF8(note[:maxNote-3], "") + "..."
 }
 
 func (r *Recorder) wake() {
