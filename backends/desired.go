@@ -41,6 +41,8 @@ func (d *Desired) IsEmpty() bool {
 type Announcement struct {
 	Prefix netip.Prefix // masked; one address is a /32 or /128
 	Pool   string       // the pool it belongs to
+	// Interfaces are the names of the node's interfaces to announce on, for layer 2 at node scope; empty: all.
+	Interfaces []string
 }
 
 // Source names the user's object that something was made from.
