@@ -14,25 +14,6 @@ import (
 	"github.com/fairlead/fairlead/internal/config"
 )
 
-// Reasons of the condition fairlead.io/Advertised. docs/reasons.md explains each; a test keeps the two equal.
-const (
-	ReasonAdvertised         = "Advertised"
-	ReasonApplyFailed        = "ApplyFailed"
-	ReasonClassNotAdvertised = "ClassNotAdvertised"
-	ReasonIPModeNotVIP       = "IPModeNotVIP"
-	ReasonNoAdvertisement    = "NoAdvertisement"
-	ReasonNoBackend          = "NoBackend"
-	ReasonNotAdvertised      = "NotAdvertised"
-	ReasonPending            = "Pending"
-	ReasonServiceNotSelected = "ServiceNotSelected"
-)
-
-// Reasons are all of them.
-var Reasons = []string{
-	ReasonAdvertised, ReasonApplyFailed, ReasonClassNotAdvertised, ReasonIPModeNotVIP, ReasonNoAdvertisement, ReasonNoBackend,
-	ReasonNotAdvertised, ReasonPending, ReasonServiceNotSelected,
-}
-
 // Verdict says whether the addresses of a Service are advertised.
 type Verdict struct {
 	Status          metav1.ConditionStatus

@@ -41,6 +41,11 @@ func (p *Pool) Prefixes() []netip.Prefix {
 	return set.Prefixes()
 }
 
+// Contains reports whether addr is in one of the pool's ranges.
+func (p *Pool) Contains(addr netip.Addr) bool {
+	return slices.ContainsFunc(p.Ranges, func(r netipx.IPRange) bool { return r.Contains(addr) })
+}
+
 // Admits reports whether the pool's serviceAllocation admits a Service: its namespace is listed or matches one of the namespace
 // selectors, and its labels match one of the service selectors. A group that is absent admits all.
 func (p *Pool) Admits(namespace string, namespaceLabels, serviceLabels labels.Set) bool {

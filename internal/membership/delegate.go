@@ -1,0 +1,91 @@
+package membership
+
+import (
+	"bytes"
+	"context"
+	"log"
+	"log/slog"
+	"strings"
+
+	"github.com/hashicorp/memberlist"
+)
+
+// delegate is what memberlist asks for what speakers say. Its methods are called from several goroutines.
+type delegate struct{ *Group }
+
+func (delegate) NodeMeta(int) []byte { return nil }
+
+func (d delegate) NotifyMsg(b []byte) { d.hear(b) }
+
+func (d delegate) GetBroadcasts(overhead, limit int) [][]byte {
+	return d.queue.GetBroadcasts(overhead, limit)
+}
+
+func (d delegate) LocalState(bool) []byte { return encode(d.state.everything()...) }
+
+func (d delegate) MergeRemoteState(b []byte, _ bool) { d.hear(b) }
+
+// hear takes in what another speaker said.
+func (g *Group) hear(b []byte) {
+	parts, err := decode(b)
+	if err != nil {
+		g.c.Log.Warn("a speaker cannot be understood", "err", err)
+		return
+	}
+	if g.state.merge(parts) {
+		g.c.Changed()
+	}
+}
+
+// events is what memberlist tells of members that come and go. It holds a lock of its own meanwhile: nothing here may call it.
+type events struct{ *Group }
+
+func (e events) NotifyJoin(n *memberlist.Node) {
+	if n.Name == e.c.Node {
+		return
+	}
+	e.c.Log.Info("speaker is alive", "node", n.Name, "addr", n.Address())
+	e.state.mark(n.Name, true)
+	e.c.Joined(n.Name)
+	e.c.Changed()
+}
+
+func (e events) NotifyLeave(n *memberlist.Node) {
+	if n.Name == e.c.Node {
+		return
+	}
+	e.c.Log.Info("speaker is gone", "node", n.Name, "left", n.State == memberlist.StateLeft)
+	e.state.mark(n.Name, false)
+	e.c.Changed()
+}
+
+func (events) NotifyUpdate(*memberlist.Node) {}
+
+// broadcast is a message for gossip. None makes another needless.
+type broadcast []byte
+
+func (broadcast) Invalidates(memberlist.Broadcast) bool { return false }
+
+func (b broadcast) Message() []byte { return b }
+
+func (broadcast) Finished() {}
+
+// logger passes memberlist's log lines on.
+func logger(to *slog.Logger) *log.Logger { return log.New(lines{to}, "", 0) }
+
+type lines struct{ to *slog.Logger }
+
+// Write takes one line: "[WARN] memberlist: what happened".
+func (l lines) Write(b []byte) (int, error) {
+	text := string(bytes.TrimSpace(b))
+	level := slog.LevelDebug
+	for prefix, is := range map[string]slog.Level{"[ERR]": slog.LevelWarn, "[WARN]": slog.LevelInfo, "[INFO]": slog.LevelDebug, "[DEBUG]": slog.LevelDebug} {
+		if rest, ok := strings.CutPrefix(text, prefix); ok {
+			text, level = strings.TrimSpace(rest), is
+		}
+	}
+	l.to.Log(context.Background(), level, "memberlist", "message", strings.TrimPrefix(text, "memberlist: "))
+	return len(b), nil
+}
+
+func containsText(err error, s string) bool { return strings.Contains(err.Error(), s) }

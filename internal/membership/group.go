@@ -1,0 +1,309 @@
+package membership
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/fairlead/fairlead/backends"
+)
+
+const (
+	// joinWait is how long a speaker that starts waits for an answer from others that may be there, before it goes on alone.
+	joinWait = 3 * time.Second
+	// joinAgain is how often it is tried to reach those who are missing, and joinSome how many of them at a time.
+	joinAgain = time.Second
+	joinSome  = 3
+	// tick is how often it is looked whether this process has stood still.
+	tick = 100 * time.Millisecond
+	// sendToAll is up to how many members are told of a change at once, instead of by gossip alone.
+	sendToAll = 64
+	// leaveTimeout is how long a farewell may take.
+	leaveTimeout = 500 * time.Millisecond
+)
+
+// Config says how a Group is set up.
+type Config struct {
+	// Node is the name of this member; no two may have the same.
+	Node string
+	// BindAddr and BindPort are where the others reach this member, by UDP and TCP. Advertise is the address that they are told,
+	// if BindAddr is unspecified.
+	BindAddr  netip.Addr
+	BindPort  uint16
+	Advertise netip.Addr
+	Profile   Profile
+	// Secret is what all members have in common; packets are encrypted by a key made from it. Empty: they are not encrypted.
+	Secret []byte
+	// Peers returns where other members may be, as host or host:port.
+	Peers func(context.Context) ([]string, error)
+	// Changed is called when anything about the members has changed; it must not block.
+	Changed func()
+	// Joined is called when a member has appeared, or appeared again; it must not block.
+	Joined func(node string)
+	Log    *slog.Logger
+}
+
+// Member is a speaker that is alive, as it tells of itself.
+type Member struct {
+	// Leaving is set if it is about to end.
+	Leaving bool
+	// Links are the interfaces that it can announce on.
+	Links []backends.Link
+	// SameSubnet is set if it announces an address only on a link whose subnet contains it.
+	SameSubnet bool
+	// Claims are the addresses that it announces.
+	Claims map[netip.Addr]bool
+}
+
+// Group is the speakers of a cluster, as this one sees them.
+type Group struct {
+	c     Config
+	state *state
+	list  *memberlist.Memberlist
+	queue memberlist.TransmitLimitedQueue
+	stale atomic.Bool
+	ready chan struct{}
+}
+
+// New returns a Group that listens, and that nobody knows of before Run is called.
+func New(c Config) (*Group, error) {
+	g := &Group{c: c, state: newState(c.Node, uint64(time.Now().UnixNano()), time.Now), ready: make(chan struct{})}
+	mc := c.Profile.base()
+	mc.Name, mc.BindAddr, mc.BindPort, mc.AdvertisePort = c.Node, c.BindAddr.String(), int(c.BindPort), int(c.BindPort)
+	if c.BindAddr.IsUnspecified() && c.Advertise.IsValid() {
+		mc.AdvertiseAddr = c.Advertise.String()
+	}
+	if len(c.Secret) > 0 {
+		key := sha256.Sum256(c.Secret)
+		mc.SecretKey = key[:]
+	}
+	// A speaker that comes back under another address is the same speaker.
+	mc.DeadNodeReclaimTime = time.Second
+	mc.Delegate, mc.Events = delegate{g}, events{g}
+	mc.Logger = logger(c.Log)
+	g.queue = memberlist.TransmitLimitedQueue{NumNodes: func() int { return len(g.list.Members()) }, RetransmitMult: mc.RetransmitMult}
+	var err error
+	if g.list, err = memberlist.Create(mc); err != nil {
+		return nil, fmt.Errorf("listen for other speakers on %s: %w", netip.AddrPortFrom(c.BindAddr, c.BindPort), err)
+	}
+	return g, nil
+}
+
+// Run keeps in touch with the other speakers until ctx ends. Then it says farewell.
+func (g *Group) Run(ctx context.Context) error {
+	eg, ctx := errgroup.WithContext(ctx)
+	eg.Go(func() error { g.join(ctx); return nil })
+	eg.Go(func() error { g.watchClock(ctx); return nil })
+	err := eg.Wait()
+	if leave := g.list.Leave(leaveTimeout); leave != nil {
+		g.c.Log.Debug("farewell not heard", "err", leave)
+	}
+	return errors.Join(err, g.list.Shutdown())
+}
+
+// Ready is closed when the other speakers have been heard, or when there are none to wait for.
+func (g *Group) Ready() <-chan struct{} { return g.ready }
+
+// Stale reports whether this process has stood still for so long that others may have taken over what it announces, and has not
+// heard from them since.
+func (g *Group) Stale() bool { return g.stale.Load() }
+
+// Members returns the speakers that are alive, this one included, by node. Each value is the caller's.
+func (g *Group) Members() map[string]Member { return g.state.members() }
+
+// SetLinks tells the others on which interfaces this speaker can announce.
+func (g *Group) SetLinks(links []backends.Link, sameSubnet bool) {
+	encoded := encodeLinks(links)
+	g.spread(g.state.say(func(a *about) { a.Links, a.SameSubnet = encoded, sameSubnet }))
+}
+
+// SetLeaving tells the others that this speaker is about to end.
+func (g *Group) SetLeaving() { g.spread(g.state.say(func(a *about) { a.Leaving = true })) }
+
+// Claim tells the others which addresses this speaker announces: exactly these.
+func (g *Group) Claim(addrs map[netip.Addr]bool) {
+	for _, p := range g.state.claim(addrs) {
+		g.spread(&p)
+	}
+}
+
+// spread sends what is new to all at once if there are few, and lets gossip do the rest.
+func (g *Group) spread(p *part) {
+	if p == nil {
+		return
+	}
+	message := encode(*p)
+	g.queue.QueueBroadcast(broadcast(message))
+	members := g.list.Members()
+	if len(members) > sendToAll {
+		return
+	}
+	for _, m := range members {
+		if m.Name == g.c.Node {
+			continue
+		}
+		if err := g.list.SendBestEffort(m, message); err != nil {
+			g.c.Log.Debug("speaker not told", "node", m.Name, "err", err)
+		}
+	}
+}
+
+// join seeks the other speakers, first all of them, then those who are missing.
+func (g *Group) join(ctx context.Context) {
+	deadline := time.Now().Add(joinWait)
+	for isReady := false; ctx.Err() == nil; {
+		missing := g.missing(ctx)
+		if isReady {
+			rand.Shuffle(len(missing), func(i, j int) { missing[i], missing[j] = missing[j], missing[i] })
+			missing = missing[:min(len(missing), joinSome)]
+		}
+		reached, silent := g.contact(ctx, missing)
+		if !isReady && (reached || !silent || time.Now().After(deadline)) {
+			isReady = true
+			g.c.Log.Info("joined the speakers", "members", g.list.NumMembers(), "reached", reached)
+			close(g.ready)
+			g.c.Changed()
+		}
+		wait := joinAgain
+		if !isReady {
+			wait = joinAgain / 4
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+// contact exchanges all that is known with some peers. reached is true if one of them answered, silent if one may be there
+// that did not: those who refuse a connection are certainly not.
+func (g *Group) contact(ctx context.Context, peers []string) (reached, silent bool) {
+	var eg errgroup.Group
+	eg.SetLimit(16)
+	var ok, lost atomic.Bool
+	for _, p := range peers {
+		eg.Go(func() error {
+			if ctx.Err() != nil {
+				return nil
+			}
+			_, err := g.list.Join([]string{p})
+			switch {
+			case err == nil:
+				ok.Store(true)
+			case !refused(err):
+				lost.Store(true)
+				g.c.Log.Debug("speaker not reached", "peer", p, "err", err)
+			}
+			return nil
+		})
+	}
+	_ = eg.Wait() // the functions return none
+	return ok.Load(), lost.Load()
+}
+
+// refused reports whether nobody listens there. memberlist joins its errors to a text.
+func refused(err error) bool {
+	return errors.Is(err, syscall.ECONNREFUSED) || containsText(err, syscall.ECONNREFUSED.Error())
+}
+
+// missing returns the peers that are no members at present.
+func (g *Group) missing(ctx context.Context) []string {
+	peers, err := g.c.Peers(ctx)
+	if err != nil {
+		g.c.Log.Warn("other speakers cannot be found", "err", err)
+		return nil
+	}
+	here := map[netip.AddrPort]bool{}
+	for _, m := range g.list.Members() {
+		if addr, ok := netip.AddrFromSlice(m.Addr); ok {
+			here[netip.AddrPortFrom(addr.Unmap(), m.Port)] = true
+		}
+	}
+	var out []string
+	for _, p := range peers {
+		for _, a := range g.resolve(ctx, p) {
+			if !here[a] {
+				out = append(out, a.String())
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// resolve returns the addresses of a peer.
+func (g *Group) resolve(ctx context.Context, peer string) []netip.AddrPort {
+	if a, err := netip.ParseAddr(peer); err == nil {
+		return []netip.AddrPort{netip.AddrPortFrom(a.Unmap(), g.c.BindPort)}
+	}
+	host, port, err := net.SplitHostPort(peer)
+	if err != nil {
+		host, port = peer, strconv.Itoa(int(g.c.BindPort))
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		g.c.Log.Warn("peer has no valid port", "peer", peer)
+		return nil
+	}
+	if a, err := netip.ParseAddr(host); err == nil {
+		return []netip.AddrPort{netip.AddrPortFrom(a.Unmap(), uint16(n))}
+	}
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		g.c.Log.Warn("peer cannot be resolved", "peer", peer, "err", err)
+		return nil
+	}
+	out := make([]netip.AddrPort, len(addrs))
+	for i, a := range addrs {
+		out[i] = netip.AddrPortFrom(a.Unmap(), uint16(n))
+	}
+	return out
+}
+
+// watchClock notices that this process stood still, and then asks the others how things are.
+func (g *Group) watchClock(ctx context.Context) {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for last := time.Now(); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		gap := time.Since(last)
+		if gap > g.c.Profile.asleep() && g.list.NumMembers() > 1 {
+			g.stale.Store(true)
+			g.c.Changed()
+			g.c.Log.Warn("this process stood still; asking the other speakers how things are", "seconds", gap.Seconds())
+			g.refresh(ctx)
+			g.stale.Store(false)
+			g.c.Changed()
+		}
+		last = time.Now()
+	}
+}
+
+// refresh exchanges all that is known with every member, or those that answer.
+func (g *Group) refresh(ctx context.Context) {
+	var peers []string
+	for _, m := range g.list.Members() {
+		if m.Name != g.c.Node {
+			peers = append(peers, m.Address())
+		}
+	}
+	rand.Shuffle(len(peers), func(i, j int) { peers[i], peers[j] = peers[j], peers[i] })
+	g.contact(ctx, peers[:min(len(peers), 2*joinSome)])
+}

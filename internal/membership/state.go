@@ -1,0 +1,300 @@
+package membership
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+
+	"github.com/fairlead/fairlead/backends"
+)
+
+const (
+	// maxRecords and maxClaims bound what is believed of others.
+	maxRecords = 5000
+	maxClaims  = 100_000
+	// forgetAfter is for how long what a speaker said is kept after it was last alive, so that a partition can heal.
+	forgetAfter = 10 * time.Minute
+	// maxPart is the most claims in one part of an update, so that each fits into a packet.
+	maxPart = 30
+)
+
+// part is what is said of one speaker: all of it, or what has changed. Parts may come late, twice and in any order.
+type part struct {
+	Node string `cbor:"1,keyasint"`
+	// Epoch is when the speaker's process started, in nanoseconds of the Unix time; the newest counts.
+	Epoch  uint64  `cbor:"2,keyasint"`
+	About  *about  `cbor:"3,keyasint,omitempty"`
+	Claims []claim `cbor:"4,keyasint,omitempty"`
+}
+
+// about is what a speaker tells of itself beside its claims. The highest Seq counts.
+type about struct {
+	Seq        uint64 `cbor:"1,keyasint"`
+	Leaving    bool   `cbor:"2,keyasint,omitempty"`
+	SameSubnet bool   `cbor:"3,keyasint,omitempty"`
+	Links      []link `cbor:"4,keyasint,omitempty"`
+}
+
+type link struct {
+	Name     string   `cbor:"1,keyasint"`
+	Prefixes [][]byte `cbor:"2,keyasint,omitempty"` // as netip.Prefix marshals
+	IPv4     bool     `cbor:"3,keyasint,omitempty"`
+	IPv6     bool     `cbor:"4,keyasint,omitempty"`
+}
+
+// claim says whether the speaker announces an address. For each address the highest Seq counts.
+type claim struct {
+	Addr []byte `cbor:"1,keyasint"` // 4 or 16 bytes
+	Seq  uint64 `cbor:"2,keyasint"`
+	Held bool   `cbor:"3,keyasint,omitempty"`
+}
+
+type held struct {
+	seq  uint64
+	held bool
+	at   time.Time
+}
+
+// record is what is known of one speaker.
+type record struct {
+	epoch  uint64
+	about  about
+	links  []backends.Link
+	claims map[netip.Addr]held
+	alive  bool
+	since  time.Time // of alive
+}
+
+// state is what all speakers have said. Merging parts in any order leads to the same.
+type state struct {
+	node string
+	now  func() time.Time
+
+	mu      sync.Mutex // protects all the following
+	seq     uint64
+	records map[string]*record
+}
+
+func newState(node string, epoch uint64, now func() time.Time) *state {
+	own := &record{epoch: epoch, claims: map[netip.Addr]held{}, alive: true}
+	return &state{node: node, now: now, records: map[string]*record{node: own}}
+}
+
+// say changes what is said of this speaker itself; it returns the part to spread, nil if nothing changed.
+func (s *state) say(change func(*about)) *part {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	own := s.records[s.node]
+	next := own.about
+	change(&next)
+	if next.Leaving == own.about.Leaving && next.SameSubnet == own.about.SameSubnet && slices.EqualFunc(next.Links, own.about.Links, equalLinks) {
+		return nil
+	}
+	s.seq++
+	next.Seq = s.seq
+	own.about, own.links = next, decodeLinks(next.Links)
+	return &part{Node: s.node, Epoch: own.epoch, About: &next}
+}
+
+func equalLinks(a, b link) bool {
+	return a.Name == b.Name && a.IPv4 == b.IPv4 && a.IPv6 == b.IPv6 && slices.EqualFunc(a.Prefixes, b.Prefixes, bytes.Equal)
+}
+
+// claim makes addrs the complete set of addresses that this speaker announces; it returns the parts to spread.
+func (s *state) claim(addrs map[netip.Addr]bool) []part {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	own := s.records[s.node]
+	s.seq++
+	var changed []claim
+	set := func(a netip.Addr, yes bool) {
+		own.claims[a] = held{s.seq, yes, s.now()}
+		changed = append(changed, claim{a.AsSlice(), s.seq, yes})
+	}
+	for a, h := range own.claims {
+		if h.held && !addrs[a] {
+			set(a, false)
+		}
+	}
+	for a := range addrs {
+		if !own.claims[a].held {
+			set(a, true)
+		}
+	}
+	var parts []part
+	for chunk := range slices.Chunk(changed, maxPart) {
+		parts = append(parts, part{Node: s.node, Epoch: own.epoch, Claims: chunk})
+	}
+	return parts
+}
+
+// merge takes in parts that another speaker sent; it reports whether anything is new.
+func (s *state) merge(parts []part) (changed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range parts {
+		if p := &parts[i]; p.Node != s.node { // nobody knows better what we say
+			changed = s.take(p) || changed
+		}
+	}
+	return changed
+}
+
+func (s *state) take(p *part) (changed bool) {
+	r := s.records[p.Node]
+	if r == nil {
+		if len(s.records) >= maxRecords {
+			return false
+		}
+		r = &record{since: s.now()}
+		s.records[p.Node] = r
+	}
+	switch {
+	case p.Epoch < r.epoch:
+		return false
+	case p.Epoch > r.epoch:
+		*r = record{epoch: p.Epoch, alive: r.alive, since: r.since}
+		changed = true
+	}
+	if r.claims == nil {
+		r.claims = map[netip.Addr]held{}
+	}
+	if p.About != nil && p.About.Seq > r.about.Seq {
+		r.about, r.links = *p.About, decodeLinks(p.About.Links)
+		changed = true
+	}
+	for _, c := range p.Claims {
+		addr, ok := netip.AddrFromSlice(c.Addr)
+		old, known := r.claims[addr]
+		if !ok || c.Seq <= old.seq || !known && len(r.claims) >= maxClaims {
+			continue
+		}
+		r.claims[addr] = held{c.Seq, c.Held, s.now()}
+		changed = changed || c.Held != old.held
+	}
+	return changed
+}
+
+// everything returns what is known of all speakers, to hand to another one.
+func (s *state) everything() []part {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []part
+	for _, node := range slices.Sorted(maps.Keys(s.records)) {
+		r := s.records[node]
+		if r.epoch == 0 {
+			continue // it has not said anything yet
+		}
+		// What was given up is remembered only until everybody has heard of it.
+		maps.DeleteFunc(r.claims, func(_ netip.Addr, h held) bool { return !h.held && s.now().Sub(h.at) > forgetAfter })
+		about := r.about
+		p := part{Node: node, Epoch: r.epoch, About: &about}
+		for a, h := range r.claims {
+			p.Claims = append(p.Claims, claim{a.AsSlice(), h.seq, h.held})
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// mark says whether a speaker is alive.
+func (s *state) mark(node string, alive bool) {
+	if node == s.node {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r := s.records[node]
+	if r == nil {
+		r = &record{}
+		s.records[node] = r
+	}
+	r.alive, r.since = alive, s.now()
+	for name, old := range s.records {
+		if !old.alive && s.now().Sub(old.since) > forgetAfter {
+			delete(s.records, name)
+		}
+	}
+}
+
+// members returns the speakers that are alive and have said something.
+func (s *state) members() map[string]Member {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := map[string]Member{}
+	for node, r := range s.records {
+		if !r.alive || r.epoch == 0 {
+			continue
+		}
+		m := Member{Leaving: r.about.Leaving, SameSubnet: r.about.SameSubnet, Links: r.links, Claims: make(map[netip.Addr]bool, len(r.claims))}
+		for a, h := range r.claims {
+			if h.held {
+				m.Claims[a] = true
+			}
+		}
+		out[node] = m
+	}
+	return out
+}
+
+// limits keep a packet from making us allocate much.
+var limits = func() cbor.DecMode {
+	mode, err := cbor.DecOptions{MaxArrayElements: 2 * maxClaims, MaxMapPairs: 64, MaxNestedLevels: 8}.DecMode()
+	if err != nil {
+		panic("membership: " + err.Error())
+	}
+	return mode
+}()
+
+func encode(parts ...part) []byte {
+	b, err := cbor.Marshal(parts)
+	if err != nil {
+		panic("membership: encode: " + err.Error()) // plain values only
+	}
+	return b
+}
+
+func decode(b []byte) ([]part, error) {
+	var parts []part
+	if err := limits.Unmarshal(b, &parts); err != nil {
+		return nil, fmt.Errorf("decode what a speaker said: %w", err)
+	}
+	return parts, nil
+}
+
+func encodeLinks(in []backends.Link) []link {
+	var out []link
+	for _, l := range in {
+		x := link{Name: l.Name, IPv4: l.IPv4, IPv6: l.IPv6}
+		for _, p := range l.Prefixes {
+			b, err := p.MarshalBinary()
+			if err != nil {
+				panic("membership: encode a prefix: " + err.Error())
+			}
+			x.Prefixes = append(x.Prefixes, b)
+		}
+		out = append(out, x)
+	}
+	return out
+}
+
+func decodeLinks(in []link) []backends.Link {
+	var out []backends.Link
+	for _, l := range in {
+		x := backends.Link{Name: l.Name, IPv4: l.IPv4, IPv6: l.IPv6}
+		for _, b := range l.Prefixes {
+			var p netip.Prefix
+			if p.UnmarshalBinary(b) == nil {
+				x.Prefixes = append(x.Prefixes, p)
+			}
+		}
+		out = append(out, x)
+	}
+	return out
+}
