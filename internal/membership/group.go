@@ -94,7 +94,7 @@ func New(c Config) (*Group, error) {
 	mc.DeadNodeReclaimTime = time.Second
 	mc.Delegate, mc.Events = delegate{g}, events{g}
 	mc.Logger = logger(c.Log)
-	g.queue = memberlist.TransmitLimitedQueue{NumNodes: func() int { return len(g.list.Members()) }, RetransmitMult: mc.RetransmitMult}
+	g.queue = memberlist.TransmitLimitedQueue{NumNodes: g.state.alive, RetransmitMult: mc.RetransmitMult}
 	var err error
 	if g.list, err = memberlist.Create(mc); err != nil {
 		return nil, fmt.Errorf("listen for other speakers on %s: %w", netip.AddrPortFrom(c.BindAddr, c.BindPort), err)

@@ -223,6 +223,19 @@ func (s *state) mark(node string, alive bool) {
 	}
 }
 
+// alive returns how many speakers are alive.
+func (s *state) alive() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, r := range s.records {
+		if r.alive {
+			n++
+		}
+	}
+	return n
+}
+
 // members returns the speakers that are alive and have said something.
 func (s *state) members() map[string]Member {
 	s.mu.Lock()
