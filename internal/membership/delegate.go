@@ -45,7 +45,7 @@ func (e events) NotifyJoin(n *memberlist.Node) {
 		return
 	}
 	e.c.Log.Info("speaker is alive", "node", n.Name, "addr", n.Address())
-	e.state.mark(n.Name, true)
+	e.state.mark(n.Name, true, addrOf(n))
 	e.c.Joined(n.Name)
 	e.c.Changed()
 }
@@ -55,11 +55,11 @@ func (e events) NotifyLeave(n *memberlist.Node) {
 		return
 	}
 	e.c.Log.Info("speaker is gone", "node", n.Name, "left", n.State == memberlist.StateLeft)
-	e.state.mark(n.Name, false)
+	e.state.mark(n.Name, false, addrOf(n))
 	e.c.Changed()
 }
 
-func (events) NotifyUpdate(*memberlist.Node) {}
+func (e events) NotifyUpdate(n *memberlist.Node) { e.state.mark(n.Name, true, addrOf(n)) }
 
 // broadcast is a message for gossip. None makes another needless.
 type broadcast []byte

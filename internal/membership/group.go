@@ -73,6 +73,7 @@ type Group struct {
 	c     Config
 	state *state
 	list  *memberlist.Memberlist
+	self  netip.AddrPort // as the others are told
 	queue memberlist.TransmitLimitedQueue
 	stale atomic.Bool
 	ready chan struct{}
@@ -99,6 +100,7 @@ func New(c Config) (*Group, error) {
 	if g.list, err = memberlist.Create(mc); err != nil {
 		return nil, fmt.Errorf("listen for other speakers on %s: %w", netip.AddrPortFrom(c.BindAddr, c.BindPort), err)
 	}
+	g.self = addrOf(g.list.LocalNode())
 	return g, nil
 }
 
@@ -147,16 +149,14 @@ func (g *Group) spread(p *part) {
 	}
 	message := encode(*p)
 	g.queue.QueueBroadcast(broadcast(message))
-	members := g.list.Members()
-	if len(members) > sendToAll {
+	others := g.state.others()
+	if len(others) > sendToAll {
 		return
 	}
-	for _, m := range members {
-		if m.Name == g.c.Node {
-			continue
-		}
-		if err := g.list.SendBestEffort(m, message); err != nil {
-			g.c.Log.Debug("speaker not told", "node", m.Name, "err", err)
+	for node, addr := range others {
+		// memberlist's own list of members is not to be read: it changes under the reader's hands.
+		if err := g.list.SendToAddress(memberlist.Address{Addr: addr.String(), Name: node}, message); err != nil {
+			g.c.Log.Debug("speaker not told", "node", node, "err", err)
 		}
 	}
 }
@@ -173,7 +173,7 @@ func (g *Group) join(ctx context.Context) {
 		reached, silent := g.contact(ctx, missing)
 		if !isReady && (reached || !silent || time.Now().After(deadline)) {
 			isReady = true
-			g.c.Log.Info("joined the speakers", "members", g.list.NumMembers(), "reached", reached)
+			g.c.Log.Info("joined the speakers", "members", g.state.alive(), "reached", reached)
 			close(g.ready)
 			g.c.Changed()
 		}
@@ -219,6 +219,12 @@ func refused(err error) bool {
 	return errors.Is(err, syscall.ECONNREFUSED) || containsText(err, syscall.ECONNREFUSED.Error())
 }
 
+// addrOf returns where a member is reached.
+func addrOf(n *memberlist.Node) netip.AddrPort {
+	addr, _ := netip.AddrFromSlice(n.Addr)
+	return netip.AddrPortFrom(addr.Unmap(), n.Port)
+}
+
 // missing returns the peers that are no members at present.
 func (g *Group) missing(ctx context.Context) []string {
 	peers, err := g.c.Peers(ctx)
@@ -226,11 +232,9 @@ func (g *Group) missing(ctx context.Context) []string {
 		g.c.Log.Warn("other speakers cannot be found", "err", err)
 		return nil
 	}
-	here := map[netip.AddrPort]bool{}
-	for _, m := range g.list.Members() {
-		if addr, ok := netip.AddrFromSlice(m.Addr); ok {
-			here[netip.AddrPortFrom(addr.Unmap(), m.Port)] = true
-		}
+	here := map[netip.AddrPort]bool{g.self: true}
+	for _, addr := range g.state.others() {
+		here[addr] = true
 	}
 	var out []string
 	for _, p := range peers {
@@ -284,7 +288,7 @@ func (g *Group) watchClock(ctx context.Context) {
 		case <-ticker.C:
 		}
 		gap := time.Since(last)
-		if gap > g.c.Profile.asleep() && g.list.NumMembers() > 1 {
+		if gap > g.c.Profile.asleep() && g.state.alive() > 1 {
 			g.stale.Store(true)
 			g.c.Changed()
 			g.c.Log.Warn("this process stood still; asking the other speakers how things are", "seconds", gap.Seconds())
@@ -299,10 +303,8 @@ func (g *Group) watchClock(ctx context.Context) {
 // refresh exchanges all that is known with every member, or those that answer.
 func (g *Group) refresh(ctx context.Context) {
 	var peers []string
-	for _, m := range g.list.Members() {
-		if m.Name != g.c.Node {
-			peers = append(peers, m.Address())
-		}
+	for _, addr := range g.state.others() {
+		peers = append(peers, addr.String())
 	}
 	rand.Shuffle(len(peers), func(i, j int) { peers[i], peers[j] = peers[j], peers[i] })
 	g.contact(ctx, peers[:min(len(peers), 2*joinSome)])

@@ -69,6 +69,7 @@ type record struct {
 	claims map[netip.Addr]held
 	alive  bool
 	since  time.Time // of alive
+	addr   netip.AddrPort
 }
 
 // state is what all speakers have said. Merging parts in any order leads to the same.
@@ -159,7 +160,7 @@ func (s *state) take(p *part) (changed bool) {
 	case p.Epoch < r.epoch:
 		return false
 	case p.Epoch > r.epoch:
-		*r = record{epoch: p.Epoch, alive: r.alive, since: r.since}
+		*r = record{epoch: p.Epoch, alive: r.alive, since: r.since, addr: r.addr}
 		changed = true
 	}
 	if r.claims == nil {
@@ -203,8 +204,8 @@ func (s *state) everything() []part {
 	return out
 }
 
-// mark says whether a speaker is alive.
-func (s *state) mark(node string, alive bool) {
+// mark says whether a speaker is alive, and where it is reached.
+func (s *state) mark(node string, alive bool, addr netip.AddrPort) {
 	if node == s.node {
 		return
 	}
@@ -215,7 +216,7 @@ func (s *state) mark(node string, alive bool) {
 		r = &record{}
 		s.records[node] = r
 	}
-	r.alive, r.since = alive, s.now()
+	r.alive, r.since, r.addr = alive, s.now(), addr
 	for name, old := range s.records {
 		if !old.alive && s.now().Sub(old.since) > forgetAfter {
 			delete(s.records, name)
@@ -234,6 +235,19 @@ func (s *state) alive() int {
 		}
 	}
 	return n
+}
+
+// others returns where the other speakers that are alive are reached, by node.
+func (s *state) others() map[string]netip.AddrPort {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := map[string]netip.AddrPort{}
+	for node, r := range s.records {
+		if r.alive && node != s.node {
+			out[node] = r.addr
+		}
+	}
+	return out
 }
 
 // members returns the speakers that are alive and have said something.

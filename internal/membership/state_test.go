@@ -47,7 +47,7 @@ func TestMergeAnyOrder(t *testing.T) {
 		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "shuffle"), 0))
 		r.Shuffle(len(twice), func(i, j int) { twice[i], twice[j] = twice[j], twice[i] })
 		hearer := newState("b", 1, clock)
-		hearer.mark("a", true)
+		hearer.mark("a", true, netip.AddrPort{})
 		for _, p := range twice {
 			parts, err := decode(encode(p))
 			require.NoError(t, err)
@@ -69,7 +69,7 @@ func TestState(t *testing.T) {
 	require.Empty(t, a.claim(of(addrs...)), "nothing changed, nothing to say")
 	require.True(t, b.merge(a.everything()))
 	assert.NotContains(t, b.members(), "a", "nobody has seen it alive")
-	b.mark("a", true)
+	b.mark("a", true, netip.AddrPort{})
 	assert.Equal(t, links, b.members()["a"].Links)
 	assert.Equal(t, of(addrs...), b.members()["a"].Claims)
 
@@ -78,10 +78,10 @@ func TestState(t *testing.T) {
 	b.merge([]part{{Node: "a", Epoch: 4, Claims: []claim{{Addr: []byte{1, 2, 3, 4}, Seq: 99, Held: true}}}, {Node: "a", Epoch: 5, Claims: []claim{{Addr: []byte{1}, Seq: 99, Held: true}}}})
 	assert.Equal(t, of(addrs...), b.members()["a"].Claims, "neither an old process nor nonsense counts")
 
-	b.mark("a", false)
+	b.mark("a", false, netip.AddrPort{})
 	assert.NotContains(t, b.members(), "a")
 	now = now.Add(forgetAfter + time.Second)
-	b.mark("c", true)
+	b.mark("c", true, netip.AddrPort{})
 	assert.NotContains(t, b.records, "a", "forgotten")
 }
 
