@@ -41,7 +41,7 @@ The command can be repeated. A CNI whose API is gone is passed over.`,
 			if err := o.complete(); err != nil {
 				return err
 			}
-			rc, err := restConfig(o.Kubeconfig)
+			rc, err := cli.RESTConfig(o.Kubeconfig)
 			if err != nil {
 				return err
 			}
@@ -58,7 +58,7 @@ The command can be repeated. A CNI whose API is gone is passed over.`,
 		},
 	}
 	f := cmd.Flags()
-	o.addConnectionFlags(f)
+	cli.AddConnectionFlags(f, &o.Kubeconfig, &o.Namespace)
 	o.addServiceFlags(f)
 	f.StringVar(&o.CiliumNamespace, "cilium-namespace", ciliumNamespace, "namespace of Cilium's ConfigMap cilium-config")
 	f.BoolVar(&releaseIPs, "release-ips", false, "take the addresses from the Services, too")

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 
@@ -12,6 +11,7 @@ import (
 	"github.com/fairlead/fairlead/backends/calico"
 	"github.com/fairlead/fairlead/backends/cilium"
 	"github.com/fairlead/fairlead/internal/admission"
+	"github.com/fairlead/fairlead/internal/cli"
 	"github.com/fairlead/fairlead/internal/delegate"
 )
 
@@ -45,17 +45,8 @@ const (
 	webhookDisabled = "disabled"
 )
 
-// podNamespace is where a pod finds the namespace it runs in.
-const podNamespace = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
-
 // ciliumNamespace is where Cilium is unless a flag says otherwise.
 const ciliumNamespace = cilium.DefaultNamespace
-
-// addConnectionFlags adds the flags that say where the installation is.
-func (o *Options) addConnectionFlags(f *pflag.FlagSet) {
-	f.StringVar(&o.Kubeconfig, "kubeconfig", "", "path of a kubeconfig; default: $KUBECONFIG, then the pod's service account")
-	f.StringVar(&o.Namespace, "namespace", "", "namespace of the configuration objects; default: the pod's own")
-}
 
 // addServiceFlags adds the flags that say which Services are the installation's.
 func (o *Options) addServiceFlags(f *pflag.FlagSet) {
@@ -63,7 +54,7 @@ func (o *Options) addServiceFlags(f *pflag.FlagSet) {
 }
 
 func (o *Options) addFlags(f *pflag.FlagSet) {
-	o.addConnectionFlags(f)
+	cli.AddConnectionFlags(f, &o.Kubeconfig, &o.Namespace)
 	o.addServiceFlags(f)
 	f.StringVar(&o.Backend, "backend", delegate.Auto, "who advertises the addresses: "+strings.Join(delegate.Names, ", "))
 	f.StringVar(&o.BGPBackend, "bgp-backend", "", "who serves BGPAdvertisements, if not --backend")
@@ -91,15 +82,9 @@ func (o *Options) complete() error {
 	}
 	slices.Sort(o.LoadBalancerClasses)
 	o.LoadBalancerClasses = slices.Compact(o.LoadBalancerClasses)
-	if o.Namespace != "" {
-		return nil
-	}
-	b, err := os.ReadFile(podNamespace)
-	if err != nil {
-		return fmt.Errorf("--namespace is needed outside a pod: name the namespace of the IPAddressPools, such as metallb-system")
-	}
-	o.Namespace = strings.TrimSpace(string(b))
-	return nil
+	var err error
+	o.Namespace, err = cli.Namespace(o.Namespace)
+	return err
 }
 
 // validate checks what was given.

@@ -20,13 +20,11 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	eventsclient "k8s.io/client-go/kubernetes/typed/events/v1"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	kubeconfig "sigs.k8s.io/controller-runtime/pkg/client/config"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -38,6 +36,7 @@ import (
 	"github.com/fairlead/fairlead/backends/calico"
 	"github.com/fairlead/fairlead/internal/admission"
 	"github.com/fairlead/fairlead/internal/assign"
+	"github.com/fairlead/fairlead/internal/cli"
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/delegate"
 	"github.com/fairlead/fairlead/internal/events"
@@ -64,7 +63,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	if err := countRequests(); err != nil {
 		return err
 	}
-	rc, err := restConfig(o.Kubeconfig)
+	rc, err := cli.RESTConfig(o.Kubeconfig)
 	if err != nil {
 		return err
 	}
@@ -133,22 +132,6 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	}
 	log.Info("starting", "namespace", o.Namespace, "backend", o.Backend, "lbClass", o.LoadBalancerClasses)
 	return mgr.Start(ctx)
-}
-
-func restConfig(path string) (*rest.Config, error) {
-	var rc *rest.Config
-	var err error
-	if path != "" {
-		rc, err = clientcmd.BuildConfigFromFlags("", path)
-	} else {
-		rc, err = kubeconfig.GetConfig()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("connect to the API server: %w", err)
-	}
-	// The API server's own fairness limits us; a limit here would only make Services wait.
-	rc.QPS = -1
-	return rc, nil
 }
 
 func newScheme() *runtime.Scheme {

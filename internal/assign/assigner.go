@@ -510,3 +510,16 @@ func missing(req *allocator.Request, v Verdict) allocator.Family {
 	}
 	return 0
 }
+
+// Announced returns what matters of a Service to who announces it; false if it has no address of ours. Its endpoints are not known.
+func Announced(svc *corev1.Service) (announce.Service, bool) {
+	addrs, pools := ShownAddresses(svc), PoolsOf(svc)
+	if svc.Spec.Type != corev1.ServiceTypeLoadBalancer || svc.Labels[LabelPool] == "" || len(addrs) == 0 || len(pools) == 0 {
+		return announce.Service{}, false
+	}
+	_, shares := annotation(svc, askSharing)
+	return announce.Service{
+		Namespace: svc.Namespace, Name: svc.Name, Labels: svc.Labels, Pools: pools, Addrs: addrs, Shares: shares != "",
+		Local: svc.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
+	}, true
+}

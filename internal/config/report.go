@@ -21,10 +21,11 @@ import (
 	"github.com/fairlead/fairlead/internal/text"
 )
 
-// The ConfigurationState of the controller, as MetalLB names it.
+// The ConfigurationStates of the controller and the speakers, as MetalLB names them.
 const (
-	stateName          = "controller"
+	controllerState    = "controller"
 	stateComponent     = "metallb.io/component-type"
+	stateNode          = "metallb.io/node-name"
 	conditionPools     = "poolReconcilerValid"
 	conditionConfig    = "configReconcilerValid"
 	reasonReconciled   = "Reconciled"
@@ -34,11 +35,15 @@ const (
 	EventConfigurationError = "ConfigurationError"
 )
 
+// SpeakerState returns the name of the ConfigurationState of the speaker on a node.
+func SpeakerState(node string) string { return "speaker-" + node }
+
 // reporter tells of faults: in the log and by an event on the object when a fault is new, and in the ConfigurationState.
 type reporter struct {
 	client    client.Client
 	namespace string
-	recorder  events.EventRecorder
+	node      string               // of the speaker; empty for the controller
+	recorder  events.EventRecorder // nil: no events
 	log       *slog.Logger
 	told      []Fault
 }
@@ -49,6 +54,9 @@ func (r *reporter) report(ctx context.Context, s *Snapshot) error {
 			continue
 		}
 		r.log.Warn("faulty configuration", "object", f.Object.String(), "field", f.Field, "err", f.Problem, "lastValidInForce", f.LastValid)
+		if r.recorder == nil {
+			continue
+		}
 		r.recorder.Eventf(&corev1.ObjectReference{
 			APIVersion: f.Object.APIVersion, Kind: f.Object.Kind, Namespace: f.Object.Namespace, Name: f.Object.Name, UID: f.Object.UID,
 		}, nil, corev1.EventTypeWarning, EventConfigurationError, "Validate", "%s", f.Message())
@@ -59,11 +67,14 @@ func (r *reporter) report(ctx context.Context, s *Snapshot) error {
 
 func (r *reporter) writeState(ctx context.Context, s *Snapshot) error {
 	var state v1beta1.ConfigurationState
-	key := types.NamespacedName{Namespace: r.namespace, Name: stateName}
+	key, labels := types.NamespacedName{Namespace: r.namespace, Name: controllerState}, map[string]string{stateComponent: "controller"}
+	if r.node != "" {
+		key.Name, labels = SpeakerState(r.node), map[string]string{stateComponent: "speaker", stateNode: r.node}
+	}
 	err := r.client.Get(ctx, key, &state)
 	if apierrors.IsNotFound(err) {
 		state = v1beta1.ConfigurationState{ObjectMeta: metav1.ObjectMeta{
-			Namespace: key.Namespace, Name: key.Name, Labels: map[string]string{stateComponent: "controller"},
+			Namespace: key.Namespace, Name: key.Name, Labels: labels,
 		}}
 		err = r.client.Create(ctx, &state)
 	}

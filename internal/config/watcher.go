@@ -35,9 +35,11 @@ type Watcher struct {
 type WatcherOptions struct {
 	Manager   manager.Manager
 	Namespace string
-	Recorder  events.EventRecorder
-	Registry  prometheus.Registerer
-	Log       *slog.Logger
+	// Node is the node of the speaker that watches; empty for the controller. Only the controller sends events of faults.
+	Node     string
+	Recorder events.EventRecorder
+	Registry prometheus.Registerer
+	Log      *slog.Logger
 	// Publish is called with each new Snapshot, one at a time. If it fails, it is called again later.
 	Publish func(context.Context, *Snapshot) error
 }
@@ -47,7 +49,10 @@ func NewWatcher(o WatcherOptions) (*Watcher, error) {
 	w := &Watcher{
 		metrics: &Metrics{},
 		reader:  o.Manager.GetCache(), namespace: o.Namespace, publish: o.Publish,
-		reporter: &reporter{client: o.Manager.GetClient(), namespace: o.Namespace, recorder: o.Recorder, log: o.Log},
+		reporter: &reporter{client: o.Manager.GetClient(), namespace: o.Namespace, node: o.Node, recorder: o.Recorder, log: o.Log},
+	}
+	if o.Node != "" {
+		w.reporter.recorder = nil
 	}
 	if err := o.Registry.Register(w.metrics); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)

@@ -102,7 +102,9 @@ func TestManyClaims(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	s := newState("a", 1, time.Now)
 	s.claim(of(addrs...))
-	s.say(func(a *about) { a.Links = encodeLinks([]backends.Link{{Name: "eth0", Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}}) })
+	s.say(func(a *about) {
+		a.Links = encodeLinks([]backends.Link{{Name: "eth0", Prefixes: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}}})
+	})
 	f.Add(encode(s.everything()...))
 	f.Add([]byte{0x9f})
 	f.Fuzz(func(t *testing.T, b []byte) {

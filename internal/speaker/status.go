@@ -1,0 +1,316 @@
+package speaker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/internal/announce"
+	"github.com/fairlead/fairlead/internal/config"
+)
+
+// Reasons of events, and labels of status objects, are MetalLB's.
+const (
+	EventNodeAssigned   = "nodeAssigned"
+	EventAnnounceFailed = "announceFailed"
+
+	labelNode             = "metallb.io/node"
+	labelServiceName      = "metallb.io/service-name"
+	labelServiceNamespace = "metallb.io/service-namespace"
+
+	// AnnotationLinks has, on the ConfigurationState of a speaker, the interfaces on which it can announce, as JSON of Links. It is
+	// there while the speaker runs.
+	AnnotationLinks = "fairlead.io/links"
+)
+
+const (
+	// statusPeriod is how often at most status objects are written.
+	statusPeriod = 200 * time.Millisecond
+	// statusSeen is how long a new object may take to appear in the cache.
+	statusSeen = 10 * time.Second
+	// statusRetry is when it is tried again after a failure.
+	statusRetry = time.Second
+)
+
+// Links is what a speaker publishes of itself.
+type Links struct {
+	Links      []backends.Link `json:"links"`
+	SameSubnet bool            `json:"sameSubnet,omitempty"`
+}
+
+// Owner is the pod of a speaker.
+type Owner struct {
+	Pod string
+	UID types.UID
+}
+
+// view is what the status objects are to tell of.
+type view struct {
+	services  []announce.Service
+	decision  announce.Decision
+	announced map[netip.Addr]bool
+	alive     map[string]bool
+}
+
+// statusWriter keeps one ServiceL2Status for each Service that is announced from this node, sends its event, and removes those of
+// others: of the node that announced before, and, if this is the first of the nodes alive, of nodes that are gone.
+type statusWriter struct {
+	o       Options
+	changed chan struct{}
+	own     map[types.NamespacedName]*v1beta1.ServiceL2Status // as written last; touched by write alone
+
+	mu    sync.Mutex // protects all the following
+	view  *view
+	links *Links
+	wrote *Links // the last that was written
+}
+
+func newStatusWriter(o Options) *statusWriter {
+	return &statusWriter{o: o, changed: make(chan struct{}, 1), own: map[types.NamespacedName]*v1beta1.ServiceL2Status{}}
+}
+
+func (w *statusWriter) set(v view) {
+	w.mu.Lock()
+	w.view = &v
+	w.mu.Unlock()
+	w.wake()
+}
+
+func (w *statusWriter) setLinks(links []backends.Link) {
+	w.mu.Lock()
+	w.links = &Links{Links: links, SameSubnet: w.o.SameSubnet}
+	w.mu.Unlock()
+	w.wake()
+}
+
+func (w *statusWriter) wake() {
+	select {
+	case w.changed <- struct{}{}:
+	default:
+	}
+}
+
+// failed sends an event about an address that could not be announced.
+func (w *statusWriter) failed(name types.NamespacedName, addr netip.Addr, err error) {
+	w.event(context.Background(), name, corev1.EventTypeWarning, EventAnnounceFailed, "Failed to announce %s from node %q: %v", addr, w.o.Node, err)
+}
+
+func (w *statusWriter) event(ctx context.Context, name types.NamespacedName, kind, reason, note string, args ...any) {
+	var svc corev1.Service
+	if err := w.o.Cache.Get(ctx, name, &svc); err != nil {
+		return // it is gone
+	}
+	w.o.Recorder.Eventf(&svc, nil, kind, reason, "Announce", note, args...)
+}
+
+// prepare has the cache follow the status objects.
+func (w *statusWriter) prepare(ctx context.Context) error {
+	informer, err := w.o.Cache.GetInformer(ctx, &v1beta1.ServiceL2Status{})
+	if err != nil {
+		return fmt.Errorf("watch ServiceL2Status objects: %w", err)
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{DeleteFunc: func(any) { w.wake() }})
+	return err
+}
+
+// run writes until ctx ends, and then tells that this speaker does not run any more.
+func (w *statusWriter) run(ctx context.Context) error {
+	var again <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return w.retract(context.WithoutCancel(ctx))
+		case <-w.changed:
+		case <-again:
+		}
+		again = nil
+		if err := w.write(ctx); err != nil && ctx.Err() == nil {
+			w.o.Log.Warn("status objects not written", "err", err)
+			again = time.After(statusRetry)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(statusPeriod):
+		}
+	}
+}
+
+func (w *statusWriter) write(ctx context.Context) error {
+	w.mu.Lock()
+	v, links := w.view, w.links
+	w.mu.Unlock()
+	var errs []error
+	if links != nil && (w.wrote == nil || !links.equal(w.wrote)) {
+		b, err := json.Marshal(links)
+		if err == nil {
+			s := string(b)
+			err = w.annotate(ctx, &s)
+		}
+		if err == nil {
+			w.wrote = links
+		}
+		errs = append(errs, err)
+	}
+	if v != nil {
+		errs = append(errs, w.writeServices(ctx, v))
+	}
+	return errors.Join(errs...)
+}
+
+func (l *Links) equal(m *Links) bool {
+	return l.SameSubnet == m.SameSubnet && slices.EqualFunc(l.Links, m.Links, backends.Link.Equal)
+}
+
+// retract removes the annotation of a speaker that ends.
+func (w *statusWriter) retract(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if err := w.annotate(ctx, nil); err != nil {
+		w.o.Log.Debug("state not retracted", "err", err)
+	}
+	return nil
+}
+
+func (w *statusWriter) annotate(ctx context.Context, value *string) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]any{AnnotationLinks: value}}})
+	if err != nil {
+		return err
+	}
+	state := &v1beta1.ConfigurationState{ObjectMeta: metav1.ObjectMeta{Namespace: w.o.Namespace, Name: config.SpeakerState(w.o.Node)}}
+	if err := w.o.Client.Patch(ctx, state, client.RawPatch(types.MergePatchType, patch)); err != nil {
+		return fmt.Errorf("write the interfaces of node %q: %w", w.o.Node, err)
+	}
+	return nil
+}
+
+// announcer returns who tells of a Service: the node of its first address that is announced at all, with the interfaces.
+func (v *view) announcer(s *announce.Service) (node string, addr netip.Addr, interfaces []string) {
+	for _, addr := range s.Addrs {
+		if p := v.decision.Placements[addr]; p != nil && p.Node != "" {
+			return p.Node, addr, p.Interfaces
+		}
+	}
+	return "", netip.Addr{}, nil
+}
+
+func (w *statusWriter) writeServices(ctx context.Context, v *view) error {
+	var list v1beta1.ServiceL2StatusList
+	if err := w.o.Cache.List(ctx, &list, client.InNamespace(w.o.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("list ServiceL2Status objects: %w", err)
+	}
+	there := map[types.NamespacedName][]*v1beta1.ServiceL2Status{}
+	for i := range list.Items {
+		s := &list.Items[i]
+		key := types.NamespacedName{Namespace: s.Labels[labelServiceNamespace], Name: s.Labels[labelServiceName]}
+		there[key] = append(there[key], s)
+	}
+	mine := map[types.NamespacedName][]string{} // with the interfaces
+	owned := map[types.NamespacedName]bool{}    // by anybody alive
+	for i := range v.services {
+		s := &v.services[i]
+		key := types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
+		node, addr, interfaces := v.announcer(s)
+		owned[key] = node != ""
+		if node == w.o.Node && v.announced[addr] {
+			mine[key] = interfaces
+		}
+	}
+	var errs []error
+	for key, interfaces := range mine {
+		errs = append(errs, w.keep(ctx, key, interfaces, there[key]))
+	}
+	first, alive := true, map[string]bool{} // first of the nodes alive
+	for node := range v.alive {
+		first = first && w.o.Node <= node
+		alive[backends.LabelValue(node)] = true
+	}
+	for key, objects := range there {
+		for _, o := range objects {
+			_, isMine := mine[key]
+			node := o.Labels[labelNode]
+			switch {
+			case isMine && w.own[key] != nil && o.UID == w.own[key].UID:
+			case isMine, node == backends.LabelValue(w.o.Node), first && !alive[node], first && !owned[key]:
+				errs = append(errs, w.remove(ctx, o))
+			}
+		}
+	}
+	for key := range w.own {
+		if _, still := mine[key]; !still {
+			delete(w.own, key)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// keep sees to it that there is one right object for a Service; it sends the event if there was none of this node.
+func (w *statusWriter) keep(ctx context.Context, key types.NamespacedName, interfaces []string, there []*v1beta1.ServiceL2Status) error {
+	own, node := w.own[key], backends.LabelValue(w.o.Node)
+	if own != nil && time.Since(own.CreationTimestamp.Time) > statusSeen && !slices.ContainsFunc(there, func(o *v1beta1.ServiceL2Status) bool { return o.UID == own.UID }) {
+		own = nil // somebody removed it
+	}
+	for _, o := range there {
+		if own == nil && o.Labels[labelNode] == node {
+			own = o.DeepCopy() // of a process before this one
+		}
+	}
+	created := false
+	if own == nil {
+		own = &v1beta1.ServiceL2Status{ObjectMeta: metav1.ObjectMeta{
+			GenerateName: "l2-", Namespace: w.o.Namespace,
+			Labels: map[string]string{labelNode: node, labelServiceName: key.Name, labelServiceNamespace: key.Namespace},
+		}}
+		if w.o.Owner != nil {
+			own.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: w.o.Owner.Pod, UID: w.o.Owner.UID}}
+		}
+		if err := w.o.Client.Create(ctx, own); err != nil {
+			return fmt.Errorf("create the ServiceL2Status of %s: %w", key, err)
+		}
+		created = true
+	}
+	w.own[key] = own
+	want := v1beta1.ServiceL2StatusStatus{Node: w.o.Node, ServiceName: key.Name, ServiceNamespace: key.Namespace}
+	for _, name := range interfaces {
+		want.Interfaces = append(want.Interfaces, v1beta1.InterfaceInfo{Name: name})
+	}
+	if s := own.Status; s.Node != want.Node || s.ServiceName != want.ServiceName || s.ServiceNamespace != want.ServiceNamespace || !slices.Equal(s.Interfaces, want.Interfaces) {
+		patch, err := json.Marshal(map[string]any{"status": map[string]any{
+			"node": want.Node, "serviceName": want.ServiceName, "serviceNamespace": want.ServiceNamespace, "interfaces": want.Interfaces,
+		}})
+		if err != nil {
+			return err
+		}
+		if err := w.o.Client.Status().Patch(ctx, own, client.RawPatch(types.MergePatchType, patch)); err != nil {
+			if apierrors.IsNotFound(err) {
+				delete(w.own, key) // somebody removed it; it is made again
+			}
+			return fmt.Errorf("write the ServiceL2Status of %s: %w", key, err)
+		}
+	}
+	if created {
+		w.event(ctx, key, corev1.EventTypeNormal, EventNodeAssigned, "announcing from node %q with protocol %q", w.o.Node, protocolLayer2)
+	}
+	return nil
+}
+
+func (w *statusWriter) remove(ctx context.Context, o *v1beta1.ServiceL2Status) error {
+	err := w.o.Client.Delete(ctx, &v1beta1.ServiceL2Status{ObjectMeta: metav1.ObjectMeta{Namespace: o.Namespace, Name: o.Name}}, client.Preconditions{UID: &o.UID})
+	if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
+		return fmt.Errorf("remove ServiceL2Status %s/%s: %w", o.Namespace, o.Name, err)
+	}
+	return nil
+}

@@ -1,0 +1,385 @@
+// Package speaker is what a speaker does: it decides with all others, each for itself and all the same, who announces an address
+// (internal/announce), has its backend announce what is its own, hands over what is not any more, and tells what it does: to the
+// other speakers, by ServiceL2Status objects, events and metrics.
+package speaker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/internal/announce"
+	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/membership"
+	"github.com/fairlead/fairlead/internal/observe"
+)
+
+const (
+	// retryAfter is how soon it is tried again to announce what could not be announced.
+	retryAfter = time.Second
+	// leaveWait is how long a speaker that ends goes on answering until others have taken over.
+	leaveWait = handoverWait
+)
+
+// Announcer is the backend that answers on the local network.
+type Announcer interface {
+	backends.Backend
+	// Links returns the interfaces that can announce at present.
+	Links() []backends.Link
+	// Repeat announces everything again.
+	Repeat()
+}
+
+// Options are what a Task needs.
+type Options struct {
+	Node, Namespace string
+	// Asked is who serves L2Advertisements that name nobody: a backend's name, or Auto.
+	Asked string
+	// Sticky, IgnoreExclude and SameSubnet are the flags of these names.
+	Sticky, IgnoreExclude, SameSubnet bool
+	// Owner is set as the owner of the objects that tell of what this speaker does; nil if it runs outside a pod.
+	Owner *Owner
+
+	Cache     cache.Cache
+	Client    client.Client
+	Group     *membership.Group
+	Announcer Announcer
+	Recorder  events.EventRecorder
+	Metrics   *Metrics
+	Log       *slog.Logger
+}
+
+// Task is the running whole of this package.
+type Task struct {
+	Options
+	cluster  *observe.Cluster
+	handover *handover
+	status   *statusWriter
+	changed  chan struct{} // holds one token while there is news
+
+	announced map[netip.Addr]bool   // what the backend answers for; touched by step alone
+	owners    map[netip.Addr]string // who announced an address before; touched by step alone
+	told      map[netip.Addr]string // the last failure told of; touched by step alone
+
+	mu        sync.Mutex // protects all the following
+	snapshot  *config.Snapshot
+	published *v1alpha1.Backend
+	since     time.Time // of the first change that has not been looked at yet
+}
+
+// NewTask returns a Task; it starts nothing.
+func NewTask(o Options) *Task {
+	return &Task{
+		Options: o, handover: newHandover(o.Node), changed: make(chan struct{}, 1), announced: map[netip.Addr]bool{}, owners: map[netip.Addr]string{},
+		told: map[netip.Addr]string{}, status: newStatusWriter(o),
+	}
+}
+
+// Wake has the task look at everything again, soon. It does not block.
+func (t *Task) Wake() {
+	t.mu.Lock()
+	if t.since.IsZero() {
+		t.since = time.Now()
+	}
+	t.mu.Unlock()
+	select {
+	case t.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Joined is to be called when another speaker appears, or appears again: it may not have heard what this one announced, and
+// clients on its side of the network may have learned another owner.
+func (t *Task) Joined(string) { t.Announcer.Repeat() }
+
+// SetSnapshot puts a new configuration in force.
+func (t *Task) SetSnapshot(_ context.Context, s *config.Snapshot) error {
+	t.mu.Lock()
+	t.snapshot = s
+	t.mu.Unlock()
+	t.Wake()
+	return nil
+}
+
+// SetLinks takes in which interfaces can announce.
+func (t *Task) SetLinks(links []backends.Link) {
+	t.Group.SetLinks(links, t.SameSubnet)
+	t.status.setLinks(links)
+	t.Wake()
+}
+
+// Run serves until ctx ends, and then until others have taken over what this node announces, or leaveWait is over. The cache, the
+// Group and the Announcer must go on meanwhile; inner ends when they do.
+func (t *Task) Run(ctx, inner context.Context) error {
+	if err := t.prepare(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	writing, stop := context.WithCancel(inner)
+	var g errgroup.Group
+	g.Go(func() error { return t.status.run(writing) })
+	t.follow(ctx, inner, time.Time{})
+	if inner.Err() == nil {
+		t.leave(inner)
+	}
+	stop()
+	return g.Wait()
+}
+
+// prepare waits until everything is known that a decision needs.
+func (t *Task) prepare(ctx context.Context) (err error) {
+	if t.cluster, err = observe.Follow(ctx, t.Cache, t.Wake); err != nil {
+		return err
+	}
+	if t.Asked == Auto {
+		if err := t.followBackend(ctx); err != nil {
+			return err
+		}
+	}
+	if err := t.status.prepare(ctx); err != nil {
+		return err
+	}
+	for t.current() == nil {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.changed:
+		}
+	}
+	t.SetLinks(t.Announcer.Links())
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.Group.Ready():
+	}
+	t.Wake()
+	return nil
+}
+
+func (t *Task) current() *config.Snapshot {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.snapshot
+}
+
+// followBackend keeps the Backend object in which the controller publishes what the speakers serve.
+func (t *Task) followBackend(ctx context.Context) error {
+	informer, err := t.Cache.GetInformer(ctx, &v1alpha1.Backend{})
+	if err != nil {
+		return fmt.Errorf("watch backends: %w", err)
+	}
+	take := func(o any, gone bool) {
+		b, ok := o.(*v1alpha1.Backend)
+		if !ok || b.Name != announce.SpeakerBackend || b.Annotations[backends.LabelInstallation] != t.Namespace {
+			return
+		}
+		t.mu.Lock()
+		t.published = b
+		if gone {
+			t.published = nil
+		}
+		t.mu.Unlock()
+		t.Wake()
+	}
+	r, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc: func(o any) { take(o, false) }, UpdateFunc: func(_, o any) { take(o, false) },
+		DeleteFunc: func(o any) {
+			if last, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
+				o = last.Obj
+			}
+			take(o, true)
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("watch backends: %w", err)
+	}
+	if !toolscache.WaitForCacheSync(ctx.Done(), r.HasSynced) {
+		return ctx.Err()
+	}
+	return nil
+}
+
+// follow decides anew after each change until ctx ends, or, if deadline is set, until nothing is announced any more or it is over.
+func (t *Task) follow(ctx, inner context.Context, deadline time.Time) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	if !deadline.IsZero() {
+		timer.Reset(time.Until(deadline))
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-inner.Done():
+			return
+		case <-t.changed:
+		case <-timer.C:
+		}
+		again := t.step(inner)
+		if !deadline.IsZero() {
+			if len(t.handover.held) == 0 || !time.Now().Before(deadline) {
+				return
+			}
+			if again.IsZero() || again.After(deadline) {
+				again = deadline
+			}
+		}
+		timer.Stop()
+		if !again.IsZero() {
+			timer.Reset(time.Until(again))
+		}
+	}
+}
+
+// leave hands over and then falls silent.
+func (t *Task) leave(inner context.Context) {
+	t.Log.Info("handing over", "addresses", len(t.handover.held))
+	t.Group.SetLeaving()
+	t.Wake()
+	t.follow(context.WithoutCancel(inner), inner, time.Now().Add(leaveWait))
+	t.handover.silence()
+	t.apply(inner, nil)
+}
+
+// step decides and acts. It returns when to do so again if nothing else happens, zero for never.
+func (t *Task) step(ctx context.Context) (again time.Time) {
+	t.mu.Lock()
+	snapshot, published, since := t.snapshot, t.published, t.since
+	t.since = time.Time{}
+	t.mu.Unlock()
+	if t.Group.Stale() {
+		// Others may have taken over meanwhile: nothing is said before they have been heard. Then there is another step.
+		t.handover.silence()
+		t.apply(ctx, nil)
+		return time.Time{}
+	}
+	members := t.Group.Members()
+	in := announce.LocalInput{
+		Snapshot: snapshot, Serves: serves(t.Asked, published), Services: t.cluster.Services(), Nodes: t.cluster.Nodes(),
+		Speakers: make(map[string]announce.Speaker, len(members)), IgnoreExclude: t.IgnoreExclude, Sticky: t.Sticky,
+	}
+	for node, m := range members {
+		in.Speakers[node] = announce.Speaker(m)
+	}
+	d := announce.Place(in)
+	was := t.announced
+	wanted, again := t.handover.settle(time.Now(), d, func(node string, addr netip.Addr) bool { return members[node].Claims[addr] })
+	failed := t.apply(ctx, wanted)
+	t.report(in, d, was, since, failed)
+	if len(failed) > 0 && (again.IsZero() || time.Until(again) > retryAfter) {
+		again = time.Now().Add(retryAfter)
+	}
+	return again
+}
+
+// apply has the backend announce exactly these addresses, and tells the other speakers. It returns which failed, and why.
+func (t *Task) apply(ctx context.Context, wanted map[netip.Addr][]string) map[netip.Addr]error {
+	var desired backends.Desired
+	for _, addr := range slices.SortedFunc(maps.Keys(wanted), netip.Addr.Compare) {
+		desired.Announcements = append(desired.Announcements, backends.Announcement{
+			Prefix: netip.PrefixFrom(addr, addr.BitLen()), Interfaces: wanted[addr],
+		})
+	}
+	failed := map[netip.Addr]error{}
+	err := t.Announcer.Apply(ctx, desired)
+	for _, e := range flatten(err) {
+		if a, ok := e.(*backends.AnnounceError); ok {
+			failed[a.Prefix.Addr()] = a.Err
+			continue
+		}
+		t.Log.Error("backend could not apply everything", "backend", protocolLayer2, "err", e)
+	}
+	now := make(map[netip.Addr]bool, len(wanted))
+	for addr := range wanted {
+		if failed[addr] == nil {
+			now[addr] = true
+		}
+	}
+	t.announced = now
+	t.Group.Claim(now)
+	return failed
+}
+
+func flatten(err error) []error {
+	if err == nil {
+		return nil
+	}
+	return backends.Flatten(err)
+}
+
+// report tells of what has changed.
+func (t *Task) report(in announce.LocalInput, d announce.Decision, was map[netip.Addr]bool, since time.Time, failed map[netip.Addr]error) {
+	for addr := range t.announced {
+		if was[addr] || !t.handover.ours(addr) {
+			continue
+		}
+		from := t.owners[addr]
+		t.Log.Info("announcing", "addr", addr, "from", from)
+		if from != "" && from != t.Node {
+			t.Metrics.tookOver(time.Since(since))
+		}
+	}
+	for addr := range was {
+		if !t.announced[addr] {
+			to := ""
+			if p := d.Placements[addr]; p != nil {
+				to = p.Node
+			}
+			t.Log.Info("not announcing any more", "addr", addr, "to", to)
+		}
+	}
+	for addr := range t.told {
+		if failed[addr] == nil {
+			delete(t.told, addr)
+		}
+	}
+	for addr, err := range failed {
+		if !t.handover.ours(addr) || t.told[addr] == err.Error() {
+			continue
+		}
+		t.told[addr] = err.Error()
+		t.Log.Warn("address not announced", "addr", addr, "err", err)
+		for _, i := range d.Placements[addr].Services {
+			t.status.failed(types.NamespacedName{Namespace: in.Services[i].Namespace, Name: in.Services[i].Name}, addr, err)
+		}
+	}
+	for addr, p := range d.Placements {
+		owner := p.Node
+		for node, s := range in.Speakers {
+			if s.Claims[addr] && owner == "" {
+				owner = node
+			}
+		}
+		if owner != "" {
+			t.owners[addr] = owner
+		}
+	}
+	maps.DeleteFunc(t.owners, func(addr netip.Addr, _ string) bool { return d.Placements[addr] == nil })
+	announced := func(addr netip.Addr) bool { return t.announced[addr] }
+	t.Metrics.show(in.Services, d, announced)
+	t.status.set(view{services: in.Services, decision: d, announced: maps.Clone(t.announced), alive: alive(in.Speakers)})
+}
+
+func alive(speakers map[string]announce.Speaker) map[string]bool {
+	out := make(map[string]bool, len(speakers))
+	for node := range speakers {
+		out[node] = true
+	}
+	return out
+}
