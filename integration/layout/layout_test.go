@@ -22,6 +22,7 @@ var may = map[string][]string{
 	"backends":             nil,
 	"backends/calico":      {"backends"},
 	"backends/cilium":      {"backends"},
+	"backends/layer2":      {"backends"},
 	"backends/backendtest": {"backends"},
 	"allocator":            nil,
 	"api":                  nil,
