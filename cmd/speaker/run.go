@@ -1,0 +1,281 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"os"
+	"regexp"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-logr/logr"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	eventsclient "k8s.io/client-go/kubernetes/typed/events/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/api/v1beta2"
+	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/backends/layer2"
+	"github.com/fairlead/fairlead/internal/announce"
+	"github.com/fairlead/fairlead/internal/cli"
+	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/events"
+	"github.com/fairlead/fairlead/internal/membership"
+	"github.com/fairlead/fairlead/internal/observe"
+	"github.com/fairlead/fairlead/internal/speaker"
+)
+
+// eventSource is MetalLB's name for what speakers report.
+const eventSource = "metallb-speaker"
+
+// stopTimeout bounds how long the parts may take to end after everything has been handed over.
+const stopTimeout = time.Second
+
+// run builds the parts and lets them work until ctx ends and others have taken over.
+func run(ctx context.Context, o Options, log *slog.Logger) error {
+	logger := logr.FromSlogHandler(log.Handler())
+	ctrl.SetLogger(logger)
+	klog.SetLogger(logger)
+
+	rc, err := cli.RESTConfig(o.Kubeconfig)
+	if err != nil {
+		return err
+	}
+	secret, err := o.secret()
+	if err != nil {
+		return err
+	}
+	if secret == nil {
+		log.Warn("what speakers say to each other is not encrypted; give all of them the same --memberlist-secret-path")
+	}
+	exclude, err := o.exclude()
+	if err != nil {
+		return err
+	}
+	mgr, err := newManager(rc, o)
+	if err != nil {
+		return err
+	}
+	eventsClient, err := eventsclient.NewForConfig(rc)
+	if err != nil {
+		return err
+	}
+	recorder := events.New(eventsClient, mgr.GetScheme(), eventSource, log)
+	series, err := speaker.NewMetrics(metrics.Registry, o.NodeName, log)
+	if err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+
+	var task *speaker.Task // what calls it back runs only after it has been made
+	l2 := layer2.New(layer2.Config{
+		Exclude: exclude, SameSubnet: o.SameSubnet, GratuitousInterval: o.GratuitousInterval, Observer: series,
+		Changed: func(links []backends.Link) { task.SetLinks(links) }, Log: log,
+	})
+	bind, advertise, err := o.addresses(ctx, mgr.GetAPIReader())
+	if err != nil {
+		return err
+	}
+	var ready atomic.Pointer[speaker.Task]
+	group, err := membership.New(membership.Config{
+		Node: o.NodeName, BindAddr: bind, BindPort: o.BindPort, Advertise: advertise, Profile: o.Profile, Secret: secret,
+		Peers: o.peers(mgr.GetCache()), Log: log,
+		Changed: func() { with(&ready, (*speaker.Task).Wake) },
+		Joined:  func(node string) { with(&ready, func(t *speaker.Task) { t.Joined(node) }) },
+	})
+	if err != nil {
+		return err
+	}
+	task = speaker.NewTask(speaker.Options{
+		Node: o.NodeName, Namespace: o.Namespace, Asked: cmp.Or(o.L2Backend, o.Backend), Sticky: o.Sticky, IgnoreExclude: o.IgnoreExcludeLB,
+		SameSubnet: o.SameSubnet, Owner: o.owner(), Cache: mgr.GetCache(), Client: mgr.GetClient(), Group: group, Announcer: l2,
+		Recorder: recorder, Metrics: series, Log: log,
+	})
+	ready.Store(task)
+	watcher, err := config.NewWatcher(config.WatcherOptions{
+		Manager: mgr, Namespace: o.Namespace, Node: o.NodeName, Registry: metrics.Registry, Log: log, Publish: task.SetSnapshot,
+	})
+	if err != nil {
+		return err
+	}
+	if err := mgr.Add(manager.RunnableFunc(watcher.Run)); err != nil {
+		return err
+	}
+	log.Info("starting", "node", o.NodeName, "namespace", o.Namespace, "memberlist", netip.AddrPortFrom(bind, o.BindPort), "profile", o.Profile)
+	return together(ctx, mgr, recorder, l2, group, task)
+}
+
+// together runs all parts. The task ends first, when it has handed over; the others serve it until then.
+func together(ctx context.Context, mgr manager.Manager, recorder *events.Recorder, l2 *layer2.Backend, group *membership.Group, task *speaker.Task) error {
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	g, serving := errgroup.WithContext(serving)
+	g.Go(func() error { return mgr.Start(serving) })
+	g.Go(func() error { return recorder.Start(serving) })
+	g.Go(func() error { return l2.Run(serving) })
+	g.Go(func() error { return group.Run(serving) })
+	g.Go(func() error {
+		defer stop()
+		working, done := context.WithCancel(ctx)
+		defer done()
+		defer context.AfterFunc(serving, done)()
+		return task.Run(working, serving)
+	})
+	return g.Wait()
+}
+
+// with calls do once there is a task.
+func with(t *atomic.Pointer[speaker.Task], do func(*speaker.Task)) {
+	if task := t.Load(); task != nil {
+		do(task)
+	}
+}
+
+func newScheme() *runtime.Scheme {
+	s := runtime.NewScheme()
+	utilruntime.Must(clientgoscheme.AddToScheme(s))
+	utilruntime.Must(v1alpha1.AddToScheme(s))
+	utilruntime.Must(v1beta1.AddToScheme(s))
+	utilruntime.Must(v1beta2.AddToScheme(s))
+	return s
+}
+
+func newManager(rc *rest.Config, o Options) (manager.Manager, error) {
+	stop := stopTimeout
+	inNamespace := cache.ByObject{Namespaces: map[string]cache.Config{o.Namespace: {}}}
+	selected, err := labels.Parse(o.PeerLabels)
+	if err != nil {
+		return nil, err
+	}
+	byObject := map[client.Object]cache.ByObject{
+		&v1beta1.ConfigurationState{}: inNamespace, &v1beta1.ServiceL2Status{}: inNamespace,
+		&corev1.Pod{}:                {Namespaces: map[string]cache.Config{o.Namespace: {LabelSelector: selected}}, Transform: trimPod},
+		&v1alpha1.Backend{}:          {Field: fields.OneTermEqualSelector("metadata.name", announce.SpeakerBackend)},
+		&corev1.Service{}:            {},
+		&discoveryv1.EndpointSlice{}: {},
+	}
+	for _, kind := range config.Kinds() {
+		byObject[kind] = inNamespace
+	}
+	mgr, err := ctrl.NewManager(rc, ctrl.Options{
+		Scheme:                  newScheme(),
+		Metrics:                 metricsserver.Options{BindAddress: o.MetricsBindAddress},
+		HealthProbeBindAddress:  o.HealthProbeBindAddress,
+		GracefulShutdownTimeout: &stop,
+		Cache:                   cache.Options{DefaultTransform: observe.Trim, ByObject: byObject},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("set up: %w", err)
+	}
+	synced := func(r *http.Request) error {
+		ctx, cancel := context.WithTimeout(r.Context(), time.Second)
+		defer cancel()
+		if !mgr.GetCache().WaitForCacheSync(ctx) {
+			return fmt.Errorf("caches are not complete yet")
+		}
+		return nil
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return nil, err
+	}
+	return mgr, mgr.AddReadyzCheck("caches", synced)
+}
+
+// trimPod keeps of a pod where it is.
+func trimPod(o any) (any, error) {
+	if p, ok := o.(*corev1.Pod); ok {
+		p.ManagedFields, p.Annotations, p.Spec = nil, nil, corev1.PodSpec{NodeName: p.Spec.NodeName}
+		p.Status = corev1.PodStatus{PodIP: p.Status.PodIP, Phase: p.Status.Phase}
+	}
+	return o, nil
+}
+
+// peers returns where other speakers may be.
+func (o *Options) peers(pods client.Reader) func(context.Context) ([]string, error) {
+	if len(o.Peers) > 0 {
+		return func(context.Context) ([]string, error) { return o.Peers, nil }
+	}
+	return func(ctx context.Context) ([]string, error) {
+		var list corev1.PodList
+		if err := pods.List(ctx, &list, client.InNamespace(o.Namespace)); err != nil {
+			return nil, fmt.Errorf("list the pods of the speakers: %w", err)
+		}
+		var out []string
+		for i := range list.Items {
+			if p := &list.Items[i]; p.Status.PodIP != "" && p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil {
+				out = append(out, p.Status.PodIP)
+			}
+		}
+		return out, nil
+	}
+}
+
+// addresses returns where to listen for other speakers, and what to tell them.
+func (o *Options) addresses(ctx context.Context, api client.Reader) (bind, advertise netip.Addr, err error) {
+	if o.BindAddress != "" {
+		bind, err = netip.ParseAddr(o.BindAddress)
+		if err != nil || !bind.IsUnspecified() {
+			return bind, bind, err
+		}
+	}
+	var node corev1.Node
+	if err := api.Get(ctx, types.NamespacedName{Name: o.NodeName}, &node); err != nil {
+		return bind, advertise, fmt.Errorf("read node %q for its address: %w; or give --memberlist-bind-address", o.NodeName, err)
+	}
+	for _, a := range node.Status.Addresses {
+		if a.Type != corev1.NodeInternalIP {
+			continue
+		}
+		if advertise, err = netip.ParseAddr(a.Address); err == nil {
+			if advertise.Is6() {
+				return netip.IPv6Unspecified(), advertise, nil
+			}
+			return netip.IPv4Unspecified(), advertise, nil
+		}
+	}
+	return bind, advertise, fmt.Errorf("node %q has no InternalIP; give --memberlist-bind-address", o.NodeName)
+}
+
+func (o *Options) owner() *speaker.Owner {
+	if o.PodName == "" {
+		return nil
+	}
+	return &speaker.Owner{Pod: o.PodName, UID: types.UID(o.PodUID)}
+}
+
+// exclude returns which interfaces are never used.
+func (o *Options) exclude() ([]*regexp.Regexp, error) {
+	if o.ExcludeInterfacesFile == "" {
+		return layer2.DefaultExclude, nil
+	}
+	b, err := os.ReadFile(o.ExcludeInterfacesFile)
+	if err != nil {
+		return nil, fmt.Errorf("--exclude-interfaces-file: %w", err)
+	}
+	out, err := layer2.ParseExclude(b)
+	if err != nil {
+		return nil, fmt.Errorf("--exclude-interfaces-file: %s: %w", o.ExcludeInterfacesFile, err)
+	}
+	return out, nil
+}
