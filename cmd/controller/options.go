@@ -26,6 +26,7 @@ type Options struct {
 	AllowWider             bool
 	CalicoAggregation      string
 	CiliumNamespace        string
+	MemberlistSecret       string
 	LoadBalancerClasses    []string
 	ReportOtherClasses     bool
 	CrossNamespaceSharing  bool
@@ -63,6 +64,7 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.AllowWider, "allow-wider-advertisement", false, "advertise a pool even if the CNI cannot keep its routes from peers or nodes that are not meant to hear them")
 	f.StringVar(&o.CalicoAggregation, "calico-aggregation", string(calico.Auto), "how addresses become routes of Calico: auto, preserve, disabled, enabled, per-ip")
 	f.StringVar(&o.CiliumNamespace, "cilium-namespace", ciliumNamespace, "namespace of Cilium's ConfigMap cilium-config")
+	f.StringVar(&o.MemberlistSecret, "memberlist-secret", "memberlist", "name of the Secret that the speakers have in common; it is made when they are to serve anything; empty: it is not")
 	f.BoolVar(&o.ReportOtherClasses, "report-other-classes", false, "tell Services of a class that is not served so, by an event")
 	f.BoolVar(&o.CrossNamespaceSharing, "cross-namespace-sharing", true, "let Services of different namespaces share an address by an equal metallb.io/allow-shared-ip; if false, only those that name each other by fairlead.io/share-with-namespaces")
 	f.BoolVar(&o.LeaderElect, "leader-elect", true, "act only while holding the Lease fairlead-controller; needed with more than one replica")

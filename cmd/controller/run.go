@@ -13,6 +13,7 @@ import (
 	"github.com/go-logr/logr"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -41,6 +42,7 @@ import (
 	"github.com/fairlead/fairlead/internal/delegate"
 	"github.com/fairlead/fairlead/internal/events"
 	"github.com/fairlead/fairlead/internal/fence"
+	"github.com/fairlead/fairlead/internal/observe"
 )
 
 const (
@@ -86,7 +88,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	}
 	delegation, err := delegate.NewTask(delegate.Options{
 		Manager: mgr, Config: rc, Namespace: o.Namespace, Asked: o.asked(), Aggregation: calico.Aggregation(o.CalicoAggregation), ManagePeers: o.ManagePeers,
-		AllowWider: o.AllowWider, CiliumConfig: o.CiliumNamespace, FieldManager: assign.FieldManager, Registry: metrics.Registry, Recorder: recorder,
+		AllowWider: o.AllowWider, CiliumConfig: o.CiliumNamespace, MemberlistSecret: o.MemberlistSecret, FieldManager: assign.FieldManager, Registry: metrics.Registry, Recorder: recorder,
 		Reconsider: services.Reconsider, Log: log,
 	})
 	if err != nil {
@@ -166,7 +168,10 @@ func newManager(rc *rest.Config, o Options) (manager.Manager, error) {
 	}
 	stop, duration, deadline := stopTimeout, leaseDuration, renewDeadline
 	inNamespace := cache.ByObject{Namespaces: map[string]cache.Config{o.Namespace: {}}}
-	byObject := map[client.Object]cache.ByObject{&v1beta1.ConfigurationState{}: inNamespace}
+	byObject := map[client.Object]cache.ByObject{
+		&v1beta1.ConfigurationState{}: inNamespace, &v1beta1.ServiceL2Status{}: inNamespace,
+		&corev1.Node{}: {Transform: observe.Trim}, &discoveryv1.EndpointSlice{}: {Transform: observe.Trim},
+	}
 	for _, kind := range config.Kinds() {
 		byObject[kind] = inNamespace
 	}

@@ -15,7 +15,6 @@ import (
 	"github.com/go-logr/logr"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -170,10 +169,8 @@ func newManager(rc *rest.Config, o Options) (manager.Manager, error) {
 	}
 	byObject := map[client.Object]cache.ByObject{
 		&v1beta1.ConfigurationState{}: inNamespace, &v1beta1.ServiceL2Status{}: inNamespace,
-		&corev1.Pod{}:                {Namespaces: map[string]cache.Config{o.Namespace: {LabelSelector: selected}}, Transform: trimPod},
-		&v1alpha1.Backend{}:          {Field: fields.OneTermEqualSelector("metadata.name", announce.SpeakerBackend)},
-		&corev1.Service{}:            {},
-		&discoveryv1.EndpointSlice{}: {},
+		&corev1.Pod{}:       {Namespaces: map[string]cache.Config{o.Namespace: {LabelSelector: selected}}, Transform: trimPod},
+		&v1alpha1.Backend{}: {Field: fields.OneTermEqualSelector("metadata.name", announce.SpeakerBackend)},
 	}
 	for _, kind := range config.Kinds() {
 		byObject[kind] = inNamespace

@@ -22,6 +22,8 @@ type Verdict struct {
 
 // Subject is a Service that has addresses.
 type Subject struct {
+	Namespace, Name string
+
 	Labels labels.Set
 	Class  string // empty: none
 	Proxy  bool   // some address has the ipMode Proxy
@@ -33,6 +35,8 @@ type Subject struct {
 type Result struct {
 	Outcome *backends.Outcome // nil if the CNI was not reached
 	Err     error
+	// Services returns the verdict on a Service, false if there is none yet; nil if a backend has none on single Services.
+	Services func(namespace, name string) (Verdict, bool)
 }
 
 // Advertised returns the verdict on a Service. results are those of the backends that have been tried, by name.
@@ -99,13 +103,18 @@ func advertised(s *config.Snapshot, choice Choice, results map[string]Result, x 
 
 // by returns the verdict on what one backend makes of an advertisement.
 func by(kind, name, backend string, results map[string]Result, x Subject, pool *config.Pool) Verdict {
-	if backend == "" {
+	if backend == "" || backend == SpeakerBackend && kind == "BGPAdvertisement" {
 		return Verdict{metav1.ConditionFalse, ReasonNoBackend, fmt.Sprintf("no backend serves %s %q", kind, name)}
 	}
 	r, tried := results[backend]
 	switch {
 	case !tried:
 		return Verdict{metav1.ConditionUnknown, ReasonPending, fmt.Sprintf("%s has not been told yet", backend)}
+	case r.Services != nil:
+		if v, known := r.Services(x.Namespace, x.Name); known {
+			return v
+		}
+		return Verdict{metav1.ConditionUnknown, ReasonPending, fmt.Sprintf("the %s has not decided yet", backend)}
 	case r.Outcome == nil:
 		return Verdict{metav1.ConditionUnknown, ReasonApplyFailed, fmt.Sprintf("%s: %v", backend, first(r.Err))}
 	case x.Class != "" && r.Outcome.Classes != nil && !slices.Contains(r.Outcome.Classes, x.Class):

@@ -455,6 +455,6 @@ func TestUnknownBackend(t *testing.T) {
 	require.Len(t, s.Faults(), 2)
 	for _, f := range s.Faults() {
 		assert.Equal(t, "metadata.annotations[fairlead.io/backend]", f.Field)
-		assert.Equal(t, `"metal" is not a backend; use one of calico, cilium, none, or leave it out`, f.Problem)
+		assert.Equal(t, `"metal" is not a backend; use one of calico, cilium, speaker, none, or leave it out`, f.Problem)
 	}
 }

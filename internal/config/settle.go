@@ -30,7 +30,7 @@ func originOf(gv schema.GroupVersion, kind string, m metav1.ObjectMeta, spec any
 }
 
 // backendNames are the values of AnnotationBackend.
-var backendNames = []string{"calico", "cilium", "none"}
+var backendNames = []string{"calico", "cilium", "speaker", "none"}
 
 func (o *origin) checkBackend(f *findings) {
 	if o.Backend != "" && !slices.Contains(backendNames, o.Backend) {

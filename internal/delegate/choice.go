@@ -8,14 +8,15 @@ import (
 
 // The values of --backend, --bgp-backend and --l2-backend.
 const (
-	Auto   = "auto"
-	Calico = "calico"
-	Cilium = "cilium"
-	None   = "none"
+	Auto    = "auto"
+	Calico  = "calico"
+	Cilium  = "cilium"
+	Speaker = announce.SpeakerBackend
+	None    = "none"
 )
 
 // Names are all of them, the default first.
-var Names = []string{Auto, Calico, Cilium, None}
+var Names = []string{Auto, Calico, Cilium, Speaker, None}
 
 // Asked is what the user asks for: who serves the advertisements that do not name a backend.
 type Asked struct{ BGP, Layer2 string }
@@ -30,6 +31,8 @@ func choose(asked Asked, calico, cilium active) (c announce.Choice, seen string)
 	switch {
 	case asked.BGP == None:
 		c.BGP = ""
+	case asked.BGP == Speaker:
+		c.BGP, seen = "", "the speakers do not speak BGP"
 	case asked.BGP != Auto:
 	case calico.bgp && cilium.bgp:
 		c.BGP, seen = "", "both Calico's BGP and Cilium's BGP control plane are on; choose one by --bgp-backend"
@@ -43,6 +46,8 @@ func choose(asked Asked, calico, cilium active) (c announce.Choice, seen string)
 	switch {
 	case asked.Layer2 == Cilium, asked.Layer2 == Auto && cilium.layer2:
 		c.Layer2 = Cilium
+	case asked.Layer2 == Speaker:
+		c.Layer2 = Speaker
 	}
 	return c, seen
 }

@@ -51,6 +51,9 @@ func (t *told) news(backend string, all []backends.Finding) []backends.Finding {
 // heard takes the result of a try.
 func (t *Task) heard(r apply.Result) {
 	now := announce.Result{Outcome: r.Outcome, Err: r.Err}
+	if r.Backend == Speaker {
+		now.Services = t.speakers.verdict
+	}
 	t.mu.Lock()
 	was, known := t.results[r.Backend]
 	t.results = maps.Clone(t.results) // readers keep the old one
@@ -147,6 +150,9 @@ func (t *Task) reportUnserved(s *config.Snapshot, choice announce.Choice) {
 		if choice.Backend(a) == "" && a.Backend == "" && t.Asked.BGP != None {
 			add(a.Ref, "nobody advertises by BGP: see the Backend object "+None)
 		}
+		if choice.Backend(a) == Speaker {
+			add(a.Ref, "the speakers do not speak BGP")
+		}
 	}
 	t.tell(None, findings)
 }
@@ -160,7 +166,7 @@ func (t *Task) Verdict(svc *corev1.Service, held allocator.Assignment) (v *annou
 	if s == nil || !resolved {
 		return nil, ""
 	}
-	x := announce.Subject{Labels: svc.Labels, Pools: held.Pools(), Addrs: held.Addrs()}
+	x := announce.Subject{Namespace: svc.Namespace, Name: svc.Name, Labels: svc.Labels, Pools: held.Pools(), Addrs: held.Addrs()}
 	if svc.Spec.LoadBalancerClass != nil {
 		x.Class = *svc.Spec.LoadBalancerClass
 	}

@@ -5,6 +5,7 @@ package delegate
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -55,9 +56,11 @@ type Options struct {
 	ManagePeers  bool
 	AllowWider   bool
 	CiliumConfig string // the namespace of Cilium's ConfigMap; empty for the default
-	FieldManager string
-	Registry     prometheus.Registerer
-	Recorder     Recorder
+	// MemberlistSecret is the name of the Secret that the speakers have in common; it is made if they are to serve anything.
+	MemberlistSecret string
+	FieldManager     string
+	Registry         prometheus.Registerer
+	Recorder         Recorder
 	// Reconsider has a Service looked at again: its verdict may be another.
 	Reconsider func(allocator.Owner)
 	Log        *slog.Logger
@@ -75,6 +78,7 @@ type Task struct {
 	dynamic   dynamic.Interface
 	group     *apply.Group
 	nobody    *apply.State // stands for what auto did not find
+	speakers  *speakers
 	metrics   *metrics
 	changed   chan struct{} // holds one token while there is news
 	events    told
@@ -103,6 +107,10 @@ func NewTask(o Options) (*Task, error) {
 	if err := o.Registry.Register(t.metrics.findings); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
+	t.speakers = &speakers{
+		cache: o.Manager.GetCache(), namespace: o.Namespace, reconsider: o.Reconsider, log: o.Log, changed: make(chan struct{}, 1),
+		secret: t.ensureSecret,
+	}
 	t.group = apply.NewGroup(t.loops()...)
 	return t, t.watch()
 }
@@ -127,6 +135,10 @@ func (t *Task) loops() []*apply.Loop {
 				Discovery: t.discovery, Client: t.dynamic, Namespace: t.CiliumConfig, Installation: t.Namespace, FieldManager: t.FieldManager,
 				AllowWider: t.AllowWider, Report: report,
 			})
+		}),
+		loop(Speaker, func(_ *apply.State, report func(backends.Outcome)) backends.Backend {
+			t.speakers.report = report
+			return t.speakers
 		}),
 	}
 }
@@ -278,6 +290,7 @@ func (t *Task) step(ctx context.Context, detect bool) error {
 	for name, share := range announce.Delegated(in) {
 		wanted[name] = apply.Wanted(share)
 	}
+	t.speakers.set(s, choice)
 	t.group.Set(wanted)
 	t.reportUnserved(s, choice)
 	return nil
@@ -375,6 +388,30 @@ func (t *Task) reconsider(ctx context.Context, which func(*corev1.Service) bool)
 	if err != nil && ctx.Err() == nil {
 		t.Log.Error("services not reconsidered", "err", err)
 	}
+}
+
+// secretKey is the key of what the speakers have in common, as MetalLB names it.
+const secretKey = "secretkey"
+
+// ensureSecret makes the Secret by which speakers know each other, unless there is one.
+func (t *Task) ensureSecret(ctx context.Context) error {
+	if t.MemberlistSecret == "" {
+		return nil
+	}
+	name := types.NamespacedName{Namespace: t.Namespace, Name: t.MemberlistSecret}
+	var s corev1.Secret
+	err := t.Manager.GetAPIReader().Get(ctx, name, &s)
+	if err == nil && len(s.Data[secretKey]) == 0 {
+		return fmt.Errorf("secret %s has no key %s; the speakers need one", name, secretKey)
+	}
+	if !apierrors.IsNotFound(err) {
+		return err
+	}
+	s = corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}, Data: map[string][]byte{secretKey: []byte(rand.Text())}}
+	if err := t.Manager.GetClient().Create(ctx, &s); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("make the secret of the speakers: %w", err)
+	}
+	return nil
 }
 
 // password reads the passwords of peers.

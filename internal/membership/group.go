@@ -165,12 +165,16 @@ func (g *Group) spread(p *part) {
 func (g *Group) join(ctx context.Context) {
 	deadline := time.Now().Add(joinWait)
 	for isReady := false; ctx.Err() == nil; {
-		missing := g.missing(ctx)
+		missing, err := g.missing(ctx)
 		if isReady {
 			rand.Shuffle(len(missing), func(i, j int) { missing[i], missing[j] = missing[j], missing[i] })
 			missing = missing[:min(len(missing), joinSome)]
 		}
 		reached, silent := g.contact(ctx, missing)
+		if err != nil {
+			silent = true // who knows
+			g.c.Log.Warn("other speakers cannot be found", "err", err)
+		}
 		if !isReady && (reached || !silent || time.Now().After(deadline)) {
 			isReady = true
 			g.c.Log.Info("joined the speakers", "members", g.state.alive(), "reached", reached)
@@ -226,11 +230,10 @@ func addrOf(n *memberlist.Node) netip.AddrPort {
 }
 
 // missing returns the peers that are no members at present.
-func (g *Group) missing(ctx context.Context) []string {
+func (g *Group) missing(ctx context.Context) ([]string, error) {
 	peers, err := g.c.Peers(ctx)
 	if err != nil {
-		g.c.Log.Warn("other speakers cannot be found", "err", err)
-		return nil
+		return nil, err
 	}
 	here := map[netip.AddrPort]bool{g.self: true}
 	for _, addr := range g.state.others() {
@@ -245,7 +248,7 @@ func (g *Group) missing(ctx context.Context) []string {
 		}
 	}
 	slices.Sort(out)
-	return slices.Compact(out)
+	return slices.Compact(out), nil
 }
 
 // resolve returns the addresses of a peer.

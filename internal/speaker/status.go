@@ -21,6 +21,7 @@ import (
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/presence"
 )
 
 // Reasons of events, and labels of status objects, are MetalLB's.
@@ -31,10 +32,6 @@ const (
 	labelNode             = "metallb.io/node"
 	labelServiceName      = "metallb.io/service-name"
 	labelServiceNamespace = "metallb.io/service-namespace"
-
-	// AnnotationLinks has, on the ConfigurationState of a speaker, the interfaces on which it can announce, as JSON of Links. It is
-	// there while the speaker runs.
-	AnnotationLinks = "fairlead.io/links"
 )
 
 const (
@@ -45,12 +42,6 @@ const (
 	// statusRetry is when it is tried again after a failure.
 	statusRetry = time.Second
 )
-
-// Links is what a speaker publishes of itself.
-type Links struct {
-	Links      []backends.Link `json:"links"`
-	SameSubnet bool            `json:"sameSubnet,omitempty"`
-}
 
 // Owner is the pod of a speaker.
 type Owner struct {
@@ -75,8 +66,8 @@ type statusWriter struct {
 
 	mu    sync.Mutex // protects all the following
 	view  *view
-	links *Links
-	wrote *Links // the last that was written
+	links *presence.Links
+	wrote *presence.Links // the last that was written
 }
 
 func newStatusWriter(o Options) *statusWriter {
@@ -92,7 +83,7 @@ func (w *statusWriter) set(v view) {
 
 func (w *statusWriter) setLinks(links []backends.Link) {
 	w.mu.Lock()
-	w.links = &Links{Links: links, SameSubnet: w.o.SameSubnet}
+	w.links = &presence.Links{Links: links, SameSubnet: w.o.SameSubnet, IgnoreExclude: w.o.IgnoreExclude}
 	w.mu.Unlock()
 	w.wake()
 }
@@ -154,12 +145,9 @@ func (w *statusWriter) write(ctx context.Context) error {
 	v, links := w.view, w.links
 	w.mu.Unlock()
 	var errs []error
-	if links != nil && (w.wrote == nil || !links.equal(w.wrote)) {
-		b, err := json.Marshal(links)
-		if err == nil {
-			s := string(b)
-			err = w.annotate(ctx, &s)
-		}
+	if links != nil && (w.wrote == nil || !links.Equal(*w.wrote)) {
+		value := links.String()
+		err := w.annotate(ctx, &value)
 		if err == nil {
 			w.wrote = links
 		}
@@ -169,10 +157,6 @@ func (w *statusWriter) write(ctx context.Context) error {
 		errs = append(errs, w.writeServices(ctx, v))
 	}
 	return errors.Join(errs...)
-}
-
-func (l *Links) equal(m *Links) bool {
-	return l.SameSubnet == m.SameSubnet && slices.EqualFunc(l.Links, m.Links, backends.Link.Equal)
 }
 
 // retract removes the annotation of a speaker that ends.
@@ -186,7 +170,7 @@ func (w *statusWriter) retract(ctx context.Context) error {
 }
 
 func (w *statusWriter) annotate(ctx context.Context, value *string) error {
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]any{AnnotationLinks: value}}})
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]any{presence.Annotation: value}}})
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,273 @@
+package delegate
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/internal/announce"
+	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/observe"
+	"github.com/fairlead/fairlead/internal/presence"
+)
+
+// judgeEvery is how often at most the Services that speakers serve are looked at.
+const judgeEvery = 500 * time.Millisecond
+
+// speakers is the backend that hands advertisements to the speakers: it publishes which they serve, in the Backend object, and
+// follows what they make of it. It watches nothing before it is used.
+type speakers struct {
+	cache      cache.Cache
+	namespace  string
+	secret     func(context.Context) error
+	reconsider func(allocator.Owner)
+	report     func(backends.Outcome)
+	log        *slog.Logger
+	changed    chan struct{} // holds one token while there is news
+	judging    sync.Mutex    // held while verdicts are formed
+
+	mu       sync.Mutex // protects all the following
+	cluster  *observe.Cluster
+	snapshot *config.Snapshot
+	choice   announce.Choice
+	verdicts map[types.NamespacedName]announce.Verdict
+	alive    []string // nodes with a speaker, sorted
+	pending  int      // Services that are to be announced and are not yet
+}
+
+var _ backends.Backend = (*speakers)(nil)
+
+// set puts a configuration in force.
+func (s *speakers) set(snapshot *config.Snapshot, choice announce.Choice) {
+	s.mu.Lock()
+	s.snapshot, s.choice = snapshot, choice
+	s.mu.Unlock()
+	s.wake()
+}
+
+func (s *speakers) wake() {
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Apply publishes what the speakers are to serve. It is in progress until they announce all that can be announced, so that who
+// served it before goes on until then.
+func (s *speakers) Apply(ctx context.Context, want backends.Desired) error {
+	if len(want.L2Advertisements) == 0 {
+		s.report(backends.Outcome{})
+		return nil
+	}
+	if err := s.secret(ctx); err != nil {
+		return err
+	}
+	if err := s.follow(ctx); err != nil {
+		return err
+	}
+	s.judge()
+	s.mu.Lock()
+	alive, pending := s.alive, s.pending
+	s.mu.Unlock()
+	out := backends.Outcome{IgnoresServices: true, Facts: []backends.Fact{{Name: "speakers", Value: fmt.Sprint(len(alive)), Source: "ConfigurationStates of the speakers"}}}
+	for _, a := range want.L2Advertisements {
+		out.Owned = append(out.Owned, a.Source.String())
+		if len(alive) == 0 {
+			out.Findings = append(out.Findings, backends.Finding{
+				Type: backends.BackendInactive, Object: a.Source, Message: "no speaker runs; nobody announces the addresses on the local network",
+			})
+		}
+	}
+	slices.Sort(out.Owned)
+	s.report(out)
+	if pending > 0 {
+		return fmt.Errorf("%w: %d Services are not announced yet", backends.ErrInProgress, pending)
+	}
+	return nil
+}
+
+// Run judges Services anew after each change.
+func (s *speakers) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-s.changed:
+		}
+		s.judge()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(judgeEvery):
+		}
+	}
+}
+
+// follow starts to watch the cluster, the first time it is called.
+func (s *speakers) follow(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cluster != nil {
+		return nil
+	}
+	cluster, err := observe.Follow(ctx, s.cache, s.wake)
+	if err != nil {
+		return err
+	}
+	for _, kind := range []client.Object{&v1beta1.ServiceL2Status{}, &v1beta1.ConfigurationState{}} {
+		informer, err := s.cache.GetInformer(ctx, kind)
+		if err != nil {
+			return fmt.Errorf("watch %T: %w", kind, err)
+		}
+		_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+			AddFunc: func(any) { s.wake() }, UpdateFunc: func(any, any) { s.wake() }, DeleteFunc: func(any) { s.wake() },
+		})
+		if err != nil {
+			return fmt.Errorf("watch %T: %w", kind, err)
+		}
+	}
+	s.cluster = cluster
+	return nil
+}
+
+// verdict returns the last one on a Service.
+func (s *speakers) verdict(namespace, name string) (announce.Verdict, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, ok := s.verdicts[types.NamespacedName{Namespace: namespace, Name: name}]
+	return v, ok
+}
+
+// judge forms the verdicts on all Services anew, and has those reconsidered that have another one.
+func (s *speakers) judge() {
+	s.judging.Lock()
+	defer s.judging.Unlock()
+	s.mu.Lock()
+	cluster, snapshot, choice, was := s.cluster, s.snapshot, s.choice, s.verdicts
+	s.mu.Unlock()
+	if cluster == nil || snapshot == nil {
+		return
+	}
+	in := announce.LocalInput{
+		Snapshot: snapshot, Services: cluster.Services(), Nodes: cluster.Nodes(), Sticky: true,
+		Serves: func(a *config.L2Advertisement) bool { return choice.L2Backend(a) == Speaker },
+	}
+	told, err := s.told(&in)
+	if err != nil {
+		s.log.Error("what the speakers do is not known", "err", err)
+		return
+	}
+	d := announce.Place(in)
+	now := make(map[types.NamespacedName]announce.Verdict, len(in.Services))
+	pending := 0
+	for i := range in.Services {
+		key := types.NamespacedName{Namespace: in.Services[i].Namespace, Name: in.Services[i].Name}
+		v := verdictOn(&in.Services[i], i, &d, told[key])
+		if v.Reason == announce.ReasonPending {
+			pending++
+		}
+		now[key] = v
+	}
+	s.mu.Lock()
+	s.verdicts, s.pending, s.alive = now, pending, nil
+	for node := range in.Speakers {
+		s.alive = append(s.alive, node)
+	}
+	slices.Sort(s.alive)
+	s.mu.Unlock()
+	for key, v := range now {
+		if was[key] != v {
+			s.reconsider(allocator.Owner{Namespace: key.Namespace, Name: key.Name})
+		}
+	}
+}
+
+// told adds to in which speakers there are, and returns which nodes say that they announce a Service.
+func (s *speakers) told(in *announce.LocalInput) (map[types.NamespacedName][]string, error) {
+	ctx := context.Background() // both are caches
+	var states v1beta1.ConfigurationStateList
+	if err := s.cache.List(ctx, &states, client.InNamespace(s.namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
+	}
+	in.Speakers = map[string]announce.Speaker{}
+	for i := range states.Items {
+		node, links, ok := presence.Read(&states.Items[i])
+		if ok {
+			in.Speakers[node] = announce.Speaker{Links: links.Links, SameSubnet: links.SameSubnet}
+			in.IgnoreExclude = in.IgnoreExclude || links.IgnoreExclude
+		}
+	}
+	var list v1beta1.ServiceL2StatusList
+	if err := s.cache.List(ctx, &list, client.InNamespace(s.namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return nil, err
+	}
+	told := map[types.NamespacedName][]string{}
+	for i := range list.Items {
+		x := &list.Items[i].Status
+		if x.Node != "" {
+			key := types.NamespacedName{Namespace: x.ServiceNamespace, Name: x.ServiceName}
+			told[key] = append(told[key], x.Node)
+		}
+	}
+	return told, nil
+}
+
+// verdictOn returns the verdict on the i-th Service. nodes say that they announce it.
+func verdictOn(s *announce.Service, i int, d *announce.Decision, nodes []string) announce.Verdict {
+	if v, refused := d.Refusals[i]; refused {
+		return v
+	}
+	slices.Sort(nodes)
+	nodes = slices.Compact(nodes)
+	var v announce.Verdict
+	var missing []string
+	for _, addr := range s.Addrs {
+		p := d.Placements[addr]
+		if p == nil {
+			continue
+		}
+		if p.Node == "" {
+			missing = append(missing, said(addr, p))
+			v = cmp.Or(v, announce.Verdict{Status: metav1.ConditionFalse, Reason: p.Reason})
+			continue
+		}
+		if len(nodes) == 0 {
+			v = announce.Verdict{Status: metav1.ConditionUnknown, Reason: announce.ReasonPending, Message: fmt.Sprintf("node %q is to announce %s and has not said so yet", p.Node, addr)}
+		}
+	}
+	if len(nodes) > 0 && len(missing) < len(s.Addrs) {
+		v = announce.Verdict{Status: metav1.ConditionTrue, Reason: announce.ReasonAdvertised, Message: fmt.Sprintf("speaker: announced on the local network from node %s", quoted(nodes))}
+	}
+	if len(missing) > 0 {
+		v.Message = strings.Join(slices.DeleteFunc(append([]string{v.Message}, missing...), func(m string) bool { return m == "" }), "; ")
+	}
+	return v
+}
+
+func said(addr netip.Addr, p *announce.Placement) string {
+	return fmt.Sprintf("%s: %s", addr, p.Message)
+}
+
+func quoted(names []string) string {
+	b, err := json.Marshal(names)
+	if err != nil {
+		return fmt.Sprint(names)
+	}
+	return strings.ReplaceAll(strings.Trim(string(b), "[]"), ",", ", ")
+}
