@@ -1,0 +1,74 @@
+package netlab
+
+import (
+	"github.com/stretchr/testify/require"
+)
+
+// LinkDown takes the carrier from interfaces of the host, all if none is named, as a pulled cable does.
+func (h *Host) LinkDown(ifaces ...string) {
+	h.lab.t.Helper()
+	for _, p := range h.chosen(ifaces) {
+		require.NoError(h.lab.t, h.lab.fabric.change(p.name, h.lab.fabric.linkDown))
+	}
+}
+
+// LinkUp gives the carrier back.
+func (h *Host) LinkUp(ifaces ...string) {
+	h.lab.t.Helper()
+	for _, p := range h.chosen(ifaces) {
+		require.NoError(h.lab.t, h.lab.fabric.change(p.name, h.lab.fabric.linkUp))
+	}
+}
+
+// InterfaceDown sets interfaces of the host down from inside, all if none is named, as an administrator does.
+func (h *Host) InterfaceDown(ifaces ...string) {
+	h.lab.t.Helper()
+	for _, p := range h.chosen(ifaces) {
+		require.NoError(h.lab.t, h.ns.change(p.iface, h.ns.linkDown))
+	}
+}
+
+// InterfaceUp sets them up again, with the addresses and routes that they had.
+func (h *Host) InterfaceUp(ifaces ...string) {
+	h.lab.t.Helper()
+	for _, p := range h.chosen(ifaces) {
+		require.NoError(h.lab.t, h.ns.up(p.iface))
+	}
+	for _, r := range h.routes { // the kernel has dropped those through the interface
+		require.NoError(h.lab.t, h.ns.route(r))
+	}
+}
+
+// Cut loses every packet from and to interfaces of the host, all if none is named. The host sees nothing of it: the carrier stays.
+func (h *Host) Cut(ifaces ...string) {
+	h.lab.t.Helper()
+	h.setCut(ifaces, true)
+}
+
+// Mend ends Cut.
+func (h *Host) Mend(ifaces ...string) {
+	h.lab.t.Helper()
+	h.setCut(ifaces, false)
+}
+
+func (h *Host) setCut(ifaces []string, cut bool) {
+	h.lab.t.Helper()
+	for _, p := range h.chosen(ifaces) {
+		p.cut = cut
+		require.NoError(h.lab.t, p.plug())
+	}
+}
+
+// CutAPI ends every connection of the host to the API server and refuses new ones. The network between hosts is not touched.
+func (h *Host) CutAPI() {
+	h.lab.t.Helper()
+	require.NotNil(h.lab.t, h.relay, "the lab has no cluster")
+	require.NoError(h.lab.t, h.relay.cut())
+}
+
+// RestoreAPI ends CutAPI.
+func (h *Host) RestoreAPI() {
+	h.lab.t.Helper()
+	require.NotNil(h.lab.t, h.relay, "the lab has no cluster")
+	require.NoError(h.lab.t, h.relay.restore())
+}

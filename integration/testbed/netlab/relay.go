@@ -1,0 +1,116 @@
+package netlab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"sync"
+)
+
+// relay makes a server on the machine's loopback answer on that of a namespace, at the same address.
+type relay struct {
+	ns     *namespace
+	target string
+
+	mu       sync.Mutex // protects all the following
+	listener net.Listener
+	open     map[net.Conn]bool
+	busy     sync.WaitGroup // goroutines
+}
+
+// newRelay starts a relay to server, as a rest.Config names it.
+func newRelay(ns *namespace, server string) (*relay, error) {
+	target := server
+	if u, err := url.Parse(server); err == nil && u.Host != "" {
+		target = u.Host
+	}
+	r := &relay{ns: ns, target: target, open: map[net.Conn]bool{}}
+	return r, r.restore()
+}
+
+// restore listens; it changes nothing if it does already.
+func (r *relay) restore() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.listener != nil {
+		return nil
+	}
+	listener, err := r.ns.listen(r.target)
+	if err != nil {
+		return err
+	}
+	r.listener = listener
+	r.busy.Go(func() { r.accept(listener) })
+	return nil
+}
+
+// listen opens a TCP socket in the namespace.
+func (n *namespace) listen(address string) (net.Listener, error) {
+	var listener net.Listener
+	err := n.do(func() error {
+		var err error
+		listener, err = new(net.ListenConfig).Listen(context.Background(), "tcp", address)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s in %q: %w", address, n.name, err)
+	}
+	return listener, nil
+}
+
+func (r *relay) accept(listener net.Listener) {
+	for {
+		inside, err := listener.Accept()
+		if err != nil {
+			return // closed by cut
+		}
+		outside, err := net.Dial("tcp", r.target)
+		if err != nil {
+			_ = inside.Close() // the server is down, which is what the client is to see
+			continue
+		}
+		r.mu.Lock()
+		if r.listener != listener { // cut in between
+			_, _ = inside.Close(), outside.Close()
+		} else {
+			r.open[inside], r.open[outside] = true, true
+			r.busy.Go(func() { r.copy(inside, outside) })
+			r.busy.Go(func() { r.copy(outside, inside) })
+		}
+		r.mu.Unlock()
+	}
+}
+
+// copy ends both connections when one of them ends.
+func (r *relay) copy(to, from net.Conn) {
+	_, _ = io.Copy(to, from) // either end may close at any time
+	_, _ = to.Close(), from.Close()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.open, to)
+	delete(r.open, from)
+}
+
+// cut closes the socket and every connection, and waits until all are closed.
+func (r *relay) cut() error {
+	r.mu.Lock()
+	var err error
+	if r.listener != nil {
+		err = r.listener.Close()
+		r.listener = nil
+	}
+	for c := range r.open {
+		_ = c.Close() // its copy reports nothing either
+	}
+	r.mu.Unlock()
+	r.busy.Wait()
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("cut the relay in %q: %w", r.ns.name, err)
+	}
+	return nil
+}
+
+func (r *relay) close() error { return r.cut() }

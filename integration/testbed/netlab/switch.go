@@ -1,0 +1,141 @@
+package netlab
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/stretchr/testify/require"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Switch is a broadcast domain: a bridge in the fabric, without spanning tree and multicast snooping, so that it forwards from the
+// first moment on and to everybody. While the lab is partitioned it is several bridges.
+type Switch struct {
+	lab     *Lab
+	name    string
+	bridges []netlink.Link // by group; the first is that of hosts in no group
+}
+
+// NewSwitch adds a switch; the lab's first one is there already.
+func (l *Lab) NewSwitch() *Switch {
+	l.t.Helper()
+	s := &Switch{lab: l, name: fmt.Sprintf("sw%d", len(l.switches))}
+	l.switches = append(l.switches, s)
+	s.bridge(0)
+	return s
+}
+
+// Switch returns a switch by its number, the lab's first one is 0.
+func (l *Lab) Switch(i int) *Switch { return l.switches[i] }
+
+// bridge returns the bridge of a group and makes it if need be.
+func (s *Switch) bridge(group int) netlink.Link {
+	s.lab.t.Helper()
+	for len(s.bridges) <= group {
+		snooping := false
+		b := &netlink.Bridge{
+			LinkAttrs:         netlink.LinkAttrs{Name: fmt.Sprintf("%s.%d", s.name, len(s.bridges))},
+			MulticastSnooping: &snooping,
+		}
+		require.NoError(s.lab.t, s.lab.fabric.links.LinkAdd(b))
+		require.NoError(s.lab.t, s.lab.fabric.up(b.Name))
+		s.bridges = append(s.bridges, b)
+	}
+	return s.bridges[group]
+}
+
+// port is a host's interface and the switch's end of its cable.
+type port struct {
+	sw    *Switch
+	iface string // the host's end
+	name  string // the switch's end
+	mac   net.HardwareAddr
+	addrs []netip.Prefix
+	group int  // of the lab's partition
+	cut   bool // on no bridge, though the carrier is there
+}
+
+// plug puts the switch's end on the bridge on which it belongs now.
+func (p *port) plug() error {
+	fabric := p.sw.lab.fabric
+	return fabric.change(p.name, func(l netlink.Link) error {
+		if p.cut {
+			return fabric.links.LinkSetNoMaster(l)
+		}
+		return fabric.links.LinkSetMaster(l, p.sw.bridge(p.group))
+	})
+}
+
+// Attach gives the host one more interface, on a switch, and returns its name: eth0, eth1 and so on.
+func (h *Host) Attach(s *Switch, addrs ...netip.Prefix) string {
+	t, fabric := h.lab.t, h.lab.fabric
+	t.Helper()
+	i := len(h.ports)
+	p := &port{
+		sw: s, addrs: addrs,
+		iface: fmt.Sprintf("eth%d", i),
+		name:  fmt.Sprintf("%s.%d", h.name, i),
+		mac:   net.HardwareAddr{0x02, 0xfa, 0x1e, 0xad, byte(h.number), byte(i)},
+	}
+	require.LessOrEqual(t, len(p.name), unix.IFNAMSIZ-1, "the name of the host %q is too long", h.name)
+	require.NoError(t, fabric.links.LinkAdd(&netlink.Veth{
+		LinkAttrs:        netlink.LinkAttrs{Name: p.name},
+		PeerName:         p.iface,
+		PeerHardwareAddr: p.mac,
+		PeerNamespace:    netlink.NsFd(h.ns.handle),
+	}), "cable of %q", h.name)
+	h.ports = append(h.ports, p)
+	require.NoError(t, p.plug())
+	require.NoError(t, h.ns.assign(p.iface, addrs...))
+	require.NoError(t, fabric.up(p.name))
+	await(t, "the carrier of "+p.iface+" in "+h.ns.name, func() error {
+		return fabric.change(p.name, func(l netlink.Link) error {
+			if l.Attrs().OperState != netlink.OperUp {
+				return errNotYet
+			}
+			return nil
+		})
+	})
+	return p.iface
+}
+
+// assign sets an interface up with addresses.
+func (n *namespace) assign(iface string, addrs ...netip.Prefix) error {
+	return n.change(iface, func(l netlink.Link) error {
+		if err := n.links.LinkSetUp(l); err != nil {
+			return err
+		}
+		for _, a := range addrs {
+			if err := n.links.AddrAdd(l, &netlink.Addr{IPNet: ipNet(a), Flags: unix.IFA_F_NODAD}); err != nil {
+				return fmt.Errorf("add %s: %w", a, err)
+			}
+		}
+		return nil
+	})
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+// Partition divides every switch: the hosts of a group reach each other and nobody else. Hosts in no group are a group, too. Carriers
+// stay. A second Partition replaces the first.
+func (l *Lab) Partition(groups ...[]*Host) {
+	l.t.Helper()
+	for _, h := range l.hosts {
+		group := 1 + slices.IndexFunc(groups, func(g []*Host) bool { return slices.Contains(g, h) })
+		for _, p := range h.ports {
+			p.group = group
+			require.NoError(l.t, p.plug())
+		}
+	}
+}
+
+// Heal ends a partition. Hosts that are cut off stay so.
+func (l *Lab) Heal() {
+	l.t.Helper()
+	l.Partition()
+}
