@@ -134,21 +134,12 @@ func (l *lab) connect(name string, number int) *wired {
 	veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: w.peer, PeerNamespace: netlink.NsFd(l.client)}
 	require.NoError(l.tb, netlink.LinkAdd(veth))
 	w.refresh()
-	addr := func(family, host int) *netlink.Addr {
-		text := fmt.Sprintf("192.0.%d.%d/24", number, host)
-		if family == 6 {
-			text = fmt.Sprintf("2001:db8:0:%d::%d/64", number, host)
-		}
-		a, err := netlink.ParseAddr(text)
-		require.NoError(l.tb, err)
-		return a
-	}
 	peer, err := l.at.LinkByName(w.peer)
 	require.NoError(l.tb, err)
 	w.peerMAC = mac(peer.Attrs().HardwareAddr)
 	for _, family := range []int{4, 6} {
-		require.NoError(l.tb, netlink.AddrAdd(w.link(), addr(family, 2)))
-		require.NoError(l.tb, l.at.AddrAdd(peer, addr(family, 1)))
+		require.NoError(l.tb, netlink.AddrAdd(w.link(), hostAddr(l.tb, family, number, 2)))
+		require.NoError(l.tb, l.at.AddrAdd(peer, hostAddr(l.tb, family, number, 1)))
 	}
 	l.inClient(func() {
 		for _, family := range []string{"ipv4", "ipv6"} {
@@ -158,6 +149,16 @@ func (l *lab) connect(name string, number int) *wired {
 	require.NoError(l.tb, l.at.LinkSetUp(peer))
 	require.NoError(l.tb, netlink.LinkSetUp(w.link()))
 	return w
+}
+
+func hostAddr(tb testing.TB, family, number, host int) *netlink.Addr {
+	text := fmt.Sprintf("192.0.%d.%d/24", number, host)
+	if family == 6 {
+		text = fmt.Sprintf("2001:db8:0:%d::%d/64", number, host)
+	}
+	a, err := netlink.ParseAddr(text)
+	require.NoError(tb, err)
+	return a
 }
 
 func (w *wired) link() netlink.Link {

@@ -156,7 +156,10 @@ func TestLinkChanges(t *testing.T) {
 		down, up func()
 	}{
 		{"link down", func() { require.NoError(t, netlink.LinkSetDown(w.link())) }, func() { require.NoError(t, netlink.LinkSetUp(w.link())) }},
-		{"carrier lost", func() { require.NoError(t, l.at.LinkSetDown(w.peerLink())) }, func() { require.NoError(t, l.at.LinkSetUp(w.peerLink())) }},
+		{"carrier lost", func() { require.NoError(t, l.at.LinkSetDown(w.peerLink())) }, func() {
+			require.NoError(t, l.at.LinkSetUp(w.peerLink()))
+			require.NoError(t, l.at.AddrReplace(w.peerLink(), hostAddr(t, 6, 1, 1))) // went when the link did
+		}},
 		{"renamed to an excluded name", func() { require.NoError(t, netlink.LinkSetName(w.link(), "cali7")); w.name = "cali7" },
 			func() { require.NoError(t, netlink.LinkSetName(w.link(), "eth7")); w.name = "eth7" }},
 		{"enslaved", func() {
