@@ -196,14 +196,6 @@ func TestLinkChanges(t *testing.T) {
 		e.until("gratuitous ARP from the new address", func(f []byte) bool { return about(f, v4) && mac(f[6:12]) == w.mac && !solicited(f, v4) })
 		w.requireAnswered(v4, v6)
 	})
-	t.Run("VRF", func(t *testing.T) {
-		require.NoError(t, netlink.LinkAdd(&netlink.Vrf{LinkAttrs: netlink.LinkAttrs{Name: "red"}, Table: 10}))
-		vrf, err := netlink.LinkByName("red")
-		require.NoError(t, err)
-		require.NoError(t, netlink.LinkSetUp(vrf))
-		require.NoError(t, netlink.LinkSetMaster(w.link(), vrf))
-		w.requireAnswered(v4, v6)
-	})
 	t.Run("a new interface", func(t *testing.T) {
 		w2 := l.connect("eth1", 2)
 		n.await("eth1", "eth8")
