@@ -258,11 +258,11 @@ func (b *Backend) reconcile(t *table) (again bool) {
 		}
 		r.usable = u
 		if err := b.open(r); err != nil {
-			errs = append(errs, err)
-			if errors.Is(err, os.ErrPermission) {
-				b.denied = err
-			} else {
-				again = true
+			if !errors.Is(err, os.ErrPermission) {
+				errs, again = append(errs, err), true
+			} else if b.denied == nil {
+				b.denied = backends.Flatten(err)[0] // the others say the same
+				errs = append(errs, b.denied)
 			}
 		}
 	}

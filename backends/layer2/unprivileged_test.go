@@ -40,13 +40,13 @@ func TestUnprivileged(t *testing.T) {
 		says string
 	}{
 		{"NET_RAW", []uintptr{unix.CAP_NET_RAW}, "answering\n"},
-		{"nothing", nil, fmt.Sprintf("announce %s/32: open a socket on \"eth0\": listen packet: socket: operation not permitted (packet sockets need the capability NET_RAW)\n", v4)},
+		{"nothing", nil, fmt.Sprintf("announce %s/32: open an ARP socket on \"eth0\": socket: operation not permitted (packet sockets need the capability NET_RAW)\n", v4)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			cmd := exec.Command("/proc/self/exe", "-test.run", "^TestUnprivileged$")
 			cmd.Env = append(os.Environ(), speakEnv+"=1")
 			cmd.SysProcAttr = &syscall.SysProcAttr{
-				Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, AmbientCaps: tc.caps, Pdeathsig: syscall.SIGKILL,
+				Credential: &syscall.Credential{Uid: 65534, Gid: 65534}, AmbientCaps: tc.caps,
 			}
 			in, err := cmd.StdinPipe()
 			require.NoError(t, err)
