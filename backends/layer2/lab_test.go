@@ -40,7 +40,10 @@ func isolated(tb testing.TB) bool {
 	require.NoError(tb, err)
 	name := "^" + regexp.QuoteMeta(tb.Name()) + "$"
 	args := []string{"-test.run", name, "-test.v", "-test.timeout", "2m"}
-	if _, ok := tb.(*testing.B); ok {
+	if b, ok := tb.(*testing.B); ok {
+		if b.N > 1 {
+			return false // the other process finds out for itself how often is enough
+		}
 		args = []string{"-test.run", "^$", "-test.bench", name, "-test.benchmem"}
 	}
 	cmd := exec.Command(self, args...)
@@ -248,14 +251,21 @@ func (w *wired) listen() *ear {
 		e.socket, err = openSocket(w.peerLink().Attrs().Index, unix.ETH_P_ALL)
 		require.NoError(tb, err)
 	})
-	all, err := bpf.Assemble([]bpf.Instruction{bpf.RetConstant{Val: 1 << 18}})
+	const packetOutgoing = 4 // what the client says is not heard
+	all, err := bpf.Assemble([]bpf.Instruction{
+		bpf.LoadExtension{Num: bpf.ExtType},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: packetOutgoing, SkipTrue: 1},
+		bpf.RetConstant{Val: 1 << 18},
+		bpf.RetConstant{Val: 0},
+	})
 	require.NoError(tb, err)
 	require.NoError(tb, e.conn.SetBPF(all))
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		e.receive(func(frame []byte) {
-			if mac(frame[6:12]) != w.peerMAC {
-				e.frames <- bytes.Clone(frame)
+			select {
+			case e.frames <- bytes.Clone(frame):
+			default:
 			}
 		}, func(error) { time.Sleep(time.Millisecond) })
 	})
@@ -353,7 +363,9 @@ func (l *lab) run(c Config) *node {
 	n := &node{tb: l.tb, changes: make(chan []backends.Link, 100), watch: &tally{
 		received: map[netip.Addr]int{}, answered: map[netip.Addr]int{}, gratuitous: map[netip.Addr]int{}, conflicts: make(chan string, 100),
 	}}
-	c.Observer = n.watch
+	if c.Observer == nil {
+		c.Observer = n.watch
+	}
 	c.Changed = func(links []backends.Link) { n.changes <- links }
 	if c.Log == nil {
 		c.Log = slog.New(slog.NewTextHandler(l.tb.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
