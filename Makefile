@@ -75,7 +75,7 @@ fuzz: ## fuzz the engine and the range parser for FUZZTIME each
 	go test -run '^$$' -fuzz FuzzHistory -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./allocator
 
 .PHONY: tools
-tools: $(ASSETS)/kube-apiserver $(ASSETS)/etcd $(BIN)/kubectl $(BIN)/calico-crds $(BIN)/cilium-crds ## build what tests and demo need
+tools: $(ASSETS)/kube-apiserver $(ASSETS)/etcd $(BIN)/kubectl $(BIN)/kube-proxy $(BIN)/calico-crds $(BIN)/cilium-crds ## build what tests and demo need
 
 # Each binary is built again only when the module that pins it changes. A long build says every 20 s that it is still at work.
 define build_tool
@@ -94,6 +94,9 @@ $(BIN)/kube-apiserver: tools/kubernetes/go.mod
 
 $(BIN)/kubectl: tools/kubernetes/go.mod
 	$(call build_tool,about a minute,kubernetes,k8s.io/kubernetes/cmd/kubectl,$(KUBERNETES_LDFLAGS))
+
+$(BIN)/kube-proxy: tools/kubernetes/go.mod
+	$(call build_tool,about a minute,kubernetes,k8s.io/kubernetes/cmd/kube-proxy,$(KUBERNETES_LDFLAGS))
 
 $(BIN)/etcd: tools/etcd/go.mod
 	$(call build_tool,,etcd,go.etcd.io/etcd/server/v3,-s -w)

@@ -132,7 +132,7 @@ func (b *Backend) Apply(_ context.Context, want backends.Desired) error {
 	if !b.listed {
 		return errors.Join(errs...)
 	}
-	failed := b.distributeLocked()
+	failed, _ := b.distributeLocked()
 	for _, addr := range slices.SortedFunc(maps.Keys(failed), netip.Addr.Compare) {
 		errs = append(errs, &backends.AnnounceError{Prefix: netip.PrefixFrom(addr, addr.BitLen()), Err: failed[addr]})
 	}
@@ -153,9 +153,10 @@ func announceable(p netip.Prefix) error {
 	return nil
 }
 
-// distributeLocked makes every responder announce what is wanted on its link, and returns what failed for which address.
-func (b *Backend) distributeLocked() map[netip.Addr]error {
-	failed := map[netip.Addr]error{}
+// distributeLocked makes every responder announce what is wanted on its link, and returns what failed for which address. faulty is set
+// if something failed on a link that carries the address.
+func (b *Backend) distributeLocked() (failed map[netip.Addr]error, faulty bool) {
+	failed = map[netip.Addr]error{}
 	carried := make(map[netip.Addr]bool, len(b.want))
 	for _, r := range b.sortedLocked() {
 		link := r.serves().Link
@@ -168,6 +169,7 @@ func (b *Backend) distributeLocked() map[netip.Addr]error {
 		}
 		for a, err := range b.announce(r, addrs, b.own) {
 			failed[a] = errors.Join(failed[a], err)
+			faulty = true
 		}
 	}
 	for a, interfaces := range b.want {
@@ -175,7 +177,7 @@ func (b *Backend) distributeLocked() map[netip.Addr]error {
 			failed[a] = b.whyNotLocked(a, interfaces)
 		}
 	}
-	return failed
+	return failed, faulty
 }
 
 // whyNotLocked says why no link carries an address.
@@ -256,18 +258,17 @@ func (b *Backend) reconcile(t *table) (again bool) {
 		}
 		r.usable = u
 		if err := b.open(r); err != nil {
-			errs = append(errs, err)
-			if errors.Is(err, os.ErrPermission) {
-				b.denied = err
-			} else {
-				again = true
+			if !errors.Is(err, os.ErrPermission) {
+				errs, again = append(errs, err), true
+			} else if b.denied == nil {
+				b.denied = backends.Flatten(err)[0] // the others say the same
+				errs = append(errs, b.denied)
 			}
 		}
 	}
 	b.publishLocked()
-	for a, err := range b.distributeLocked() {
-		b.log.Debug("not announced on every link", "addr", a, "err", err)
-	}
+	_, faulty := b.distributeLocked() // what fails is an error of the next Apply, too
+	again = again || faulty
 	first := !b.listed
 	b.listed = true
 	now := b.linksLocked()

@@ -38,12 +38,16 @@ func (r *responder) serves() usable {
 
 // open opens the sockets that the link needs and has not got, and closes those it needs no more.
 func (b *Backend) open(r *responder) error {
-	arpErr := b.openOne(r, &r.arp, r.IPv4, etherTypeARP, decideARP)
-	ndpErr := b.openOne(r, &r.ndp, r.IPv6, etherTypeIPv6, decideNDP)
+	arpErr := b.openOne(r, &r.arp, r.IPv4, "ARP")
+	ndpErr := b.openOne(r, &r.ndp, r.IPv6, "NDP")
 	return errors.Join(arpErr, ndpErr)
 }
 
-func (b *Backend) openOne(r *responder, at *atomic.Pointer[socket], wanted bool, etherType int, decide func([]byte, *state) verdict) error {
+func (b *Backend) openOne(r *responder, at *atomic.Pointer[socket], wanted bool, protocol string) error {
+	etherType, decide := etherTypeARP, decideARP
+	if protocol == "NDP" {
+		etherType, decide = etherTypeIPv6, decideNDP
+	}
 	s := at.Load()
 	switch {
 	case s != nil && !wanted:
@@ -52,7 +56,7 @@ func (b *Backend) openOne(r *responder, at *atomic.Pointer[socket], wanted bool,
 	case s == nil && wanted:
 		s, err := openSocket(r.index, etherType)
 		if err != nil {
-			return fmt.Errorf("open a socket on %q: %w", r.Name, err)
+			return fmt.Errorf("open an %s socket on %q: %w", protocol, r.Name, err)
 		}
 		at.Store(s)
 		r.stale = true // its filter lets nothing through

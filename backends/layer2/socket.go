@@ -31,6 +31,9 @@ func openSocket(index int, etherType int) (*socket, error) {
 		return nil, err
 	}
 	conn, err := packet.Listen(&net.Interface{Index: index}, packet.Raw, etherType, &packet.Config{Filter: nothing})
+	if op := (*net.OpError)(nil); errors.As(err, &op) {
+		err = op.Err // the rest says nothing of use
+	}
 	if errors.Is(err, os.ErrPermission) {
 		return nil, fmt.Errorf("%w (packet sockets need the capability NET_RAW)", err)
 	}

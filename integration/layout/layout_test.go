@@ -31,6 +31,8 @@ var may = map[string][]string{
 	"integration":          {"integration", "internal", "api"},
 	"integration/backends": {"integration/testbed", "internal/localcluster", "backends", "api"},
 	"integration/testbed":  {"internal/localcluster", "api"},
+
+	"integration/testbed/netlab": {"integration/testbed", "internal/localcluster"},
 }
 
 // libraries lists the modules outside the standard library that a pure room may import.

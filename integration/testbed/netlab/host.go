@@ -57,6 +57,18 @@ func (h *Host) String() string {
 	return h.name
 }
 
+// GoString keeps a failed test from printing the whole lab.
+func (h *Host) GoString() string { return h.String() }
+
+// Names returns the names of hosts, nil ones included, for tests to compare.
+func Names(hosts []*Host) []string {
+	out := make([]string, len(hosts))
+	for i, h := range hosts {
+		out[i] = h.String()
+	}
+	return out
+}
+
 // Namespace returns the name of the network namespace, as "ip netns" knows it.
 func (h *Host) Namespace() string { return h.ns.name }
 

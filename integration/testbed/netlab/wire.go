@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"syscall"
 	"time"
 
@@ -105,7 +106,7 @@ func (w *wire) close() error {
 		if c == nil {
 			continue
 		}
-		if err := c.Close(); !errors.Is(err, net.ErrClosed) {
+		if err := c.Close(); !errors.Is(err, os.ErrClosed) {
 			errs = append(errs, err)
 		}
 	}
