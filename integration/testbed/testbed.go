@@ -108,10 +108,9 @@ func New() (*Bed, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Bed{dir: dir, kubeconfig: filepath.Join(dir, "kubeconfig"), controller: filepath.Join(dir, "controller")}
-	build := exec.Command("go", "build", "-o", b.controller, Folder("cmd", "controller"))
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build the controller: %w\n%s", err, out)
+	b := &Bed{dir: dir, kubeconfig: filepath.Join(dir, "kubeconfig")}
+	if b.controller, err = b.Build("controller"); err != nil {
+		return nil, err
 	}
 	if b.Cluster, err = localcluster.Start(assets, ours...); err != nil {
 		return nil, err
@@ -121,6 +120,17 @@ func New() (*Bed, error) {
 		return nil, err
 	}
 	return b, os.WriteFile(b.kubeconfig, b.Kubeconfig, 0o600)
+}
+
+// Build builds a command and returns where its binary is. It is removed with the Bed.
+func (b *Bed) Build(command string) (string, error) {
+	path := filepath.Join(b.dir, command)
+	build := exec.Command("go", "build", "-o", path, Folder("cmd", command))
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build %s: %w\n%s", command, err, out)
+	}
+	return path, nil
 }
 
 // Close stops the API server and removes its files.

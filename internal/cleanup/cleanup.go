@@ -102,6 +102,7 @@ func (o *Options) backends(ctx context.Context) error {
 		withdraw(delegate.Cilium, cilium.New(cilium.Config{
 			Discovery: d, Client: dyn, Namespace: o.CiliumNamespace, Installation: o.Namespace, FieldManager: o.FieldManager,
 		})),
+		withdraw(delegate.Speaker, nil), // they withdraw when it is gone
 		withdraw(delegate.None, nil),
 	)
 }

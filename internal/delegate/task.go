@@ -6,6 +6,7 @@ package delegate
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -330,7 +331,11 @@ func (t *Task) resolve(ctx context.Context) error {
 	if seen == "" {
 		return t.nobody.Forget(ctx)
 	}
-	return t.nobody.Report(ctx, nil, &backends.Outcome{Facts: facts}, fmt.Errorf("%w: %s", apply.ErrNotDetected, seen))
+	err := t.nobody.Report(ctx, nil, &backends.Outcome{Facts: facts}, fmt.Errorf("%w: %s", apply.ErrNotDetected, seen))
+	if errors.Is(err, apply.ErrTaken) {
+		return nil // another installation tells of itself there; events and conditions tell of this one
+	}
+	return err
 }
 
 func (t *Task) nodes(ctx context.Context) ([]backends.Node, error) {

@@ -141,6 +141,9 @@ func (c *Cluster) killAPIServer() error {
 	return errors.New("there is no such process")
 }
 
+// EtcdURL returns where etcd answers, over plain HTTP.
+func (c *Cluster) EtcdURL() string { return c.env.ControlPlane.Etcd.URL.String() }
+
 // InstallCRDs installs crds and returns when they are served.
 func (c *Cluster) InstallCRDs(crds ...*apiextensionsv1.CustomResourceDefinition) error {
 	_, err := envtest.InstallCRDs(c.Config, envtest.CRDInstallOptions{CRDs: crds})

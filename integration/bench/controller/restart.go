@@ -16,10 +16,12 @@ func (w *world) restart(ctx context.Context, n int) error {
 	}
 	if len(before) < n {
 		progress("%s %d: creating", nameRestart, n)
-		if _, err := w.create(ctx, served, "s", n, workers); err != nil {
-			return err
+		if n >= seedFrom {
+			err = w.seed(ctx, "s", n)
+		} else if _, err = w.create(ctx, served, "s", n, workers); err == nil {
+			_, err = w.assign(ctx, "s", n)
 		}
-		if _, err := w.assign(ctx, "s", n); err != nil {
+		if err != nil {
 			return err
 		}
 		if before, err = w.state(ctx); err != nil {

@@ -168,8 +168,12 @@ func (w *world) assign(ctx context.Context, prefix string, n int) (time.Duration
 
 // patch gives a Service the i-th address of the upper half of the pool.
 func (w *world) patch(ctx context.Context, name string, i int) error {
-	addr := netip.AddrFrom4([4]byte{10, 96 + byte(i>>16), byte(i >> 8), byte(i)})
-	return w.write(ctx, name, strings.ReplaceAll(w.shape, w.sample, addr.String()))
+	return w.write(ctx, name, strings.ReplaceAll(w.shape, w.sample, nth(i).String()))
+}
+
+// nth returns the i-th address of the upper half of the pool.
+func nth(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, 96 + byte(i>>16), byte(i >> 8), byte(i)})
 }
 
 // clear takes from the Services prefix-0 to prefix-(n-1) what assign wrote.
