@@ -116,10 +116,12 @@ func TestPartition(t *testing.T) {
 	there := s.Moved(q, vips[0], owner)
 	s.Alone(p, vips[0])
 	assert.Same(t, owner, s.Owner(p, vips[0]), "its own side keeps it")
-	_, err := far.Get(vips[0], 5*time.Second)
-	require.NoError(t, err)
-	_, err = s.Client.Get(vips[0], 5*time.Second)
-	require.NoError(t, err)
+	for _, h := range []*netlab.Host{far, s.Client} {
+		// Requests that kube-proxy sends to a pod on the other side fail.
+		f := s.Fetch(h, vips[0], 50*time.Millisecond, 3*time.Second)
+		f.AwaitSuccess(t, time.Now())
+		f.Stop()
+	}
 
 	healed := time.Now()
 	s.Heal()

@@ -130,7 +130,9 @@ func (w *statusWriter) run(ctx context.Context) error {
 		}
 		again = nil
 		if err := w.write(ctx); err != nil && ctx.Err() == nil {
-			w.o.Log.Warn("status objects not written", "err", err)
+			if !errors.Is(err, errNoState) {
+				w.o.Log.Warn("status objects not written", "err", err)
+			}
 			again = time.After(statusRetry)
 		}
 		select {
@@ -169,13 +171,20 @@ func (w *statusWriter) retract(ctx context.Context) error {
 	return nil
 }
 
+// errNoState: the ConfigurationState of this speaker has not been made yet; the configuration's watcher makes it.
+var errNoState = errors.New("no ConfigurationState yet")
+
 func (w *statusWriter) annotate(ctx context.Context, value *string) error {
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]any{presence.Annotation: value}}})
 	if err != nil {
 		return err
 	}
 	state := &v1beta1.ConfigurationState{ObjectMeta: metav1.ObjectMeta{Namespace: w.o.Namespace, Name: config.SpeakerState(w.o.Node)}}
-	if err := w.o.Client.Patch(ctx, state, client.RawPatch(types.MergePatchType, patch)); err != nil {
+	err = w.o.Client.Patch(ctx, state, client.RawPatch(types.MergePatchType, patch))
+	if apierrors.IsNotFound(err) {
+		return errNoState
+	}
+	if err != nil {
 		return fmt.Errorf("write the interfaces of node %q: %w", w.o.Node, err)
 	}
 	return nil
