@@ -60,12 +60,11 @@ func (s *subscription) close() {
 
 // list returns everything there is at present.
 func list() (*table, error) {
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	h, err := netlink.NewHandleWithOptions(netlink.HandleOptions{DisableVFInfoCollection: true}, unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, err
 	}
 	defer h.Close()
-	h.DisableVFInfoCollection()
 	links, err := whole(func() ([]netlink.Link, error) { return h.LinkList() })
 	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)
