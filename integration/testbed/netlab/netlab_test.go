@@ -99,7 +99,7 @@ func TestSweep(t *testing.T) {
 	at := mounts + "/" + ns.name
 	require.NoError(t, sweep())
 	require.FileExists(t, at, "its lab is alive")
-	ns.links.Delete()
+	require.NoError(t, ns.links.Close())
 	require.NoError(t, ns.handle.Close())
 	require.NoError(t, c.file.Close())
 	require.NoError(t, sweep())
