@@ -65,6 +65,7 @@ type Backend struct {
 	log        *slog.Logger
 	scheduler  *scheduler
 	claims     claims
+	subscribe  func() (*subscription, error)
 	receivers  sync.WaitGroup
 	byIndex    atomic.Pointer[map[int]*responder] // a copy of responders, for the scheduler
 
@@ -85,7 +86,7 @@ var _ backends.Backend = (*Backend)(nil)
 func New(c Config) *Backend {
 	b := &Backend{
 		exclude: c.Exclude, sameSubnet: c.SameSubnet, observer: c.Observer, changed: c.Changed, log: c.Log,
-		responders: map[int]*responder{},
+		responders: map[int]*responder{}, subscribe: subscribe,
 	}
 	if b.exclude == nil {
 		b.exclude = DefaultExclude
@@ -122,12 +123,11 @@ func (b *Backend) Apply(_ context.Context, want backends.Desired) error {
 	var errs []error
 	b.want = make(map[netip.Addr][]string, len(want.Announcements))
 	for _, a := range want.Announcements {
-		addr := a.Prefix.Addr().Unmap()
 		if err := announceable(a.Prefix); err != nil {
 			errs = append(errs, &backends.AnnounceError{Prefix: a.Prefix, Err: err})
 			continue
 		}
-		b.want[addr] = slices.Clone(a.Interfaces)
+		b.want[a.Prefix.Addr()] = slices.Clone(a.Interfaces)
 	}
 	if !b.listed {
 		return errors.Join(errs...)

@@ -157,3 +157,38 @@ func BenchmarkFilter(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkTakeover measures how long Apply takes to begin to answer for 1,000 addresses, to find that nothing has changed, and to withdraw them.
+func BenchmarkTakeover(b *testing.B) {
+	if !isolated(b) {
+		return
+	}
+	l := newLab(b)
+	l.connect("eth0", 1)
+	n := l.run(Config{Observer: nobody{}, Log: slog.New(slog.DiscardHandler)})
+	n.await("eth0")
+	for _, tc := range []struct {
+		name  string
+		first netip.Addr
+	}{{"IPv4", netip.MustParseAddr("198.51.0.0")}, {"IPv6", netip.MustParseAddr("2001:db8:0:1::")}} {
+		var addrs []netip.Addr
+		for a := tc.first; len(addrs) < 1000; a = a.Next().Next() {
+			addrs = append(addrs, a)
+		}
+		b.Run(tc.name, func(b *testing.B) {
+			var add, equal, withdraw time.Duration
+			for b.Loop() {
+				start := time.Now()
+				n.apply(addrs...)
+				added := time.Now()
+				n.apply(addrs...)
+				again := time.Now()
+				n.apply()
+				add, equal, withdraw = add+added.Sub(start), equal+again.Sub(added), withdraw+time.Since(again)
+			}
+			for name, d := range map[string]time.Duration{"add-ms": add, "equal-ms": equal, "withdraw-ms": withdraw} {
+				b.ReportMetric(d.Seconds()*1000/float64(b.N), name)
+			}
+		})
+	}
+}

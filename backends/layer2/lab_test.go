@@ -161,6 +161,9 @@ func hostAddr(tb testing.TB, family, number, host int) *netlink.Addr {
 	}
 	a, err := netlink.ParseAddr(text)
 	require.NoError(tb, err)
+	if family == 6 {
+		a.Flags = unix.IFA_F_NODAD // it can be used at once
+	}
 	return a
 }
 

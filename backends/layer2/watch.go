@@ -60,12 +60,11 @@ func (s *subscription) close() {
 
 // list returns everything there is at present.
 func list() (*table, error) {
-	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	h, err := netlink.NewHandleWithOptions(netlink.HandleOptions{DisableVFInfoCollection: true}, unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, err
 	}
 	defer h.Close()
-	h.DisableVFInfoCollection()
 	links, err := whole(func() ([]netlink.Link, error) { return h.LinkList() })
 	if err != nil {
 		return nil, fmt.Errorf("list interfaces: %w", err)
@@ -153,17 +152,19 @@ const retryAfter = time.Second
 // watch calls changed with everything there is, and again whenever the kernel has news. changed returns whether it wants to be called
 // again soon although nothing has happened. watch returns an error if it cannot begin, and nil when ctx ends.
 func (b *Backend) watch(ctx context.Context, changed func(*table) bool) error {
-	for began := false; ; began = true {
-		err := watchOnce(ctx, began, changed)
+	for again := false; ; again = true {
+		began := time.Now()
+		err := b.watchOnce(ctx, again, changed)
 		if ctx.Err() != nil {
 			return nil
 		}
 		var lost *lostError
-		if !began && !errors.As(err, &lost) {
+		heard := errors.As(err, &lost)
+		if !again && !heard {
 			return err
 		}
 		b.log.Warn("lost the kernel's news of interfaces; list them again", "err", err)
-		if errors.As(err, &lost) {
+		if heard && time.Since(began) > retryAfter {
 			continue
 		}
 		select {
@@ -180,8 +181,8 @@ type lostError struct{ err error }
 func (e *lostError) Error() string { return e.err.Error() }
 
 // watchOnce returns when the news end. If some were lost before, again is set: every link may have been down meanwhile.
-func watchOnce(ctx context.Context, again bool, changed func(*table) bool) error {
-	s, err := subscribe()
+func (b *Backend) watchOnce(ctx context.Context, again bool, changed func(*table) bool) error {
+	s, err := b.subscribe()
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package layer2
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -205,6 +206,45 @@ func TestLinkChanges(t *testing.T) {
 		require.NoError(t, netlink.LinkDel(w2.link()))
 		n.await("eth8")
 	})
+}
+
+func TestLostNews(t *testing.T) {
+	t.Parallel()
+	if !isolated(t) {
+		return
+	}
+	l := newLab(t)
+	w := l.connect("eth0", 1)
+	l.run(Config{}).await("eth0")
+	subscriptions, taken := make(chan *subscription, 10), 0
+	b := New(Config{})
+	b.subscribe = func() (*subscription, error) {
+		s, err := subscribe()
+		if taken++; taken == 2 {
+			err = errors.New("not now") // it has to try again
+			s.close()
+		}
+		subscriptions <- s
+		return s, err
+	}
+	v4, v6 := on(1)
+	require.NoError(t, b.Apply(t.Context(), desired(v4, v6)))
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- b.Run(ctx) }()
+	first := <-subscriptions
+	w.requireAnswered(v4, v6)
+	e := w.listen()
+	e.during(4200*time.Millisecond, v4)
+	first.faults <- errors.New("no buffer space available")
+	// The link may have been down meanwhile, so everything is announced anew.
+	e.until("gratuitous ARP", func(f []byte) bool { return about(f, v4) && !solicited(f, v4) })
+	e.until("an unsolicited advertisement", func(f []byte) bool { return about(f, v6) && !solicited(f, v6) })
+	w.requireAnswered(v4, v6)
+	require.NoError(t, netlink.LinkSetDown(w.link()))
+	require.Eventually(t, func() bool { return len(b.Links()) == 0 }, timeout, time.Millisecond, "news are heard again")
+	cancel()
+	require.NoError(t, <-done)
 }
 
 func TestSelection(t *testing.T) {

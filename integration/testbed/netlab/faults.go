@@ -66,7 +66,14 @@ func (h *Host) CutAPI() {
 	require.NoError(h.lab.t, h.relay.cut())
 }
 
-// RestoreAPI ends CutAPI.
+// HangAPI lets nothing pass between the host and the API server any more; connections stay, as when packets are lost.
+func (h *Host) HangAPI() {
+	h.lab.t.Helper()
+	require.NotNil(h.lab.t, h.relay, "the lab has no cluster")
+	h.relay.hang()
+}
+
+// RestoreAPI ends CutAPI and HangAPI. After HangAPI connections go on where they were.
 func (h *Host) RestoreAPI() {
 	h.lab.t.Helper()
 	require.NotNil(h.lab.t, h.relay, "the lab has no cluster")

@@ -41,7 +41,7 @@ func (l *Lab) AddHost(name string, addrs ...netip.Prefix) *Host {
 		var err error
 		h.relay, err = newRelay(h.ns, l.cluster.Config.Host)
 		require.NoError(l.t, err)
-		l.t.Cleanup(func() { assert.NoError(l.t, h.relay.close()) })
+		l.t.Cleanup(func() { assert.NoError(l.t, h.relay.cut()) })
 	}
 	return h
 }

@@ -44,13 +44,11 @@ func New(t testing.TB, cluster *localcluster.Cluster) *Lab {
 	require.NoError(t, sweep())
 	claim, err := newClaim()
 	require.NoError(t, err)
-	l := &Lab{t: t, claim: claim, binaries: map[string]string{}}
+	l := &Lab{t: t, claim: claim, dir: claim.dir(), binaries: map[string]string{}}
 	t.Cleanup(func() { assert.NoError(t, l.claim.release()) })
 
-	l.dir, err = os.MkdirTemp("", "fairlead-netlab-")
-	require.NoError(t, err)
+	require.NoError(t, os.Mkdir(l.dir, 0o755)) // processes run as other users
 	t.Cleanup(func() { assert.NoError(t, os.RemoveAll(l.dir)) })
-	require.NoError(t, os.Chmod(l.dir, 0o755)) //nolint:gosec // processes run as other users
 
 	l.fabric = l.newNamespace("fabric")
 	// The fabric forwards frames and says nothing itself.
@@ -69,7 +67,7 @@ func (l *Lab) join(cluster *localcluster.Cluster) {
 	l.Client, err = client.NewWithWatch(cluster.Config, client.Options{Scheme: testbed.Scheme()})
 	require.NoError(l.t, err)
 	l.kubeconfig = filepath.Join(l.dir, "kubeconfig")
-	require.NoError(l.t, os.WriteFile(l.kubeconfig, cluster.Kubeconfig, 0o644)) //nolint:gosec // processes run as other users
+	require.NoError(l.t, os.WriteFile(l.kubeconfig, cluster.Kubeconfig, 0o644)) // processes run as other users
 }
 
 // Kubeconfig returns the path of an admin's kubeconfig that works in every host of the lab and that every user may read.

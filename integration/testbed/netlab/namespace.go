@@ -114,9 +114,9 @@ func (n *namespace) change(iface string, what func(netlink.Link) error) error {
 
 // remove unmounts the namespace. The kernel ends it, and the links in it, when nothing uses it any more.
 func (n *namespace) remove() error {
+	var err error
 	if n.links != nil {
-		n.links.Delete()
+		err = n.links.Close()
 	}
-	err := n.handle.Close()
-	return errors.Join(err, netns.DeleteNamed(n.name))
+	return errors.Join(err, n.handle.Close(), netns.DeleteNamed(n.name))
 }

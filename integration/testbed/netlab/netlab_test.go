@@ -97,14 +97,16 @@ func TestSweep(t *testing.T) {
 	ns, err := newNamespace(c.name + "-left")
 	require.NoError(t, err)
 	at := mounts + "/" + ns.name
+	require.NoError(t, os.Mkdir(c.dir(), 0o755))
 	require.NoError(t, sweep())
 	require.FileExists(t, at, "its lab is alive")
-	ns.links.Delete()
+	require.NoError(t, ns.links.Close())
 	require.NoError(t, ns.handle.Close())
 	require.NoError(t, c.file.Close())
 	require.NoError(t, sweep())
 	assert.NoFileExists(t, at)
 	assert.NoFileExists(t, claims+"/"+c.name)
+	assert.NoDirExists(t, c.dir())
 }
 
 func TestProber(t *testing.T) {

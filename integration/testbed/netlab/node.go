@@ -1,13 +1,16 @@
 package netlab
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
 
 	"github.com/fairlead/fairlead/integration/testbed"
 )
@@ -137,16 +140,28 @@ func (n *Node) awaitProxy() {
 			require.Fail(t, "kube-proxy has ended", "%s: %v", n.name, n.Proxy.err)
 		default:
 		}
-		answer, err := client.Get("http://" + healthz + "/healthz")
-		if err != nil {
-			return err
-		}
-		defer answer.Body.Close()
-		if answer.StatusCode != 200 {
-			return fmt.Errorf("healthz: %s", answer.Status)
-		}
-		return nil
+		return synced(client)
 	})
+}
+
+// synced returns nil once kube-proxy has written the rules of both families. That it calls itself healthy says nothing: it does while
+// it starts.
+func synced(client *http.Client) error {
+	answer, err := client.Get("http://" + healthz + "/healthz")
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	var health struct {
+		Status map[corev1.IPFamily]any `json:"status"`
+	}
+	if err := json.NewDecoder(answer.Body).Decode(&health); err != nil {
+		return err
+	}
+	if len(health.Status) < 2 {
+		return errNotYet
+	}
+	return nil
 }
 
 // asset returns the path of a binary that 'make tools' builds.

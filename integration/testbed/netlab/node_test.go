@@ -91,9 +91,9 @@ func TestAPI(t *testing.T) {
 	l := New(t, cluster(t))
 	n := l.AddNode("n1", addrs(1)...)
 	other := l.AddNode("n2", addrs(2)...)
-	ready := func(h *Host) (string, error) {
-		p := h.launch(StartOptions{}, asset(l, "kubectl"), []string{
-			"--kubeconfig", l.Kubeconfig(), "get", "node", "n1", "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].status}`})
+	ready := func(h *Host, args ...string) (string, error) {
+		p := h.launch(StartOptions{}, asset(l, "kubectl"), append(args,
+			"--kubeconfig", l.Kubeconfig(), "get", "node", "n1", "-o", `jsonpath={.status.conditions[?(@.type=="Ready")].status}`))
 		<-p.Done()
 		return p.Log(), p.err
 	}
@@ -111,5 +111,13 @@ func TestAPI(t *testing.T) {
 	n.RestoreAPI()
 	_, err = ready(n.Host)
 	require.NoError(t, err)
+
+	n.HangAPI()
+	_, err = ready(n.Host, "--request-timeout=500ms")
+	require.Error(t, err, "the API server answers")
+	p := n.Start(StartOptions{Name: "kubectl"}, asset(l, "kubectl"), "--kubeconfig", l.Kubeconfig(), "get", "--raw", "/readyz")
+	n.RestoreAPI()
+	<-p.Done()
+	assert.Equal(t, "ok", p.Log())
 	assert.True(t, strings.HasPrefix(n.Proxy.Status("Name"), "kube-proxy"))
 }

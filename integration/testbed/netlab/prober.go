@@ -43,7 +43,7 @@ type Announcement struct {
 }
 
 // Prober asks on the wire, in an interval, who has each of some addresses, and keeps every answer and announcement. A reply is put
-// down to the newest probe sent before its arrival.
+// down to the newest probe sent before its arrival: ARP has no other way to tell.
 //
 // The host's kernel sees the answers, too, and refreshes entries that its neighbour table has. Where that matters, probe from another
 // host than the one whose table is tested.
@@ -127,6 +127,8 @@ func (p *Prober) hear(addr netip.Addr, at time.Time, mac net.HardwareAddr, kind 
 	p.news = make(chan struct{})
 }
 
+// answer puts a reply down to the newest probe before it. If that one has one of the same MAC, an earlier reply was late and belongs
+// further back, and so one of the probes just before it gets this.
 func (r *record) answer(reply Reply) {
 	for i := len(r.probes) - 1; i >= 0; i-- {
 		probe := &r.probes[i]
@@ -135,8 +137,11 @@ func (r *record) answer(reply Reply) {
 		}
 		if !slices.ContainsFunc(probe.Replies, func(o Reply) bool { return slices.Equal(o.MAC, reply.MAC) }) {
 			probe.Replies = append(probe.Replies, reply)
+			return
 		}
-		return
+		if reply.At.Sub(probe.At) > settled {
+			return // one more answer to one probe
+		}
 	}
 }
 

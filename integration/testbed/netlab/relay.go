@@ -18,6 +18,7 @@ type relay struct {
 	mu       sync.Mutex // protects all the following
 	listener net.Listener
 	open     map[net.Conn]bool
+	gate     chan struct{}  // closed while data may pass
 	busy     sync.WaitGroup // goroutines
 }
 
@@ -27,14 +28,50 @@ func newRelay(ns *namespace, server string) (*relay, error) {
 	if u, err := url.Parse(server); err == nil && u.Host != "" {
 		target = u.Host
 	}
-	r := &relay{ns: ns, target: target, open: map[net.Conn]bool{}}
+	r := &relay{ns: ns, target: target, open: map[net.Conn]bool{}, gate: make(chan struct{})}
 	return r, r.restore()
 }
 
-// restore listens; it changes nothing if it does already.
+// hang keeps connections and takes new ones, and lets nothing pass.
+func (r *relay) hang() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	select {
+	case <-r.gate:
+		r.gate = make(chan struct{})
+	default: // it hangs
+	}
+}
+
+// pass ends hang.
+func (r *relay) pass() {
+	select {
+	case <-r.gate:
+	default:
+		close(r.gate)
+	}
+}
+
+// gated is a connection that is written to only while data may pass.
+type gated struct {
+	net.Conn
+	relay *relay
+}
+
+// Write waits until data may pass.
+func (g gated) Write(b []byte) (int, error) {
+	g.relay.mu.Lock()
+	gate := g.relay.gate
+	g.relay.mu.Unlock()
+	<-gate
+	return g.Conn.Write(b)
+}
+
+// restore listens, if it does not already, and lets data pass.
 func (r *relay) restore() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.pass()
 	if r.listener != nil {
 		return nil
 	}
@@ -86,7 +123,7 @@ func (r *relay) accept(listener net.Listener) {
 
 // copy ends both connections when one of them ends.
 func (r *relay) copy(to, from net.Conn) {
-	_, _ = io.Copy(to, from) // either end may close at any time
+	_, _ = io.Copy(gated{to, r}, from) // either end may close at any time
 	_, _ = to.Close(), from.Close()
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -105,6 +142,7 @@ func (r *relay) cut() error {
 	for c := range r.open {
 		_ = c.Close() // its copy reports nothing either
 	}
+	r.pass() // to the ends of the copies
 	r.mu.Unlock()
 	r.busy.Wait()
 	if err != nil && !errors.Is(err, net.ErrClosed) {
@@ -112,5 +150,3 @@ func (r *relay) cut() error {
 	}
 	return nil
 }
-
-func (r *relay) close() error { return r.cut() }

@@ -47,12 +47,15 @@ func newClaim() (*claim, error) {
 
 func lock(f *os.File) error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }
 
+// dir is the lab's folder.
+func (c *claim) dir() string { return filepath.Join(os.TempDir(), "fairlead-netlab-"+c.name) }
+
 // release gives the name back.
 func (c *claim) release() error {
 	return errors.Join(os.Remove(c.file.Name()), c.file.Close())
 }
 
-// sweep removes the namespaces of labs whose process has ended without doing so. One that somebody still works in stays.
+// sweep removes the namespaces and folders of labs whose process has ended without doing so. One that somebody still works in stays.
 func sweep() error {
 	files, err := filepath.Glob(filepath.Join(claims, prefix+"*"))
 	if err != nil {
@@ -89,6 +92,9 @@ func sweepLab(c *claim) error {
 		if err := netns.DeleteNamed(filepath.Base(space)); err != nil {
 			return errors.Join(fmt.Errorf("remove what an earlier lab left, %s: %w", space, err), c.file.Close())
 		}
+	}
+	if err := os.RemoveAll(c.dir()); err != nil {
+		return errors.Join(err, c.file.Close())
 	}
 	if err := c.release(); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err

@@ -1,6 +1,7 @@
 package netlab
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -92,14 +93,17 @@ func (h *Host) Attach(s *Switch, addrs ...netip.Prefix) string {
 	require.NoError(t, h.ns.assign(p.iface, addrs...))
 	require.NoError(t, fabric.up(p.name))
 	await(t, "the carrier of "+p.iface+" in "+h.ns.name, func() error {
-		return fabric.change(p.name, func(l netlink.Link) error {
-			if l.Attrs().OperState != netlink.OperUp {
-				return errNotYet
-			}
-			return nil
-		})
+		return errors.Join(fabric.change(p.name, operational), h.ns.change(p.iface, operational))
 	})
 	return p.iface
+}
+
+// operational returns nil once an interface can send.
+func operational(l netlink.Link) error {
+	if l.Attrs().OperState != netlink.OperUp {
+		return errNotYet
+	}
+	return nil
 }
 
 // assign sets an interface up with addresses.
