@@ -330,5 +330,6 @@ func (b *Backend) Links() []backends.Link {
 	return cloneLinks(b.linksLocked())
 }
 
-// Repeat announces everything again, with the whole series of a takeover, for instance after a partition has healed.
-func (b *Backend) Repeat() { b.scheduler.repeat() }
+// Repeat announces addrs again, or everything if none is given, with the whole series of a takeover: for instance after a partition
+// has healed.
+func (b *Backend) Repeat(addrs ...netip.Addr) { b.scheduler.repeat(addrs) }

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 )
@@ -82,12 +83,14 @@ func (s *scheduler) stop(p place) {
 	}
 }
 
-// repeat begins every series anew.
-func (s *scheduler) repeat() {
+// repeat begins the series of addrs anew, or every series if there are none.
+func (s *scheduler) repeat(addrs []netip.Addr) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, j := range s.jobs {
-		s.restartLocked(j, 0)
+	for p, j := range s.jobs {
+		if len(addrs) == 0 || slices.Contains(addrs, p.addr) {
+			s.restartLocked(j, 0)
+		}
 	}
 }
 

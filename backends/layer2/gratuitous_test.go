@@ -98,9 +98,9 @@ func TestSeries(t *testing.T) {
 			steps: func(s *scheduler, _ *wire) {
 				s.start(p4)
 				time.Sleep(500 * time.Millisecond)
-				s.repeat()
+				s.repeat(nil)
 				time.Sleep(time.Minute)
-				s.repeat()
+				s.repeat(nil)
 				time.Sleep(150 * time.Millisecond)
 			},
 			want: map[place][]time.Duration{p4: at(0, 100, 300, 500, 600, 800, 1500, 2500, 4500, 60500, 60600)},

@@ -82,11 +82,11 @@ func TestFaults(t *testing.T) {
 				}
 				healed := time.Now()
 				tc.heal(was)
-				s.Alone(p, vip)
+				agreed := s.Alone(p, vip)
 				f.AwaitSuccess(t, time.Now())
 				f.Stop()
 				t.Logf("%s: longest time without an answer %v; %d of %d requests failed; alone %v after the end of the fault, at %s", vip, outage.Round(time.Millisecond),
-					len(f.Failed(before, healed)), len(f.All(before, healed)), time.Since(healed).Round(time.Millisecond), s.Owner(p, vip).Name())
+					len(f.Failed(before, healed)), len(f.All(before, healed)), agreed.Sub(healed).Round(time.Millisecond), s.Owner(p, vip).Name())
 			}
 		})
 	}

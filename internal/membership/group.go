@@ -24,9 +24,10 @@ import (
 const (
 	// joinWait is how long a speaker that starts waits for an answer from others that may be there, before it goes on alone.
 	joinWait = 3 * time.Second
-	// joinAgain is how often it is tried to reach those who are missing, and joinSome how many of them at a time.
-	joinAgain = time.Second
-	joinSome  = 3
+	// joinSome is how many of those who are missing it is tried to reach at a time.
+	joinSome = 3
+	// doubtWait is how long this speaker waits for what others say, when it has reason to doubt what it knows.
+	doubtWait = 500 * time.Millisecond
 	// tick is how often it is looked whether this process has stood still.
 	tick = 100 * time.Millisecond
 	// sendToAll is up to how many members are told of a change at once, instead of by gossip alone.
@@ -77,11 +78,13 @@ type Group struct {
 	queue memberlist.TransmitLimitedQueue
 	stale atomic.Bool
 	ready chan struct{}
+
+	doubts chan struct{} // holds one token while there is doubt
 }
 
 // New returns a Group that listens, and that nobody knows of before Run is called.
 func New(c Config) (*Group, error) {
-	g := &Group{c: c, state: newState(c.Node, uint64(time.Now().UnixNano()), time.Now), ready: make(chan struct{})}
+	g := &Group{c: c, state: newState(c.Node, uint64(time.Now().UnixNano()), time.Now), ready: make(chan struct{}), doubts: make(chan struct{}, 1)}
 	mc := c.Profile.base()
 	mc.Name, mc.BindAddr, mc.BindPort, mc.AdvertisePort = c.Node, c.BindAddr.String(), int(c.BindPort), int(c.BindPort)
 	if c.BindAddr.IsUnspecified() && c.Advertise.IsValid() {
@@ -181,9 +184,9 @@ func (g *Group) join(ctx context.Context) {
 			close(g.ready)
 			g.c.Changed()
 		}
-		wait := joinAgain
+		wait := g.c.Profile.joinAgain()
 		if !isReady {
-			wait = joinAgain / 4
+			wait /= 4
 		}
 		select {
 		case <-ctx.Done():
@@ -280,7 +283,17 @@ func (g *Group) resolve(ctx context.Context, peer string) []netip.AddrPort {
 	return out
 }
 
-// watchClock notices that this process stood still, and then asks the others how things are.
+// Doubt has this speaker ask the others how things are, and be Stale until it has heard them: it has reason to believe that it was cut
+// off. It does not block.
+func (g *Group) Doubt() {
+	g.stale.Store(true)
+	select {
+	case g.doubts <- struct{}{}:
+	default:
+	}
+}
+
+// watchClock notices that this process stood still, and has others asked how things are, then and when there is doubt.
 func (g *Group) watchClock(ctx context.Context) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -288,27 +301,55 @@ func (g *Group) watchClock(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-g.doubts:
+			g.ask(ctx)
 		case <-ticker.C:
-		}
-		gap := time.Since(last)
-		if gap > g.c.Profile.asleep() && g.state.alive() > 1 {
-			g.stale.Store(true)
-			g.c.Changed()
-			g.c.Log.Warn("this process stood still; asking the other speakers how things are", "seconds", gap.Seconds())
-			g.refresh(ctx)
-			g.stale.Store(false)
-			g.c.Changed()
+			if gap := time.Since(last); gap > g.c.Profile.asleep() && g.state.alive() > 1 {
+				g.c.Log.Warn("this process stood still; asking the other speakers how things are", "seconds", gap.Seconds())
+				g.stale.Store(true)
+				g.c.Changed()
+				g.ask(ctx)
+			}
 		}
 		last = time.Now()
 	}
 }
 
-// refresh exchanges all that is known with every member, or those that answer.
-func (g *Group) refresh(ctx context.Context) {
+// ask exchanges all that is known with some of the speakers that there may be, and waits until those whom this one believes dead
+// have objected. Then nothing is stale any more, also if nobody answers.
+func (g *Group) ask(ctx context.Context) {
 	var peers []string
 	for _, addr := range g.state.others() {
 		peers = append(peers, addr.String())
 	}
+	missing, err := g.missing(ctx)
+	if err != nil {
+		g.c.Log.Warn("other speakers cannot be found", "err", err)
+	}
+	peers = append(peers, missing...)
 	rand.Shuffle(len(peers), func(i, j int) { peers[i], peers[j] = peers[j], peers[i] })
-	g.contact(ctx, peers[:min(len(peers), 2*joinSome)])
+	enough := time.After(doubtWait)
+	before := g.state.alive()
+	answered := make(chan struct{})
+	go func() {
+		g.contact(ctx, peers[:min(len(peers), 2*joinSome)])
+		close(answered)
+	}()
+	again := time.NewTicker(doubtWait / 50)
+	defer again.Stop()
+	for waiting := len(peers) > 0; waiting; {
+		select {
+		case <-ctx.Done():
+			waiting = false
+		case <-enough:
+			waiting = false
+		case <-answered:
+			answered = nil
+			waiting = len(missing) > 0
+		case <-again.C:
+			waiting = answered != nil || g.state.alive() == before
+		}
+	}
+	g.stale.Store(false)
+	g.c.Changed()
 }

@@ -66,3 +66,11 @@ func (p Profile) asleep() time.Duration {
 	}
 	return 500 * time.Millisecond
 }
+
+// joinAgain is how often it is tried to reach those who are missing.
+func (p Profile) joinAgain() time.Duration {
+	if p == LAN {
+		return time.Second
+	}
+	return 500 * time.Millisecond
+}

@@ -40,8 +40,8 @@ type Announcer interface {
 	backends.Backend
 	// Links returns the interfaces that can announce at present.
 	Links() []backends.Link
-	// Repeat announces everything again.
-	Repeat()
+	// Repeat announces addrs again, or everything if none is given.
+	Repeat(addrs ...netip.Addr)
 }
 
 // Options are what a Task needs.
@@ -71,13 +71,15 @@ type Task struct {
 	status   *statusWriter
 	changed  chan struct{} // holds one token while there is news
 
-	announced map[netip.Addr]bool   // what the backend answers for; touched by step alone
-	owners    map[netip.Addr]string // who announced an address before; touched by step alone
-	told      map[netip.Addr]string // the last failure told of; touched by step alone
+	announced map[netip.Addr]bool     // what the backend answers for; touched by step alone
+	owners    map[netip.Addr]string   // who announced an address before; touched by step alone
+	rivals    map[netip.Addr][]string // who else said that they announce what is ours; touched by step alone
+	told      map[netip.Addr]string   // the last failure told of; touched by step alone
 
 	mu        sync.Mutex // protects all the following
 	snapshot  *config.Snapshot
 	published *v1alpha1.Backend
+	unlinked  bool      // there was no link the last time
 	since     time.Time // of the first change that has not been looked at yet
 }
 
@@ -85,7 +87,7 @@ type Task struct {
 func NewTask(o Options) *Task {
 	return &Task{
 		Options: o, handover: newHandover(o.Node), changed: make(chan struct{}, 1), announced: map[netip.Addr]bool{}, owners: map[netip.Addr]string{},
-		told: map[netip.Addr]string{}, status: newStatusWriter(o),
+		rivals: map[netip.Addr][]string{}, told: map[netip.Addr]string{}, status: newStatusWriter(o),
 	}
 }
 
@@ -117,6 +119,14 @@ func (t *Task) SetSnapshot(_ context.Context, s *config.Snapshot) error {
 
 // SetLinks takes in which interfaces can announce.
 func (t *Task) SetLinks(links []backends.Link) {
+	t.mu.Lock()
+	returned := t.unlinked && len(links) > 0
+	t.unlinked = len(links) == 0
+	t.mu.Unlock()
+	if returned {
+		// This node was cut off, and may be the only one that does not know who has its addresses now.
+		t.Group.Doubt()
+	}
 	t.Group.SetLinks(links, t.SameSubnet)
 	t.status.setLinks(links)
 	t.Wake()
@@ -281,6 +291,7 @@ func (t *Task) step(ctx context.Context) (again time.Time) {
 	was := t.announced
 	wanted, again := t.handover.settle(time.Now(), d, func(node string, addr netip.Addr) bool { return members[node].Claims[addr] })
 	failed := t.apply(ctx, wanted)
+	t.correct(d)
 	t.report(in, d, was, since, failed)
 	if len(failed) > 0 && (again.IsZero() || time.Until(again) > retryAfter) {
 		again = time.Now().Add(retryAfter)
@@ -314,6 +325,29 @@ func (t *Task) apply(ctx context.Context, wanted map[netip.Addr][]string) map[ne
 	t.announced = now
 	t.Group.Claim(now)
 	return failed
+}
+
+// correct announces again what others have announced too: clients may have learned them, and nobody else will tell them otherwise
+// when those fall silent.
+func (t *Task) correct(d announce.Decision) {
+	var again []netip.Addr
+	for addr, p := range d.Placements {
+		rivals := p.Claimants
+		if !t.handover.ours(addr) {
+			rivals = nil
+		}
+		if !slices.Equal(rivals, t.rivals[addr]) {
+			if t.handover.ours(addr) {
+				again = append(again, addr)
+			}
+			t.rivals[addr] = rivals
+		}
+	}
+	maps.DeleteFunc(t.rivals, func(addr netip.Addr, rivals []string) bool { return len(rivals) == 0 || d.Placements[addr] == nil })
+	if len(again) > 0 {
+		t.Log.Info("announcing again what another node announced, too", "addrs", again)
+		t.Announcer.Repeat(again...)
+	}
 }
 
 func flatten(err error) []error {

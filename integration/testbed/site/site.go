@@ -222,13 +222,25 @@ func (s *Site) Moved(p *netlab.Prober, vip netip.Addr, from *netlab.Node) *netla
 	return s.Node(h)
 }
 
-// Alone waits until one node, and no other, has answered for an address for half a second.
-func (s *Site) Alone(p *netlab.Prober, vip netip.Addr) {
+// Alone waits until one node, and no other, has answered for an address for half a second from now on at least, and returns since
+// when.
+func (s *Site) Alone(p *netlab.Prober, vip netip.Addr) time.Time {
 	s.t.Helper()
+	since := time.Now()
 	p.Await(s.t, "one node to answer for "+vip.String(), func() bool {
-		since := time.Now().Add(-500 * time.Millisecond)
-		return len(p.Answerers(vip, since, time.Time{})) == 1 && len(p.Contested(vip, since, time.Time{})) == 0 && len(p.Probes(vip, since, time.Time{})) > 25
+		var last *netlab.Host
+		for _, probe := range p.Probes(vip, since, time.Time{}) {
+			switch {
+			case len(probe.Replies) == 0:
+			case len(probe.Replies) > 1, last != nil && probe.Replies[0].Host != last:
+				since, last = probe.At.Add(time.Nanosecond), nil
+			default:
+				last = probe.Replies[0].Host
+			}
+		}
+		return last != nil && time.Since(since) > 500*time.Millisecond
 	})
+	return since
 }
 
 // Exclude sets or removes the label that keeps a node from announcing.
