@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -34,6 +35,9 @@ type Lab struct {
 	cluster    *localcluster.Cluster
 	kubeconfig string
 	binaries   map[string]string // by where they come from: copies that every user may execute
+
+	mu   sync.Mutex // protects macs, which probers read
+	macs map[string]*Host
 }
 
 // New makes a lab with one switch; it skips the test as Skip does. The lab's nodes are nodes of the cluster; with a nil cluster, a
@@ -44,7 +48,7 @@ func New(t testing.TB, cluster *localcluster.Cluster) *Lab {
 	require.NoError(t, sweep())
 	claim, err := newClaim()
 	require.NoError(t, err)
-	l := &Lab{t: t, claim: claim, dir: claim.dir(), binaries: map[string]string{}}
+	l := &Lab{t: t, claim: claim, dir: claim.dir(), binaries: map[string]string{}, macs: map[string]*Host{}}
 	t.Cleanup(func() { assert.NoError(t, l.claim.release()) })
 
 	require.NoError(t, os.Mkdir(l.dir, 0o755)) // processes run as other users
@@ -90,14 +94,9 @@ func (l *Lab) newNamespace(name string) *namespace {
 
 // HostOf returns the host that has an interface with that MAC; nil if there is none.
 func (l *Lab) HostOf(mac net.HardwareAddr) *Host {
-	for _, h := range l.hosts {
-		for _, p := range h.ports {
-			if p.mac.String() == mac.String() {
-				return h
-			}
-		}
-	}
-	return nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.macs[mac.String()]
 }
 
 // Hosts returns all hosts, those that are nodes included, in the order in which they were added.

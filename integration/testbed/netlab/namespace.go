@@ -112,11 +112,20 @@ func (n *namespace) change(iface string, what func(netlink.Link) error) error {
 	return nil
 }
 
-// remove unmounts the namespace. The kernel ends it, and the links in it, when nothing uses it any more.
+// remove kills what still runs in the namespace, such as a daemon that left its process group, and unmounts it. The kernel ends it,
+// and the links in it, when nothing uses it any more.
 func (n *namespace) remove() error {
-	var err error
+	var st unix.Stat_t
+	err := unix.Fstat(int(n.handle), &st)
+	if err == nil {
+		for _, pid := range processes()[st.Ino] {
+			if pid != os.Getpid() {
+				_ = unix.Kill(pid, unix.SIGKILL) // it may end by itself
+			}
+		}
+	}
 	if n.links != nil {
-		err = n.links.Close()
+		err = errors.Join(err, n.links.Close())
 	}
 	return errors.Join(err, n.handle.Close(), netns.DeleteNamed(n.name))
 }

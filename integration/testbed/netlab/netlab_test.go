@@ -71,14 +71,22 @@ func TestHosts(t *testing.T) {
 // TestTogether runs two labs at once, and sees that they leave nothing behind.
 func TestTogether(t *testing.T) {
 	var names []string
+	var daemon string
 	t.Run("both", func(t *testing.T) {
 		for range 2 {
 			l := New(t, nil)
-			l.AddHost("a", addrs(1)...)
+			h := l.AddHost("a", addrs(1)...)
 			names = append(names, l.Name())
+			daemon = h.Command("sh", "-c", "setsid sleep 600 >/dev/null 2>&1 & echo $!")
 		}
 	})
 	require.Len(t, names, 2)
+	await(t, "the end of "+daemon, func() error {
+		if line, err := os.ReadFile("/proc/" + strings.TrimSpace(daemon) + "/cmdline"); err == nil && len(line) > 0 {
+			return errNotYet
+		}
+		return nil
+	})
 	assert.NotEqual(t, names[0], names[1])
 	left, err := os.ReadDir(mounts)
 	require.NoError(t, err)

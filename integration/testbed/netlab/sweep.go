@@ -81,10 +81,10 @@ func sweepLab(c *claim) error {
 	if err != nil {
 		return err
 	}
-	used := inUse()
+	used := processes()
 	for _, space := range spaces {
 		var st unix.Stat_t
-		if unix.Stat(space, &st) == nil && used[st.Ino] {
+		if unix.Stat(space, &st) == nil && len(used[st.Ino]) > 0 {
 			return c.file.Close()
 		}
 	}
@@ -102,9 +102,9 @@ func sweepLab(c *claim) error {
 	return nil
 }
 
-// inUse returns the inodes of the network namespaces that have a process.
-func inUse() map[uint64]bool {
-	out := map[uint64]bool{}
+// processes returns the ids of all processes by the inode of their network namespace.
+func processes() map[uint64][]int {
+	out := map[uint64][]int{}
 	files, _ := filepath.Glob("/proc/[0-9]*/ns/net") // the pattern is well formed
 	for _, file := range files {
 		target, err := os.Readlink(file) // net:[4026531840]
@@ -112,8 +112,11 @@ func inUse() map[uint64]bool {
 			continue // the process has ended
 		}
 		inode, err := strconv.ParseUint(strings.Trim(strings.TrimPrefix(target, "net:"), "[]"), 10, 64)
-		if err == nil {
-			out[inode] = true
+		if err != nil {
+			continue
+		}
+		if pid, err := strconv.Atoi(strings.Split(file, "/")[2]); err == nil {
+			out[inode] = append(out[inode], pid)
 		}
 	}
 	return out

@@ -89,6 +89,9 @@ func (h *Host) Attach(s *Switch, addrs ...netip.Prefix) string {
 		PeerNamespace:    netlink.NsFd(h.ns.handle),
 	}), "cable of %q", h.name)
 	h.ports = append(h.ports, p)
+	h.lab.mu.Lock()
+	h.lab.macs[p.mac.String()] = h
+	h.lab.mu.Unlock()
 	require.NoError(t, p.plug())
 	require.NoError(t, h.ns.assign(p.iface, addrs...))
 	require.NoError(t, fabric.up(p.name))
