@@ -7,8 +7,13 @@ import (
 	"github.com/fairlead/fairlead/internal/announce"
 )
 
-// handoverWait is how long a node goes on answering for an address that another one is to announce, and has not announced yet.
-const handoverWait = 2 * time.Second
+const (
+	// handoverWait is how long a node goes on answering for an address that another one is to announce, and has not announced yet.
+	handoverWait = 2 * time.Second
+	// linger is how long it goes on after the other one has: requests that have arrived wait to be read, and the other's first
+	// announcement may get lost. It ends before the second one, which comes after 100 ms and has the last word.
+	linger = 50 * time.Millisecond
+)
 
 // handover is what this node announces, and what it announces only until another one does.
 type handover struct {
@@ -19,6 +24,7 @@ type handover struct {
 type holding struct {
 	interfaces []string
 	until      time.Time // zero: it is ours
+	lingers    bool      // the other one announces it
 }
 
 func newHandover(node string) *handover { return &handover{node: node, held: map[netip.Addr]holding{}} }
@@ -41,7 +47,13 @@ func (h *handover) settle(now time.Time, d announce.Decision, claims func(node s
 			x.until = now.Add(handoverWait)
 		}
 		p := d.Placements[addr]
-		if p == nil || p.Node == "" || claims(p.Node, addr) || !now.Before(x.until) {
+		if end := now.Add(linger); p != nil && !x.lingers && claims(p.Node, addr) {
+			x.lingers = true
+			if end.Before(x.until) {
+				x.until = end
+			}
+		}
+		if p == nil || p.Node == "" || !now.Before(x.until) {
 			delete(h.held, addr)
 			continue
 		}

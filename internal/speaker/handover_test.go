@@ -35,7 +35,9 @@ func TestHandover(t *testing.T) {
 		{name: "moves when the other has announced", steps: []step{
 			{d: at("a"), claim: nobody, want: both},
 			{after: time.Second, d: at("b"), claim: nobody, want: both, again: 3 * time.Second},
-			{after: 2 * time.Second, d: at("b"), claim: b, want: map[netip.Addr][]string{v6: nil}, again: 3 * time.Second},
+			{after: 2 * time.Second, d: at("b"), claim: b, want: both, again: 2*time.Second + linger},
+			{after: 2*time.Second + linger/2, d: at("b"), claim: b, want: both, again: 2*time.Second + linger},
+			{after: 2*time.Second + linger, d: at("b"), claim: b, want: map[netip.Addr][]string{v6: nil}, again: 3 * time.Second},
 			{after: 3 * time.Second, d: at("b"), claim: b, want: silent},
 		}},
 		{name: "comes back", steps: []step{
@@ -48,7 +50,8 @@ func TestHandover(t *testing.T) {
 		{name: "the Service is gone", steps: []step{{d: at("a"), claim: nobody, want: both}, {after: time.Second, claim: nobody, want: silent}}},
 		{name: "the other had announced before", steps: []step{
 			{d: at("a"), claim: nobody, want: both},
-			{d: at("b"), claim: func(string, netip.Addr) bool { return true }, want: silent},
+			{d: at("b"), claim: func(string, netip.Addr) bool { return true }, want: both, again: linger},
+			{after: linger, d: at("b"), claim: func(string, netip.Addr) bool { return true }, want: silent},
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
