@@ -96,6 +96,9 @@ func (s *speakers) Apply(ctx context.Context, want backends.Desired) error {
 	}
 	slices.Sort(out.Owned)
 	s.report(out)
+	if len(alive) == 0 {
+		return fmt.Errorf("%w: no speaker runs", backends.ErrInProgress)
+	}
 	if pending > 0 {
 		return fmt.Errorf("%w: %d Services are not announced yet", backends.ErrInProgress, pending)
 	}

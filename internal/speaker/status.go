@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -37,8 +38,6 @@ const (
 const (
 	// statusPeriod is how often at most status objects are written.
 	statusPeriod = 200 * time.Millisecond
-	// statusSeen is how long a new object may take to appear in the cache.
-	statusSeen = 10 * time.Second
 	// statusRetry is when it is tried again after a failure.
 	statusRetry = time.Second
 )
@@ -67,11 +66,12 @@ type statusWriter struct {
 	mu    sync.Mutex // protects all the following
 	view  *view
 	links *presence.Links
-	wrote *presence.Links // the last that was written
+	wrote *presence.Links    // the last that was written
+	gone  map[types.UID]bool // objects of this node that were deleted, until write has seen that
 }
 
 func newStatusWriter(o Options) *statusWriter {
-	return &statusWriter{o: o, changed: make(chan struct{}, 1), own: map[types.NamespacedName]*v1beta1.ServiceL2Status{}}
+	return &statusWriter{o: o, changed: make(chan struct{}, 1), own: map[types.NamespacedName]*v1beta1.ServiceL2Status{}, gone: map[types.UID]bool{}}
 }
 
 func (w *statusWriter) set(v view) {
@@ -114,7 +114,17 @@ func (w *statusWriter) prepare(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("watch ServiceL2Status objects: %w", err)
 	}
-	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{DeleteFunc: func(any) { w.wake() }})
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{DeleteFunc: func(o any) {
+		if last, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
+			o = last.Obj
+		}
+		if x, ok := o.(*v1beta1.ServiceL2Status); ok && x.Labels[labelNode] == backends.LabelValue(w.o.Node) {
+			w.mu.Lock()
+			w.gone[x.UID] = true
+			w.mu.Unlock()
+			w.wake()
+		}
+	}})
 	return err
 }
 
@@ -144,8 +154,11 @@ func (w *statusWriter) run(ctx context.Context) error {
 
 func (w *statusWriter) write(ctx context.Context) error {
 	w.mu.Lock()
-	v, links := w.view, w.links
+	v, links, gone := w.view, w.links, w.gone
+	w.gone = map[types.UID]bool{}
 	w.mu.Unlock()
+	// What somebody removed, or this speaker, is made again if it is needed.
+	maps.DeleteFunc(w.own, func(_ types.NamespacedName, o *v1beta1.ServiceL2Status) bool { return gone[o.UID] })
 	var errs []error
 	if links != nil && (w.wrote == nil || !links.Equal(*w.wrote)) {
 		value := links.String()
@@ -253,9 +266,6 @@ func (w *statusWriter) writeServices(ctx context.Context, v *view) error {
 // keep sees to it that there is one right object for a Service; it sends the event if there was none of this node.
 func (w *statusWriter) keep(ctx context.Context, key types.NamespacedName, interfaces []string, there []*v1beta1.ServiceL2Status) error {
 	own, node := w.own[key], backends.LabelValue(w.o.Node)
-	if own != nil && time.Since(own.CreationTimestamp.Time) > statusSeen && !slices.ContainsFunc(there, func(o *v1beta1.ServiceL2Status) bool { return o.UID == own.UID }) {
-		own = nil // somebody removed it
-	}
 	for _, o := range there {
 		if own == nil && o.Labels[labelNode] == node {
 			own = o.DeepCopy() // of a process before this one

@@ -42,7 +42,7 @@ func (n *Node) addPod(prefixes [2]netip.Prefix) {
 	t.Helper()
 	n.pod = &pod{ns: n.lab.newNamespace(n.name + "-pod"), prefixes: prefixes}
 	require.NoError(t, n.ns.links.LinkAdd(&netlink.Veth{
-		LinkAttrs:     netlink.LinkAttrs{Name: "pod0"},
+		LinkAttrs:     netlink.LinkAttrs{Name: "cali0"},
 		PeerName:      "eth0",
 		PeerNamespace: netlink.NsFd(n.pod.ns.handle),
 	}))
@@ -51,7 +51,7 @@ func (n *Node) addPod(prefixes [2]netip.Prefix) {
 		node = append(node, netip.PrefixFrom(nodeAddr(p), p.Bits()))
 		inside = append(inside, netip.PrefixFrom(podAddr(p), p.Bits()))
 	}
-	require.NoError(t, n.ns.assign("pod0", node...))
+	require.NoError(t, n.ns.assign("cali0", node...))
 	require.NoError(t, n.pod.ns.assign("eth0", inside...))
 	for _, p := range prefixes {
 		everything := netip.PrefixFrom(p.Addr(), 0).Masked()

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -109,11 +111,27 @@ func (s *Site) Speak(n *netlab.Node) *netlab.Process {
 	}
 	args := append([]string{
 		"--kubeconfig", s.Kubeconfig(), "--namespace", s.Namespace, "--node-name", n.Name(), "--log-format=text",
-		"--memberlist-bind-address", n.Addr(false).String(), "--memberlist-peers", strings.Join(peers, ","),
+		"--memberlist-bind-address", n.Addr(false).String(), "--memberlist-peers", strings.Join(peers, ","), "--memberlist-secret-path", s.secret(),
 	}, s.args...)
 	p := n.Start(netlab.StartOptions{Name: "speaker", Rights: &netlab.Rights{UID: netlab.Nobody, Capabilities: []uintptr{unix.CAP_NET_RAW}}}, s.binary, args...)
 	s.Speakers[n.Name()] = p
 	return p
+}
+
+// secret returns where the speakers find what they have in common: what the controller has made for them.
+func (s *Site) secret() string {
+	s.t.Helper()
+	path := filepath.Join(s.Dir(), "memberlist")
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	var secret corev1.Secret
+	testbed.Eventually(s.t, "the Secret of the speakers", func(ctx context.Context) error {
+		return s.Bed.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: "memberlist"}, &secret)
+	})
+	require.NotEmpty(s.t, secret.Data["secretkey"])
+	require.NoError(s.t, os.WriteFile(path, secret.Data["secretkey"], 0o644)) //nolint:gosec // the speakers run as other users
+	return path
 }
 
 // Service creates a Service with a ready pod on each of some nodes, and returns it when it has an address of each family.
