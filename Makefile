@@ -63,6 +63,11 @@ bench: ## measure the address engine
 bench-controller: tools ## measure the controller on an API server; BENCH_ARGS=--help tells more
 	@go run ./integration/bench/controller $(BENCH_ARGS)
 
+BENCHTIME ?= 30x
+.PHONY: bench-l2
+bench-l2: tools ## measure the speakers on a network of namespaces (needs root); BENCHTIME=30x is the number of rounds
+	go test -run '^$$' -bench . -benchtime $(BENCHTIME) -timeout 60m ./integration/bench/layer2
+
 CHAOS_ARGS ?= -chaos.operations 1000 -chaos.kills 50
 .PHONY: chaos
 chaos: tools ## hurt the controller in every way for five minutes; FAIRLEAD_TEST_SEED repeats a run

@@ -1,7 +1,11 @@
 package layer2
 
 import (
+	"context"
+	"errors"
+	"runtime"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/fairlead/fairlead/integration/testbed"
 	"github.com/fairlead/fairlead/integration/testbed/netlab"
 	"github.com/fairlead/fairlead/integration/testbed/site"
 )
@@ -31,16 +36,17 @@ func TestFaults(t *testing.T) {
 		hurt     func(*netlab.Node)
 		heal     func(*netlab.Node)
 		lossless bool // nobody goes without an answer
+		apart    bool // the node does not know that it has lost the address, and both may go on with it when it is back
 	}{
 		{name: "crash", hurt: func(n *netlab.Node) { s.Speakers[n.Name()].Kill() }, heal: func(n *netlab.Node) { s.Speak(n) }},
 		{name: "SIGTERM", lossless: true, hurt: func(n *netlab.Node) {
 			_, err := s.Speakers[n.Name()].Stop()
 			assert.NoError(t, err)
 		}, heal: func(n *netlab.Node) { s.Speak(n) }},
-		{name: "carrier lost", hurt: func(n *netlab.Node) { n.LinkDown() }, heal: func(n *netlab.Node) { n.LinkUp() }},
-		{name: "interface down", hurt: func(n *netlab.Node) { n.InterfaceDown() }, heal: func(n *netlab.Node) { n.InterfaceUp() }},
-		{name: "link cut", hurt: func(n *netlab.Node) { n.Cut() }, heal: func(n *netlab.Node) { n.Mend() }},
-		{name: "frozen", hurt: func(n *netlab.Node) { s.Speakers[n.Name()].Freeze() }, heal: func(n *netlab.Node) { s.Speakers[n.Name()].Thaw() }},
+		{name: "carrier lost", apart: true, hurt: func(n *netlab.Node) { n.LinkDown() }, heal: func(n *netlab.Node) { n.LinkUp() }},
+		{name: "interface down", apart: true, hurt: func(n *netlab.Node) { n.InterfaceDown() }, heal: func(n *netlab.Node) { n.InterfaceUp() }},
+		{name: "link cut", apart: true, hurt: func(n *netlab.Node) { n.Cut() }, heal: func(n *netlab.Node) { n.Mend() }},
+		{name: "frozen", apart: true, hurt: func(n *netlab.Node) { s.Speakers[n.Name()].Freeze() }, heal: func(n *netlab.Node) { s.Speakers[n.Name()].Thaw() }},
 		{name: "network unavailable", lossless: true, hurt: func(n *netlab.Node) { n.SetNetworkUnavailable(true) }, heal: func(n *netlab.Node) { n.SetNetworkUnavailable(false) }},
 		{name: "not ready", lossless: true, hurt: func(n *netlab.Node) { n.SetReady(false) }, heal: func(n *netlab.Node) { n.SetReady(true) }},
 		{name: "excluded by its label", lossless: true, hurt: func(n *netlab.Node) { s.Exclude(n, true) }, heal: func(n *netlab.Node) { s.Exclude(n, false) }},
@@ -85,6 +91,9 @@ func TestFaults(t *testing.T) {
 				agreed := s.Alone(p, vip)
 				f.AwaitSuccess(t, time.Now())
 				f.Stop()
+				if !tc.apart {
+					assert.Equal(t, now.Name(), s.Owner(p, vip).Name(), "who comes back takes nothing away")
+				}
 				t.Logf("%s: longest time without an answer %v; %d of %d requests failed; alone %v after the end of the fault, at %s", vip, outage.Round(time.Millisecond),
 					len(f.Failed(before, healed)), len(f.All(before, healed)), agreed.Sub(healed).Round(time.Millisecond), s.Owner(p, vip).Name())
 			}
@@ -165,4 +174,61 @@ func TestOrdinaryProcess(t *testing.T) {
 	assert.Less(t, took, 5*time.Second)
 	require.NoError(t, bed.Client.Get(t.Context(), client.ObjectKeyFromObject(svc), svc))
 	assert.Len(t, svc.Status.LoadBalancer.Ingress, 2, "the address stays")
+}
+
+// TestBusyMachine has all processors busy, and sees that no speaker takes another for dead.
+func TestBusyMachine(t *testing.T) {
+	s := site.New(t, bed, 5)
+	svc := s.Service("web", s.Nodes(), nil)
+	vips := site.Addrs(svc)
+	p := s.Probe(s.Client, vips, site.Every)
+	for _, vip := range vips {
+		s.Alone(p, vip)
+	}
+	owners := []*netlab.Node{s.Owner(p, vips[0]), s.Owner(p, vips[1])}
+	began := time.Now()
+	busy, stop := context.WithTimeout(t.Context(), 10*time.Second)
+	defer stop()
+	for range 2 * runtime.NumCPU() {
+		burn := s.Client.Start(netlab.StartOptions{Name: "burn"}, "sh", "-c", "while :; do :; done")
+		context.AfterFunc(busy, burn.Kill)
+	}
+	<-busy.Done()
+	for i, vip := range vips {
+		s.Alone(p, vip)
+		assert.Same(t, owners[i], s.Owner(p, vip))
+		assert.Equal(t, []string{owners[i].Name()}, netlab.Names(p.Answerers(vip, began, time.Time{})), "nobody else answered meanwhile")
+	}
+	for node, x := range s.Speakers {
+		assert.NotContains(t, x.Log(), "speaker is gone", node)
+	}
+}
+
+// TestPeersByPods has the speakers find each other by the pods that they run in.
+func TestPeersByPods(t *testing.T) {
+	s := site.New(t, bed, 2, "--memberlist-peers=") // in place of the list
+	for _, n := range s.Nodes() {
+		pod := &corev1.Pod{ObjectMeta: s.Meta("speaker-" + n.Name()), Spec: corev1.PodSpec{
+			NodeName: n.Name(), HostNetwork: true, Containers: []corev1.Container{{Name: "speaker", Image: "speaker"}},
+		}}
+		pod.Labels = map[string]string{"app.kubernetes.io/name": "fairlead", "app.kubernetes.io/component": "speaker"}
+		s.Create(pod)
+		pod.Status = corev1.PodStatus{Phase: corev1.PodRunning, PodIP: n.Addr(false).String()}
+		require.NoError(t, bed.Client.Status().Update(t.Context(), pod))
+	}
+	svc := s.Service("web", s.Nodes(), nil)
+	vips := site.Addrs(svc)
+	p := s.Probe(s.Client, vips, site.Every)
+	for _, n := range s.Nodes() {
+		x := s.Speakers[n.Name()]
+		testbed.Eventually(t, n.Name()+" to find the other", func(context.Context) error {
+			if !strings.Contains(x.Log(), "speaker is alive") {
+				return errors.New("it has not")
+			}
+			return nil
+		})
+	}
+	for _, vip := range vips {
+		s.Alone(p, vip)
+	}
 }
