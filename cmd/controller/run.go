@@ -62,6 +62,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
 
+	limitMemory()
 	if err := countRequests(); err != nil {
 		return err
 	}
@@ -118,6 +119,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 		if err := services.Adopt(ctx, snapshot); err != nil {
 			return err
 		}
+		relaxMemory(log)
 		g, ctx := errgroup.WithContext(ctx)
 		g.Go(func() error { return recorder.Start(ctx) })
 		g.Go(func() error { return services.Run(ctx) })

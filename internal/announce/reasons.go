@@ -29,6 +29,9 @@ const (
 	ReasonNotAnnounced       = "NotAnnounced"
 	ReasonSharedWithSelector = "SharedIPWithServiceSelector"
 
+	ReasonConflictingAdvertisements = "ConflictingAdvertisements"
+	ReasonNoPeer                    = "NoPeer"
+
 	// Of the speakers, about a node. They are those of a Service if every node has the same, else part of the message of NotAnnounced.
 
 	ReasonNoInterface            = "NoInterface"
@@ -44,7 +47,7 @@ const (
 var Reasons = []string{
 	ReasonAdvertised, ReasonApplyFailed, ReasonClassNotAdvertised, ReasonIPModeNotVIP, ReasonNoAdvertisement, ReasonNoBackend,
 	ReasonNotAdvertised, ReasonPending, ReasonServiceNotSelected, ReasonNoEndpoints, ReasonNoSpeaker, ReasonNotAnnounced,
-	ReasonSharedWithSelector, ReasonNoInterface, ReasonNoLocalEndpoints, ReasonNodeLabeledExclude, ReasonNodeNetworkUnavailable,
+	ReasonSharedWithSelector, ReasonConflictingAdvertisements, ReasonNoPeer, ReasonNoInterface, ReasonNoLocalEndpoints, ReasonNodeLabeledExclude, ReasonNodeNetworkUnavailable,
 	ReasonNodeNotSelected, ReasonNodeUnknown, ReasonSpeakerLeaving,
 }
 

@@ -10,6 +10,8 @@ import (
 	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/uuid"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -19,7 +21,7 @@ const (
 	// with 40,000 gives up.
 	seedFrom = 20_000
 	// seedBatch is how many go into one transaction; etcd takes 128.
-	seedBatch = 100
+	seedBatch = 50
 )
 
 // seed writes the Services prefix-1 to prefix-(n-1) into etcd as copies of prefix-0, which has been created and given its address
@@ -48,9 +50,19 @@ func (w *world) seed(ctx context.Context, prefix string, n int) error {
 			if err != nil {
 				return err
 			}
-			puts = append(puts, map[string]any{"requestPut": map[string][]byte{
-				"key": []byte("/registry/services/specs/" + namespace + "/" + name(prefix, i)), "value": copied,
-			}})
+			for _, o := range []struct {
+				key    string
+				object any
+			}{
+				{"/registry/services/specs/" + namespace + "/" + copied.Name, copied},
+				{"/registry/ipaddresses/" + copied.Spec.ClusterIP, clusterIP(copied)},
+			} {
+				b, err := json.Marshal(o.object)
+				if err != nil {
+					return err
+				}
+				puts = append(puts, map[string]any{"requestPut": map[string][]byte{"key": []byte(o.key), "value": b}})
+			}
 		}
 		return w.etcd(ctx, map[string]any{"success": puts})
 	})
@@ -58,17 +70,29 @@ func (w *world) seed(ctx context.Context, prefix string, n int) error {
 }
 
 // copyOf returns the i-th copy of a Service.
-func copyOf(shape []byte, prefix string, i int) ([]byte, error) {
+func copyOf(shape []byte, prefix string, i int) (*corev1.Service, error) {
 	var s corev1.Service
-	if err := json.Unmarshal(shape, &s); err != nil {
+	// A condition names the address, too.
+	if err := json.Unmarshal(bytes.ReplaceAll(shape, []byte(nth(0).String()), []byte(nth(i).String())), &s); err != nil {
 		return nil, err
 	}
 	s.Name, s.UID = name(prefix, i), uuid.NewUUID()
 	// The API server's own addresses are at the beginning of its range.
 	s.Spec.ClusterIP = netip.AddrFrom4([4]byte{10, 104, byte(i >> 8), byte(i)}).String()
 	s.Spec.ClusterIPs = []string{s.Spec.ClusterIP}
-	s.Status.LoadBalancer.Ingress[0].IP = nth(i).String()
-	return json.Marshal(&s)
+	return &s, nil
+}
+
+// clusterIP returns the object by which the API server knows who has a cluster address; it would make all of them, and send events,
+// while something else is measured.
+func clusterIP(s *corev1.Service) *networkingv1.IPAddress {
+	return &networkingv1.IPAddress{
+		TypeMeta: metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "IPAddress"},
+		ObjectMeta: metav1.ObjectMeta{Name: s.Spec.ClusterIP, UID: uuid.NewUUID(), CreationTimestamp: s.CreationTimestamp, Labels: map[string]string{
+			networkingv1.LabelIPAddressFamily: string(corev1.IPv4Protocol), networkingv1.LabelManagedBy: "ipallocator.k8s.io",
+		}},
+		Spec: networkingv1.IPAddressSpec{ParentRef: &networkingv1.ParentReference{Resource: "services", Namespace: s.Namespace, Name: s.Name}},
+	}
 }
 
 // etcd runs a transaction.

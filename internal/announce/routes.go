@@ -1,0 +1,232 @@
+package announce
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/internal/config"
+)
+
+// RoutesInput is what Routes decides on.
+type RoutesInput struct {
+	Snapshot *config.Snapshot
+	// Serves reports whether the speakers serve a BGPAdvertisement.
+	Serves func(*config.BGPAdvertisement) bool
+	// Services have an address each, and are sorted by namespace and name.
+	Services []Service
+	// Self is the node that is decided for, and Node what is known of it; nil if there is no such Node.
+	Self string
+	Node *Node
+	// IgnoreExclude has the node advertise in spite of the label that excludes it.
+	IgnoreExclude bool
+}
+
+// RoutesDecision is what Routes decides.
+type RoutesDecision struct {
+	// Routes are what each peer of the node hears, by prefix and then by attributes.
+	Routes []backends.Route
+	// Peers are the names of those that hear routes of a Service, sorted, by the Service's index.
+	Peers map[int][]string
+	// Refusals say of the other Services why this node does not advertise them.
+	Refusals map[int]Verdict
+}
+
+// maxCommunities is how many communities a route may have, as with MetalLB.
+const maxCommunities = 63
+
+// Routes decides what one node advertises by BGP. Every BGPAdvertisement that selects the pool of an address, the Service and the
+// node adds a route; where several lead to one prefix for one peer, its communities are those of all of them. A prefix of several
+// Services is there as long as one of them is.
+func Routes(in RoutesInput) RoutesDecision {
+	d := RoutesDecision{Peers: map[int][]string{}, Refusals: map[int]Verdict{}}
+	table := routeTable{}
+	for i := range in.Services {
+		heard, refusal := in.advertise(&in.Services[i], table)
+		if refusal != nil {
+			d.Refusals[i] = *refusal
+			continue
+		}
+		d.Peers[i] = slices.Sorted(maps.Keys(heard))
+	}
+	d.Routes = table.routes()
+	return d
+}
+
+// peers returns the names of the peers of this node that an advertisement is for.
+func (in *RoutesInput) peers(a *config.BGPAdvertisement) []string {
+	var out []string
+	for _, p := range in.Snapshot.BGPPeers() {
+		if p.SelectsNode(in.Node.Labels) && (len(a.Peers) == 0 || slices.Contains(a.Peers, p.Ref.Name)) {
+			out = append(out, p.Ref.Name)
+		}
+	}
+	return out
+}
+
+// advertise adds the routes of a Service to the table. It returns who hears them, or why there are none.
+func (in *RoutesInput) advertise(s *Service, table routeTable) (heard map[string]bool, _ *Verdict) {
+	if reason, detail := in.nodeRefuses(s); reason != "" {
+		return nil, refuse(reason, "node %q does not advertise it: %s", in.Self, detail)
+	}
+	type contribution struct {
+		prefix netip.Prefix
+		peer   string
+		ad     *config.BGPAdvertisement
+	}
+	var all []contribution
+	var no []Verdict
+	for _, addr := range s.Addrs {
+		ads, refusal := in.advertisements(s, addr)
+		if refusal != nil {
+			no = append(no, *refusal)
+			continue
+		}
+		for _, a := range ads {
+			for _, peer := range in.peers(a) {
+				all = append(all, contribution{route(a, addr), peer, a})
+			}
+		}
+	}
+	if len(no) == len(s.Addrs) {
+		v := together(no)
+		return nil, &v
+	}
+	for _, c := range all {
+		if other := table[c.prefix][c.peer]; other != nil && other.localPref != c.ad.LocalPref {
+			return nil, refuse(ReasonConflictingAdvertisements, "BGPAdvertisements %q and %q give %s different localPref for peer %q; give both the same",
+				other.from, c.ad.Ref.Name, c.prefix, c.peer)
+		}
+		for _, o := range all {
+			if o.prefix == c.prefix && o.peer == c.peer && o.ad.LocalPref != c.ad.LocalPref {
+				return nil, refuse(ReasonConflictingAdvertisements, "BGPAdvertisements %q and %q give %s different localPref for peer %q; give both the same",
+					c.ad.Ref.Name, o.ad.Ref.Name, c.prefix, c.peer)
+			}
+		}
+	}
+	heard = map[string]bool{}
+	for _, c := range all {
+		table.add(c.prefix, c.peer, c.ad)
+		heard[c.peer] = true
+	}
+	if len(heard) == 0 {
+		return nil, refuse(ReasonNoPeer, "node %q has no session with a BGPPeer that may hear it", in.Self)
+	}
+	return heard, nil
+}
+
+// nodeRefuses says why the node advertises nothing of a Service, empty if it may.
+func (in *RoutesInput) nodeRefuses(s *Service) (reason, detail string) {
+	if in.Node == nil {
+		return ReasonNodeUnknown, "there is no such Node"
+	}
+	_, excluded := in.Node.Labels[excludeLabel]
+	switch {
+	case in.Node.NetworkUnavailable:
+		return ReasonNodeNetworkUnavailable, "its condition NetworkUnavailable is True"
+	case excluded && !in.IgnoreExclude:
+		return ReasonNodeLabeledExclude, "it has the label " + excludeLabel
+	case !s.Endpoints.Any:
+		return ReasonNoEndpoints, "no endpoint of the Service serves"
+	case s.Local && !s.Endpoints.Nodes[in.Self]:
+		return ReasonNoLocalEndpoints, "no endpoint serves there, and externalTrafficPolicy is Local"
+	}
+	return "", ""
+}
+
+// advertisements returns those of one address of a Service on this node, or why there is none.
+func (in *RoutesInput) advertisements(s *Service, addr netip.Addr) ([]*config.BGPAdvertisement, *Verdict) {
+	pool := poolOf(in.Snapshot, s.Pools, addr)
+	if pool == nil {
+		return nil, refuse(ReasonNoAdvertisement, "address %s is in none of the pools %q that the Service has it from", addr, s.Pools)
+	}
+	var out []*config.BGPAdvertisement
+	var selected, served, service bool
+	for _, a := range in.Snapshot.BGPAdvertisements() {
+		if !a.Selects(pool) || a.PoolsOnly && a.Restricts {
+			continue
+		}
+		selected = true
+		if !in.Serves(a) {
+			continue
+		}
+		served = true
+		if !a.SelectsService(s.Labels) {
+			continue
+		}
+		service = true
+		if a.SelectsNode(in.Node.Labels) {
+			out = append(out, a)
+		}
+	}
+	switch {
+	case !selected:
+		return nil, refuse(ReasonNoAdvertisement, "no BGPAdvertisement selects pool %q", pool.Name)
+	case !served:
+		return nil, refuse(ReasonNoBackend, "the speakers serve no BGPAdvertisement that selects pool %q", pool.Name)
+	case !service:
+		return nil, refuse(ReasonServiceNotSelected, "the serviceSelectors of the BGPAdvertisements of pool %q do not select the Service", pool.Name)
+	case len(out) == 0:
+		return nil, refuse(ReasonNodeNotSelected, "no BGPAdvertisement of pool %q selects node %q", pool.Name, in.Self)
+	}
+	return out, nil
+}
+
+// route returns the prefix that an advertisement makes of an address.
+func route(a *config.BGPAdvertisement, addr netip.Addr) netip.Prefix {
+	b := backends.BGPAdvertisement{AggregationLength: a.AggregationLength, AggregationLengthV6: a.AggregationLengthV6}
+	return b.Route(addr)
+}
+
+// routeTable is what each peer hears of each prefix.
+type routeTable map[netip.Prefix]map[string]*heardRoute
+
+type heardRoute struct {
+	localPref   uint32
+	communities map[backends.Community]bool
+	from        string // the BGPAdvertisement that came first
+}
+
+func (t routeTable) add(prefix netip.Prefix, peer string, a *config.BGPAdvertisement) {
+	if t[prefix] == nil {
+		t[prefix] = map[string]*heardRoute{}
+	}
+	r := t[prefix][peer]
+	if r == nil {
+		r = &heardRoute{localPref: a.LocalPref, communities: map[backends.Community]bool{}, from: a.Ref.Name}
+		t[prefix][peer] = r
+	}
+	for _, c := range communities(a.Communities) {
+		if len(r.communities) < maxCommunities {
+			r.communities[c] = true
+		}
+	}
+}
+
+// routes returns the table with one Route for all peers that hear the same of a prefix.
+func (t routeTable) routes() []backends.Route {
+	var out []backends.Route
+	for prefix, peers := range t {
+		alike := map[string]*backends.Route{}
+		for _, peer := range slices.Sorted(maps.Keys(peers)) {
+			r := peers[peer]
+			list := slices.SortedFunc(maps.Keys(r.communities), func(a, b backends.Community) int { return strings.Compare(a.String(), b.String()) })
+			key := fmt.Sprint(r.localPref, list)
+			if alike[key] == nil {
+				alike[key] = &backends.Route{Prefix: prefix, LocalPref: r.localPref, Communities: list}
+			}
+			alike[key].Peers = append(alike[key].Peers, peer)
+		}
+		for _, r := range alike {
+			out = append(out, *r)
+		}
+	}
+	slices.SortFunc(out, func(a, b backends.Route) int {
+		return cmp.Or(a.Prefix.Addr().Compare(b.Prefix.Addr()), cmp.Compare(a.Prefix.Bits(), b.Prefix.Bits()), strings.Compare(a.Peers[0], b.Peers[0]))
+	})
+	return out
+}
