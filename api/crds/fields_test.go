@@ -57,7 +57,7 @@ func TestAllIsSortedAndFresh(t *testing.T) {
 		crd.Name = "changed"
 	}
 	assert.True(t, slices.IsSorted(names), "%v", names)
-	assert.Len(t, names, 11)
+	assert.Len(t, names, 12)
 
 	second, err := crds.All()
 	require.NoError(t, err)

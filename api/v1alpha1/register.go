@@ -21,6 +21,7 @@ func addKnownTypes(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(GroupVersion,
 		&AddressReservation{}, &AddressReservationList{},
 		&Backend{}, &BackendList{},
+		&BGPSession{}, &BGPSessionList{},
 	)
 	metav1.AddToGroupVersion(scheme, GroupVersion)
 	return nil

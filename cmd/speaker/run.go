@@ -106,14 +106,16 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	feed := speaker.NewFeed(mgr.GetCache(), o.Namespace)
 	task = speaker.NewTask(speaker.Options{
+		Feed: feed,
 		Node: o.NodeName, Namespace: o.Namespace, Asked: cmp.Or(o.L2Backend, o.Backend), Sticky: o.Sticky, IgnoreExclude: o.IgnoreExcludeLB,
 		SameSubnet: o.SameSubnet, Owner: o.owner(), Cache: mgr.GetCache(), Client: mgr.GetClient(), Group: group, Announcer: l2,
 		Recorder: recorder, Metrics: series, Log: log,
 	})
 	ready.Store(task)
 	watcher, err := config.NewWatcher(config.WatcherOptions{
-		Manager: mgr, Namespace: o.Namespace, Node: o.NodeName, Registry: metrics.Registry, Log: log, Publish: task.SetSnapshot,
+		Manager: mgr, Namespace: o.Namespace, Node: o.NodeName, Registry: metrics.Registry, Log: log, Publish: feed.SetSnapshot,
 	})
 	if err != nil {
 		return err
@@ -122,15 +124,21 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 		return err
 	}
 	log.Info("starting", "node", o.NodeName, "namespace", o.Namespace, "memberlist", netip.AddrPortFrom(bind, o.BindPort), "profile", o.Profile)
-	return together(ctx, mgr, recorder, l2, group, task)
+	return together(ctx, mgr, feed, recorder, l2, group, task)
 }
 
 // together runs all parts. The task ends first, when it has handed over; the others serve it until then.
-func together(ctx context.Context, mgr manager.Manager, recorder *events.Recorder, l2 *layer2.Backend, group *membership.Group, task *speaker.Task) error {
+func together(ctx context.Context, mgr manager.Manager, feed *speaker.Feed, recorder *events.Recorder, l2 *layer2.Backend, group *membership.Group, task *speaker.Task) error {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	g, serving := errgroup.WithContext(serving)
 	g.Go(func() error { return mgr.Start(serving) })
+	g.Go(func() error {
+		if err := feed.Run(serving); err != nil && serving.Err() == nil {
+			return err
+		}
+		return nil
+	})
 	g.Go(func() error { return recorder.Start(serving) })
 	g.Go(func() error { return l2.Run(serving) })
 	g.Go(func() error { return group.Run(serving) })

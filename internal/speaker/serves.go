@@ -12,15 +12,31 @@ import (
 // Auto has the speakers serve what the controller has published in the Backend object of that name.
 const Auto = "auto"
 
-// serves returns whether the speakers serve an L2Advertisement. asked is who serves those that name nobody; published is the
+// servesL2 returns whether the speakers serve an L2Advertisement. asked is who serves those that name nobody; published is the
 // controller's Backend object "speaker", nil if there is none.
-func serves(asked string, published *v1alpha1.Backend) func(*config.L2Advertisement) bool {
-	if asked == Auto {
-		return func(a *config.L2Advertisement) bool {
-			name := backends.Source{Kind: a.Ref.Kind, Namespace: a.Ref.Namespace, Name: a.Ref.Name}.String()
-			return published != nil && slices.Contains(published.Status.Owned.Objects, name)
-		}
-	}
+func servesL2(asked string, published *v1alpha1.Backend) func(*config.L2Advertisement) bool {
 	choice := announce.Choice{Layer2: asked}
-	return func(a *config.L2Advertisement) bool { return choice.L2Backend(a) == announce.SpeakerBackend }
+	return func(a *config.L2Advertisement) bool {
+		if asked == Auto {
+			return handed(a.Ref, published)
+		}
+		return choice.L2Backend(a) == announce.SpeakerBackend
+	}
+}
+
+// servesBGP is servesL2 for BGPAdvertisements.
+func servesBGP(asked string, published *v1alpha1.Backend) func(*config.BGPAdvertisement) bool {
+	choice := announce.Choice{BGP: asked}
+	return func(a *config.BGPAdvertisement) bool {
+		if asked == Auto {
+			return handed(a.Ref, published)
+		}
+		return choice.Backend(a) == announce.SpeakerBackend
+	}
+}
+
+// handed reports whether the controller has handed an advertisement to the speakers.
+func handed(r config.Ref, published *v1alpha1.Backend) bool {
+	name := backends.Source{Kind: r.Kind, Namespace: r.Namespace, Name: r.Name}.String()
+	return published != nil && slices.Contains(published.Status.Owned.Objects, name)
 }

@@ -5,7 +5,6 @@ package speaker
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -15,17 +14,13 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/types"
-	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
-	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/membership"
-	"github.com/fairlead/fairlead/internal/observe"
 )
 
 const (
@@ -54,6 +49,7 @@ type Options struct {
 	// Owner is set as the owner of the objects that tell of what this speaker does; nil if it runs outside a pod.
 	Owner *Owner
 
+	Feed      *Feed
 	Cache     cache.Cache
 	Client    client.Client
 	Group     *membership.Group
@@ -66,7 +62,6 @@ type Options struct {
 // Task is the running whole of this package.
 type Task struct {
 	Options
-	cluster  *observe.Cluster
 	handover *handover
 	status   *statusWriter
 	changed  chan struct{} // holds one token while there is news
@@ -76,19 +71,19 @@ type Task struct {
 	rivals    map[netip.Addr][]string // who else said that they announce what is ours; touched by step alone
 	told      map[netip.Addr]string   // the last failure told of; touched by step alone
 
-	mu        sync.Mutex // protects all the following
-	snapshot  *config.Snapshot
-	published *v1alpha1.Backend
-	unlinked  bool      // there was no link the last time
-	since     time.Time // of the first change that has not been looked at yet
+	mu       sync.Mutex // protects all the following
+	unlinked bool       // there was no link the last time
+	since    time.Time  // of the first change that has not been looked at yet
 }
 
 // NewTask returns a Task; it starts nothing.
 func NewTask(o Options) *Task {
-	return &Task{
+	t := &Task{
 		Options: o, handover: newHandover(o.Node), changed: make(chan struct{}, 1), announced: map[netip.Addr]bool{}, owners: map[netip.Addr]string{},
 		rivals: map[netip.Addr][]string{}, told: map[netip.Addr]string{}, status: newStatusWriter(o),
 	}
+	o.Feed.Listen(t.Wake)
+	return t
 }
 
 // Wake has the task look at everything again, soon. It does not block.
@@ -107,15 +102,6 @@ func (t *Task) Wake() {
 // Joined is to be called when another speaker appears, or appears again: it may not have heard what this one announced, and
 // clients on its side of the network may have learned another owner.
 func (t *Task) Joined(string) { t.Announcer.Repeat() }
-
-// SetSnapshot puts a new configuration in force.
-func (t *Task) SetSnapshot(_ context.Context, s *config.Snapshot) error {
-	t.mu.Lock()
-	t.snapshot = s
-	t.mu.Unlock()
-	t.Wake()
-	return nil
-}
 
 // SetLinks takes in which interfaces can announce.
 func (t *Task) SetLinks(links []backends.Link) {
@@ -153,24 +139,12 @@ func (t *Task) Run(ctx, inner context.Context) error {
 }
 
 // prepare waits until everything is known that a decision needs.
-func (t *Task) prepare(ctx context.Context) (err error) {
-	if t.cluster, err = observe.Follow(ctx, t.Cache, t.Wake); err != nil {
+func (t *Task) prepare(ctx context.Context) error {
+	if err := t.Feed.wait(ctx); err != nil {
 		return err
-	}
-	if t.Asked == Auto {
-		if err := t.followBackend(ctx); err != nil {
-			return err
-		}
 	}
 	if err := t.status.prepare(ctx); err != nil {
 		return err
-	}
-	for t.current() == nil {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-t.changed:
-		}
 	}
 	t.SetLinks(t.Announcer.Links())
 	select {
@@ -179,49 +153,6 @@ func (t *Task) prepare(ctx context.Context) (err error) {
 	case <-t.Group.Ready():
 	}
 	t.Wake()
-	return nil
-}
-
-func (t *Task) current() *config.Snapshot {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.snapshot
-}
-
-// followBackend keeps the Backend object in which the controller publishes what the speakers serve.
-func (t *Task) followBackend(ctx context.Context) error {
-	informer, err := t.Cache.GetInformer(ctx, &v1alpha1.Backend{})
-	if err != nil {
-		return fmt.Errorf("watch backends: %w", err)
-	}
-	take := func(o any, gone bool) {
-		b, ok := o.(*v1alpha1.Backend)
-		if !ok || b.Name != announce.SpeakerBackend || b.Annotations[backends.LabelInstallation] != t.Namespace {
-			return
-		}
-		t.mu.Lock()
-		t.published = b
-		if gone {
-			t.published = nil
-		}
-		t.mu.Unlock()
-		t.Wake()
-	}
-	r, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc: func(o any) { take(o, false) }, UpdateFunc: func(_, o any) { take(o, false) },
-		DeleteFunc: func(o any) {
-			if last, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
-				o = last.Obj
-			}
-			take(o, true)
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("watch backends: %w", err)
-	}
-	if !toolscache.WaitForCacheSync(ctx.Done(), r.HasSynced) {
-		return ctx.Err()
-	}
 	return nil
 }
 
@@ -270,7 +201,7 @@ func (t *Task) leave(inner context.Context) {
 // step decides and acts. It returns when to do so again if nothing else happens, zero for never.
 func (t *Task) step(ctx context.Context) (again time.Time) {
 	t.mu.Lock()
-	snapshot, published, since := t.snapshot, t.published, t.since
+	since := t.since
 	t.since = time.Time{}
 	t.mu.Unlock()
 	if t.Group.Stale() {
@@ -279,9 +210,10 @@ func (t *Task) step(ctx context.Context) (again time.Time) {
 		t.apply(ctx, nil)
 		return time.Time{}
 	}
+	snapshot, published, cluster := t.Feed.current()
 	members := t.Group.Members()
 	in := announce.LocalInput{
-		Snapshot: snapshot, Serves: serves(t.Asked, published), Services: t.cluster.Services(), Nodes: t.cluster.Nodes(),
+		Snapshot: snapshot, Serves: servesL2(t.Asked, published), Services: cluster.Services(), Nodes: cluster.Nodes(),
 		Speakers: make(map[string]announce.Speaker, len(members)), IgnoreExclude: t.IgnoreExclude, Sticky: t.Sticky,
 	}
 	for node, m := range members {
