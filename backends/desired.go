@@ -30,11 +30,23 @@ type Desired struct {
 	Nodes []Node
 	// Services have addresses from the pools; known only where an advertisement selects Services or wants routes of single addresses.
 	Services []Service
+
+	// Routes are what Peers hear, at node scope; there, Peers are those of this node and everything else but Hold is empty. Several
+	// may have the same prefix if no peer hears two of them.
+	Routes []Route
 }
 
 // IsEmpty reports whether nothing is wanted.
 func (d *Desired) IsEmpty() bool {
-	return len(d.Announcements)+len(d.BGPAdvertisements)+len(d.L2Advertisements)+len(d.Peers) == 0
+	return len(d.Announcements)+len(d.BGPAdvertisements)+len(d.L2Advertisements)+len(d.Peers)+len(d.Routes) == 0
+}
+
+// Route is one prefix advertised by BGP from this node.
+type Route struct {
+	Prefix      netip.Prefix // masked
+	Peers       []string     // names of the Peers that hear it; empty: all
+	LocalPref   uint32       // told to iBGP peers only; 0: not set
+	Communities []Community
 }
 
 // Announcement asks for one prefix to be reachable.
