@@ -22,6 +22,8 @@ var may = map[string][]string{
 	"internal/membership":  {"backends"},
 	"internal/presence":    {"backends", "api"},
 	"backends":             nil,
+	"backends/bgp":         {"backends", "backends/bgp/bfd"},
+	"backends/bgp/bfd":     nil,
 	"backends/calico":      {"backends"},
 	"backends/cilium":      {"backends"},
 	"backends/layer2":      {"backends"},
@@ -30,6 +32,7 @@ var may = map[string][]string{
 	"api":                  nil,
 	"integration":          {"integration", "internal", "api"},
 	"integration/backends": {"integration/testbed", "internal/localcluster", "backends", "api"},
+	"integration/bgp":      {"integration/testbed", "backends"},
 	"integration/testbed":  {"internal/localcluster", "api"},
 
 	"integration/testbed/netlab": {"integration/testbed", "internal/localcluster"},

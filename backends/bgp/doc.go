@@ -1,0 +1,15 @@
+// Package bgp advertises routes to routers with BGP (RFC 4271). It is run by the speaker, at node scope, and needs no other daemon.
+//
+// GoBGP keeps the routes, chooses what to tell a router, and runs the state machine and its timers; there is one GoBGP server for
+// each session, so what one peer hears, and what happens to it, cannot touch another. GoBGP does not speak to the router itself.
+// Between the two is a wire of ours: GoBGP's connection ends on loopback, and what it says is passed on through a socket that the
+// wire has opened to the router with everything that a peer may ask for. Three things follow from that. No UPDATE of a router
+// reaches GoBGP, which would keep every route it hears, so memory is the same whatever a router sends, and hostile input meets a
+// parser of three small messages. OPEN is written by the wire, so that router ID, graceful restart and families are right for each
+// peer. And a connection can be closed with the NOTIFICATION that is meant, or with none.
+//
+// The files: backend.go holds the contract, plan.go and peer.go what is wanted of which peer, session.go one peer, wire.go what
+// passes between GoBGP and the router, read.go the filter, open.go and notification.go the messages, engine.go the GoBGP server,
+// loopback.go where it connects to, connect.go and socket.go the way to the router, local.go next hops and router ID, listen.go
+// the other way round, status.go what is known of sessions, shutdown.go going away.
+package bgp

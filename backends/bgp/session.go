@@ -1,0 +1,199 @@
+package bgp
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/fairlead/fairlead/backends"
+)
+
+// session is a peer: its GoBGP server, the routes that are to be told, and the wire to the router.
+type session struct {
+	settings
+	node           string
+	log            *slog.Logger
+	changed        func()
+	engine         *engine
+	incoming       chan *net.TCPConn // from the router; room for one
+	drop           chan *fault       // asks to end the present connection; room for one
+	sent, received counters
+
+	cancel context.CancelFunc
+	done   chan struct{} // closed when run has returned
+
+	mu        sync.Mutex // protects all the following
+	name      string
+	want      map[netip.Prefix]route
+	told      map[netip.Prefix]told // what GoBGP has
+	hops      hops                  // of the last connection
+	opened    bool                  // hops are known, and GoBGP runs
+	draining  bool                  // RFC 8326
+	restarted bool                  // the router knows that the speaker has restarted
+	ending    *fault                // to end the last connection with; nil: without a word
+	status    Session
+	tell      chan struct{} // closed and replaced when an UPDATE was passed on
+}
+
+// told is how GoBGP has a prefix.
+type told struct {
+	hop netip.Addr
+	route
+}
+
+func (t told) equal(o told) bool { return t.hop == o.hop && t.route.equal(o.route) }
+
+func newSession(s settings, c *Config, e *engine, changed func()) *session {
+	return &session{
+		settings: s, node: c.NodeName, log: c.Log, changed: changed, engine: e,
+		incoming: make(chan *net.TCPConn, 1), drop: make(chan *fault, 1), done: make(chan struct{}),
+		told: map[netip.Prefix]told{}, tell: make(chan struct{}),
+		status: Session{
+			Address: s.address, Interface: s.iface, Port: s.port, VRF: s.vrf, State: Idle, Since: time.Now(),
+			LocalASN: s.localASN, PeerASN: s.peerASN,
+		},
+	}
+}
+
+// start has the session come up, and stay so until stop.
+func (s *session) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	go func() {
+		defer close(s.done)
+		for ctx.Err() == nil {
+			if err := s.serve(ctx); err != nil && ctx.Err() == nil {
+				s.fail(err.Error())
+				pause(ctx, s.connect)
+			}
+		}
+	}()
+}
+
+// stop ends the session and waits for that: with a NOTIFICATION, or without a word if there is none.
+func (s *session) stop(with *fault) {
+	s.mu.Lock()
+	s.ending = with
+	s.mu.Unlock()
+	s.cancel()
+	<-s.done
+}
+
+// serve runs GoBGP and the wire.
+func (s *session) serve(ctx context.Context) error {
+	l, err := openLobby()
+	if err != nil {
+		return err
+	}
+	defer l.close()
+	background := context.WithoutCancel(ctx)
+	if err := s.engine.start(background, &s.settings, l.port()); err != nil {
+		return errors.Join(err, s.engine.stop(background))
+	}
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.opened = false
+		clear(s.told)
+		if err := s.engine.stop(background); err != nil {
+			s.log.Error("cannot stop GoBGP", "peer", s.name, "err", err)
+		}
+	}()
+	for {
+		inner, err := l.accept(ctx, func(err error) { s.log.Warn("connection to the speaker's own port refused", "err", err) })
+		if err != nil {
+			return err
+		}
+		s.attempt(ctx, inner)
+	}
+}
+
+// attempt brings GoBGP, which has connected, together with the router.
+func (s *session) attempt(ctx context.Context, inner *net.TCPConn) {
+	within, cancel := context.WithCancel(ctx)
+	var readers sync.WaitGroup
+	defer readers.Wait()
+	defer inner.Close()
+	defer cancel()
+	said := make(chan event, 64)
+	readers.Go(func() { relay(within, inner, said) })
+	select {
+	case e := <-said:
+		if e.err != nil || e.kind != typeOpen { // GoBGP changed its mind
+			return
+		}
+	case <-ctx.Done():
+		return
+	}
+	outer := s.reach(within, said)
+	if outer == nil {
+		return
+	}
+	defer outer.Close()
+	w := &wire{session: s, inner: inner, outer: outer, said: said, heard: make(chan event, 16)}
+	readers.Go(func() { receive(within, outer, w.heard, s.received.add) })
+	if why := w.run(ctx); why != "" {
+		s.fail(why)
+	} else {
+		s.enter(Idle, nil)
+	}
+}
+
+// setRoutes makes routes what the router hears.
+func (s *session) setRoutes(name string, routes map[netip.Prefix]route) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.name, s.want = name, routes
+	return s.syncLocked()
+}
+
+// syncLocked hands GoBGP what has changed: first what is to be told, then what is not any more.
+func (s *session) syncLocked() error {
+	if !s.opened {
+		return nil
+	}
+	ctx := context.Background() // GoBGP's own loop never waits for the network
+	target := make(map[netip.Prefix]told, len(s.want))
+	var fresh []netip.Prefix
+	for p, r := range s.want {
+		hop := s.hops.of(p)
+		if !hop.IsValid() || !s.carries(p.Addr().Is6()) {
+			continue
+		}
+		if s.draining {
+			r = r.with(gracefulShutdown)
+		}
+		t := told{hop: hop, route: r}
+		target[p] = t
+		if had, ok := s.told[p]; !ok || !had.equal(t) {
+			fresh = append(fresh, p)
+		}
+	}
+	slices.SortFunc(fresh, netip.Prefix.Compare)
+	var errs []error
+	for _, p := range fresh {
+		t := target[p]
+		if err := s.engine.announce(ctx, p, t.hop, t.route); err != nil {
+			errs = append(errs, &backends.AnnounceError{Prefix: p, Err: err})
+			continue
+		}
+		s.told[p] = t
+	}
+	for _, p := range slices.SortedFunc(maps.Keys(s.told), netip.Prefix.Compare) {
+		if _, ok := target[p]; ok {
+			continue
+		}
+		if err := s.engine.withdraw(ctx, p, s.told[p].hop, s.told[p].route); err != nil {
+			errs = append(errs, &backends.AnnounceError{Prefix: p, Err: err})
+			continue
+		}
+		delete(s.told, p)
+	}
+	return errors.Join(errs...)
+}

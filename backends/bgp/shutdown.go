@@ -1,0 +1,79 @@
+package bgp
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// flushWait is how long withdrawals may take to get to the wire.
+const flushWait = time.Second
+
+// Shutdown goes away without losing a packet (RFC 8326): it tells every route again with the community GRACEFUL_SHUTDOWN, so that
+// routers prefer other nodes, waits, withdraws everything, and closes the sessions with Cease, administrative shutdown (RFC 4486).
+// If ctx ends it goes on at once with what comes next. Without an established session it does not wait. There are no sessions
+// afterwards, whatever is applied, until Run is called anew.
+func (b *Backend) Shutdown(ctx context.Context, wait time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.gone || !b.running {
+		return
+	}
+	b.gone = true
+	told := 0
+	for _, s := range b.sessions {
+		told += s.drain()
+	}
+	if told > 0 {
+		pause(ctx, wait)
+	}
+	var wg sync.WaitGroup
+	ended := map[*session]*fault{}
+	for k, s := range b.sessions {
+		ended[s] = &fault{code: codeCease, subcode: ceaseShutdown}
+		delete(b.sessions, k)
+		wg.Go(func() { s.withdrawAll(ctx) })
+	}
+	wg.Wait()
+	b.doors.set(nil)
+	b.endLocked(ended)
+}
+
+// drain marks every route, and returns how many a router knows.
+func (s *session) drain() int {
+	s.mu.Lock()
+	s.draining = true
+	if err := s.syncLocked(); err != nil {
+		s.log.Error("cannot mark every route for shutdown", "peer", s.name, "err", err)
+	}
+	s.mu.Unlock()
+	return s.snapshot().Prefixes
+}
+
+// withdrawAll withdraws every route and waits until that has been sent: GoBGP makes one UPDATE of each withdrawal.
+func (s *session) withdrawAll(ctx context.Context) {
+	known := s.snapshot().Prefixes
+	s.mu.Lock()
+	until := s.sent[typeUpdate].Load() + uint64(known)
+	s.want = map[netip.Prefix]route{}
+	if err := s.syncLocked(); err != nil {
+		s.log.Error("cannot withdraw every route", "peer", s.name, "err", err)
+	}
+	s.mu.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, flushWait)
+	defer cancel()
+	for {
+		s.mu.Lock()
+		tell := s.tell
+		s.mu.Unlock()
+		if s.sent[typeUpdate].Load() >= until {
+			return
+		}
+		select {
+		case <-tell:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
