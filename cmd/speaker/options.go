@@ -23,7 +23,10 @@ type Options struct {
 	Kubeconfig, Namespace  string
 	NodeName               string
 	PodName, PodUID        string
-	Backend, L2Backend     string
+	Backend                string
+	BGPBackend, L2Backend  string
+	BGPListenPort          uint16
+	BGPShutdownWait        time.Duration
 	BindAddress            string
 	BindPort               uint16
 	Profile                membership.Profile
@@ -52,6 +55,9 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.PodUID, "pod-uid", "", "uid of that pod")
 	f.StringVar(&o.Backend, "backend", speaker.Auto, "who advertises the addresses: "+strings.Join(backendNames, ", ")+"; with auto, what the controller hands to the speakers is served")
 	f.StringVar(&o.L2Backend, "l2-backend", "", "who serves L2Advertisements, if not --backend")
+	f.StringVar(&o.BGPBackend, "bgp-backend", "", "who serves BGPAdvertisements, if not --backend")
+	f.Uint16Var(&o.BGPListenPort, "bgp-listen-port", 0, "TCP port on which routers may begin a BGP session; 0: only this side does")
+	f.DurationVar(&o.BGPShutdownWait, "bgp-shutdown-wait", 5*time.Second, "how long routers get to prefer other nodes before routes are withdrawn, when the speaker stops")
 	f.StringVar(&o.BindAddress, "memberlist-bind-address", "", "address on which other speakers reach this one; default: all, and the Node's InternalIP is what they are told")
 	f.Uint16Var(&o.BindPort, "memberlist-bind-port", defaultPort, "port of that address, UDP and TCP")
 	o.Profile = membership.Fast
@@ -83,7 +89,7 @@ func (o *Options) validate() error {
 	if o.NodeName == "" {
 		add("--node-name is needed: the name of this machine's Node object; in a pod, take it from spec.nodeName")
 	}
-	for _, b := range []struct{ flag, value string }{{"backend", o.Backend}, {"l2-backend", cmp.Or(o.L2Backend, o.Backend)}} {
+	for _, b := range []struct{ flag, value string }{{"backend", o.Backend}, {"bgp-backend", cmp.Or(o.BGPBackend, o.Backend)}, {"l2-backend", cmp.Or(o.L2Backend, o.Backend)}} {
 		if !slices.Contains(backendNames, b.value) {
 			add("--%s: %q is not a backend; use one of %s", b.flag, b.value, strings.Join(backendNames, ", "))
 		}
@@ -98,6 +104,9 @@ func (o *Options) validate() error {
 	}
 	if (o.PodName == "") != (o.PodUID == "") {
 		add("--pod-name and --pod-uid are needed together")
+	}
+	if o.BGPShutdownWait < 0 {
+		add("--bgp-shutdown-wait: %v is not a time to wait", o.BGPShutdownWait)
 	}
 	if o.GratuitousInterval < 0 || o.GratuitousInterval > 0 && o.GratuitousInterval < time.Second {
 		add("--gratuitous-interval: %v is too short; use 1s or more, or 0 for never", o.GratuitousInterval)

@@ -36,6 +36,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/api/v1beta2"
 	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/backends/bgp"
 	"github.com/fairlead/fairlead/backends/layer2"
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/cli"
@@ -82,7 +83,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 		return err
 	}
 	recorder := events.New(eventsClient, mgr.GetScheme(), eventSource, log)
-	series, err := speaker.NewMetrics(metrics.Registry, o.NodeName, log)
+	series, err := speaker.NewMetrics(metrics.Registry, o.NodeName)
 	if err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}
@@ -114,6 +115,12 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 		Recorder: recorder, Metrics: series, Log: log,
 	})
 	ready.Store(task)
+	var routes *speaker.BGP // as task
+	router := bgp.New(bgp.Config{NodeName: o.NodeName, ListenPort: o.BGPListenPort, Changed: func() { routes.SessionsChanged() }, Log: log})
+	routes = speaker.NewBGP(speaker.BGPOptions{
+		Node: o.NodeName, Namespace: o.Namespace, Asked: cmp.Or(o.BGPBackend, o.Backend), IgnoreExclude: o.IgnoreExcludeLB, ShutdownWait: o.BGPShutdownWait,
+		Owner: o.owner(), Feed: feed, Cache: mgr.GetCache(), Client: mgr.GetClient(), Router: router, Recorder: recorder, Metrics: series, Log: log,
+	})
 	watcher, err := config.NewWatcher(config.WatcherOptions{
 		Manager: mgr, Namespace: o.Namespace, Node: o.NodeName, Registry: metrics.Registry, Log: log, Publish: feed.SetSnapshot,
 	})
@@ -124,32 +131,40 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 		return err
 	}
 	log.Info("starting", "node", o.NodeName, "namespace", o.Namespace, "memberlist", netip.AddrPortFrom(bind, o.BindPort), "profile", o.Profile)
-	return together(ctx, mgr, feed, recorder, l2, group, task)
+	return together(ctx, []part{task.Run, routes.Run}, mgr.Start, feed.Run, recorder.Start, l2.Run, router.Run, group.Run)
 }
 
-// together runs all parts. The task ends first, when it has handed over; the others serve it until then.
-func together(ctx context.Context, mgr manager.Manager, feed *speaker.Feed, recorder *events.Recorder, l2 *layer2.Backend, group *membership.Group, task *speaker.Task) error {
-	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+// part is what has to end in good order: until ctx ends, and then as long as it takes; the servers go on until inner ends.
+type part func(ctx, inner context.Context) error
+
+// together runs servers and parts. The parts end first; the servers serve them until then.
+func together(ctx context.Context, parts []part, servers ...func(context.Context) error) error {
+	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	g, serving := errgroup.WithContext(serving)
-	g.Go(func() error { return mgr.Start(serving) })
-	g.Go(func() error {
-		if err := feed.Run(serving); err != nil && serving.Err() == nil {
-			return err
-		}
-		return nil
-	})
-	g.Go(func() error { return recorder.Start(serving) })
-	g.Go(func() error { return l2.Run(serving) })
-	g.Go(func() error { return group.Run(serving) })
-	g.Go(func() error {
+	all, inner := errgroup.WithContext(inner)
+	for _, serve := range servers {
+		all.Go(func() error {
+			if err := serve(inner); err != nil && inner.Err() == nil {
+				return err
+			}
+			return nil
+		})
+	}
+	all.Go(func() error {
 		defer stop()
 		working, done := context.WithCancel(ctx)
 		defer done()
-		defer context.AfterFunc(serving, done)()
-		return task.Run(working, serving)
+		defer context.AfterFunc(inner, done)()
+		var first errgroup.Group
+		for _, p := range parts {
+			first.Go(func() error {
+				defer done() // one that fails ends the others, in good order
+				return p(working, inner)
+			})
+		}
+		return first.Wait()
 	})
-	return g.Wait()
+	return all.Wait()
 }
 
 // with calls do once there is a task.
@@ -177,7 +192,9 @@ func newManager(rc *rest.Config, o Options) (manager.Manager, error) {
 	}
 	byObject := map[client.Object]cache.ByObject{
 		&v1beta1.ConfigurationState{}: inNamespace, &v1beta1.ServiceL2Status{}: inNamespace,
-		&corev1.Pod{}:       {Namespaces: map[string]cache.Config{o.Namespace: {LabelSelector: selected}}, Transform: trimPod},
+		&corev1.Pod{}:               {Namespaces: map[string]cache.Config{o.Namespace: {LabelSelector: selected}}, Transform: trimPod},
+		&v1beta1.ServiceBGPStatus{}: inNamespace, &v1alpha1.BGPSession{}: inNamespace,
+		&corev1.Secret{}:    {Namespaces: map[string]cache.Config{o.Namespace: {FieldSelector: fields.OneTermEqualSelector("type", string(corev1.SecretTypeBasicAuth))}}},
 		&v1alpha1.Backend{}: {Field: fields.OneTermEqualSelector("metadata.name", announce.SpeakerBackend)},
 	}
 	for _, kind := range config.Kinds() {

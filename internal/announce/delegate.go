@@ -56,7 +56,7 @@ func Delegated(in Input) map[string]Share {
 			continue
 		}
 		if len(d.BGPAdvertisements) > 0 && in.ManagePeers {
-			d.Peers = in.peers()
+			d.Peers = Peers(in.Snapshot, in.Password)
 		}
 		if d.Peers != nil || slices.ContainsFunc(d.BGPAdvertisements, func(a backends.BGPAdvertisement) bool { return len(a.NodeSelectors) > 0 }) {
 			d.Nodes = in.Nodes
@@ -146,16 +146,18 @@ func (s *Share) layer2(in *Input, name string) {
 	}
 }
 
-func (in *Input) peers() []backends.Peer {
+// Peers returns the peers of a configuration; never nil. password returns the password of one, or why there is none although one is
+// asked for.
+func Peers(s *config.Snapshot, password func(*config.BGPPeer) (password, unready string)) []backends.Peer {
 	out := []backends.Peer{}
-	for _, p := range in.Snapshot.BGPPeers() {
+	for _, p := range s.BGPPeers() {
 		x := backends.Peer{
 			Source: source(p.Ref), MyASN: p.MyASN, PeerASN: p.PeerASN, LocalASN: p.LocalASN, DynamicASN: string(p.DynamicASN),
 			Address: p.Address, Interface: p.Interface, Port: p.Port, SourceAddress: p.SourceAddress, RouterID: p.RouterID,
 			HoldTime: p.HoldTime, KeepaliveTime: p.KeepaliveTime, ConnectTime: p.ConnectTime, VRF: p.VRF, NodeSelectors: p.NodeSelectors(),
 			GracefulRestart: p.GracefulRestart, MultiHop: p.MultiHop, DualStack: p.DualStack, DisableMP: p.DisableMP,
 		}
-		x.Password, x.Unready = in.Password(p)
+		x.Password, x.Unready = password(p)
 		if p.BFD != nil {
 			x.BFDProfile = p.BFD.Ref.Name
 		}

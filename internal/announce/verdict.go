@@ -35,8 +35,9 @@ type Subject struct {
 type Result struct {
 	Outcome *backends.Outcome // nil if the CNI was not reached
 	Err     error
-	// Services returns the verdict on a Service, false if there is none yet; nil if a backend has none on single Services.
-	Services func(namespace, name string) (Verdict, bool)
+	// Services returns the verdict on a Service by advertisements of a kind, false if there is none yet; nil if a backend has none on
+	// single Services.
+	Services func(kind, namespace, name string) (Verdict, bool)
 }
 
 // Advertised returns the verdict on a Service. results are those of the backends that have been tried, by name.
@@ -103,7 +104,7 @@ func advertised(s *config.Snapshot, choice Choice, results map[string]Result, x 
 
 // by returns the verdict on what one backend makes of an advertisement.
 func by(kind, name, backend string, results map[string]Result, x Subject, pool *config.Pool) Verdict {
-	if backend == "" || backend == SpeakerBackend && kind == "BGPAdvertisement" {
+	if backend == "" {
 		return Verdict{metav1.ConditionFalse, ReasonNoBackend, fmt.Sprintf("no backend serves %s %q", kind, name)}
 	}
 	r, tried := results[backend]
@@ -111,7 +112,7 @@ func by(kind, name, backend string, results map[string]Result, x Subject, pool *
 	case !tried:
 		return Verdict{metav1.ConditionUnknown, ReasonPending, fmt.Sprintf("%s has not been told yet", backend)}
 	case r.Services != nil:
-		if v, known := r.Services(x.Namespace, x.Name); known {
+		if v, known := r.Services(kind, x.Namespace, x.Name); known {
 			return v
 		}
 		return Verdict{metav1.ConditionUnknown, ReasonPending, fmt.Sprintf("the %s has not decided yet", backend)}

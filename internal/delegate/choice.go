@@ -31,8 +31,6 @@ func choose(asked Asked, calico, cilium active) (c announce.Choice, seen string)
 	switch {
 	case asked.BGP == None:
 		c.BGP = ""
-	case asked.BGP == Speaker:
-		c.BGP, seen = "", "the speakers do not speak BGP"
 	case asked.BGP != Auto:
 	case calico.bgp && cilium.bgp:
 		c.BGP, seen = "", "both Calico's BGP and Cilium's BGP control plane are on; choose one by --bgp-backend"

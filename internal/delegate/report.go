@@ -150,9 +150,6 @@ func (t *Task) reportUnserved(s *config.Snapshot, choice announce.Choice) {
 		if choice.Backend(a) == "" && a.Backend == "" && t.Asked.BGP != None {
 			add(a.Ref, "nobody advertises by BGP: see the Backend object "+None)
 		}
-		if choice.Backend(a) == Speaker {
-			add(a.Ref, "the speakers do not speak BGP")
-		}
 	}
 	t.tell(None, findings)
 }

@@ -46,12 +46,24 @@ type speakers struct {
 	cluster  *observe.Cluster
 	snapshot *config.Snapshot
 	choice   announce.Choice
-	verdicts map[types.NamespacedName]announce.Verdict
+	verdicts map[judged]announce.Verdict
 	alive    []string // nodes with a speaker, sorted
 	pending  int      // Services that are to be announced and are not yet
 }
 
 var _ backends.Backend = (*speakers)(nil)
+
+// judged is a Service, and the kind of advertisement that a verdict on it is about.
+type judged struct {
+	kind string
+	types.NamespacedName
+}
+
+// The kinds of advertisement, as objects.
+const (
+	kindBGP = "BGPAdvertisement"
+	kindL2  = "L2Advertisement"
+)
 
 // set puts a configuration in force.
 func (s *speakers) set(snapshot *config.Snapshot, choice announce.Choice) {
@@ -71,7 +83,7 @@ func (s *speakers) wake() {
 // Apply publishes what the speakers are to serve. It is in progress until they announce all that can be announced, so that who
 // served it before goes on until then.
 func (s *speakers) Apply(ctx context.Context, want backends.Desired) error {
-	if len(want.L2Advertisements) == 0 {
+	if len(want.L2Advertisements)+len(want.BGPAdvertisements) == 0 {
 		s.report(backends.Outcome{})
 		return nil
 	}
@@ -86,12 +98,17 @@ func (s *speakers) Apply(ctx context.Context, want backends.Desired) error {
 	alive, pending := s.alive, s.pending
 	s.mu.Unlock()
 	out := backends.Outcome{IgnoresServices: true, Facts: []backends.Fact{{Name: "speakers", Value: fmt.Sprint(len(alive)), Source: "ConfigurationStates of the speakers"}}}
+	var sources []backends.Source
 	for _, a := range want.L2Advertisements {
-		out.Owned = append(out.Owned, a.Source.String())
+		sources = append(sources, a.Source)
+	}
+	for _, a := range want.BGPAdvertisements {
+		sources = append(sources, a.Source)
+	}
+	for _, source := range sources {
+		out.Owned = append(out.Owned, source.String())
 		if len(alive) == 0 {
-			out.Findings = append(out.Findings, backends.Finding{
-				Type: backends.BackendInactive, Object: a.Source, Message: "no speaker runs; nobody announces the addresses on the local network",
-			})
+			out.Findings = append(out.Findings, backends.Finding{Type: backends.BackendInactive, Object: source, Message: "no speaker runs; nobody announces the addresses"})
 		}
 	}
 	slices.Sort(out.Owned)
@@ -133,7 +150,7 @@ func (s *speakers) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, kind := range []client.Object{&v1beta1.ServiceL2Status{}, &v1beta1.ConfigurationState{}} {
+	for _, kind := range []client.Object{&v1beta1.ServiceL2Status{}, &v1beta1.ServiceBGPStatus{}, &v1beta1.ConfigurationState{}} {
 		informer, err := s.cache.GetInformer(ctx, kind)
 		if err != nil {
 			return fmt.Errorf("watch %T: %w", kind, err)
@@ -150,10 +167,10 @@ func (s *speakers) follow(ctx context.Context) error {
 }
 
 // verdict returns the last one on a Service.
-func (s *speakers) verdict(namespace, name string) (announce.Verdict, bool) {
+func (s *speakers) verdict(kind, namespace, name string) (announce.Verdict, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v, ok := s.verdicts[types.NamespacedName{Namespace: namespace, Name: name}]
+	v, ok := s.verdicts[judged{kind, types.NamespacedName{Namespace: namespace, Name: name}}]
 	return v, ok
 }
 
@@ -177,7 +194,7 @@ func (s *speakers) judge() {
 		return
 	}
 	d := announce.Place(in)
-	now := make(map[types.NamespacedName]announce.Verdict, len(in.Services))
+	now := make(map[judged]announce.Verdict, 2*len(in.Services))
 	pending := 0
 	for i := range in.Services {
 		key := types.NamespacedName{Namespace: in.Services[i].Namespace, Name: in.Services[i].Name}
@@ -185,8 +202,14 @@ func (s *speakers) judge() {
 		if v.Reason == announce.ReasonPending {
 			pending++
 		}
-		now[key] = v
+		now[judged{kindL2, key}] = v
 	}
+	more, err := s.judgeBGP(&in, choice, now)
+	if err != nil {
+		s.log.Error("what the speakers do is not known", "err", err)
+		return
+	}
+	pending += more
 	s.mu.Lock()
 	s.verdicts, s.pending, s.alive = now, pending, nil
 	for node := range in.Speakers {

@@ -36,6 +36,7 @@ import (
 	"github.com/fairlead/fairlead/internal/apply"
 	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/password"
 )
 
 const (
@@ -277,7 +278,7 @@ func (t *Task) step(ctx context.Context, detect bool) error {
 	t.mu.Lock()
 	choice := t.choice
 	t.mu.Unlock()
-	in := announce.Input{Snapshot: s, Choice: choice, ManagePeers: t.ManagePeers && len(s.BGPPeers()) > 0, Password: t.password(ctx)}
+	in := announce.Input{Snapshot: s, Choice: choice, ManagePeers: t.ManagePeers && len(s.BGPPeers()) > 0, Password: password.Of(ctx, t.Manager.GetAPIReader(), t.Namespace)}
 	if len(in.Backends()) > 0 {
 		var err error
 		if in.Nodes, err = t.nodes(ctx); err != nil {
@@ -417,29 +418,4 @@ func (t *Task) ensureSecret(ctx context.Context) error {
 		return fmt.Errorf("make the secret of the speakers: %w", err)
 	}
 	return nil
-}
-
-// password reads the passwords of peers.
-func (t *Task) password(ctx context.Context) func(*config.BGPPeer) (string, string) {
-	return func(p *config.BGPPeer) (password, unready string) {
-		if p.PasswordSecret.Name == "" {
-			return p.Password, ""
-		}
-		name := types.NamespacedName{Namespace: t.Namespace, Name: p.PasswordSecret.Name}
-		var s corev1.Secret
-		err := t.Manager.GetAPIReader().Get(ctx, name, &s)
-		switch value, ok := s.Data[corev1.BasicAuthPasswordKey]; {
-		case apierrors.IsNotFound(err):
-			unready = fmt.Sprintf("there is no Secret %s; create it, of type %s with a key %s", name, corev1.SecretTypeBasicAuth, corev1.BasicAuthPasswordKey)
-		case err != nil:
-			unready = fmt.Sprintf("Secret %s cannot be read: %v", name, err)
-		case s.Type != corev1.SecretTypeBasicAuth:
-			unready = fmt.Sprintf("Secret %s is of type %s; it must be %s", name, s.Type, corev1.SecretTypeBasicAuth)
-		case !ok || len(value) == 0:
-			unready = fmt.Sprintf("Secret %s has no key %s", name, corev1.BasicAuthPasswordKey)
-		default:
-			return string(value), ""
-		}
-		return "", unready
-	}
 }

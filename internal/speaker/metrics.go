@@ -2,13 +2,13 @@ package speaker
 
 import (
 	"errors"
-	"log/slog"
 	"net"
 	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/fairlead/fairlead/backends/bgp"
 	"github.com/fairlead/fairlead/internal/announce"
 )
 
@@ -22,14 +22,16 @@ type Metrics struct {
 	conflicts                      *prometheus.CounterVec
 	takeovers                      prometheus.Counter
 	failover                       prometheus.Histogram
-	log                            *slog.Logger
-	shown                          map[series]bool // touched by show alone
+	sessionUp, prefixes            *prometheus.GaugeVec
+	updates                        *prometheus.CounterVec
+	shown, shownRoutes             map[series]bool   // touched by show and showRoutes alone
+	sent                           map[string]uint64 // UPDATEs by peer, as counted last; touched by showSessions alone
 }
 
 type series struct{ service, ip string }
 
 // NewMetrics returns the series of the speaker on a node.
-func NewMetrics(r prometheus.Registerer, node string, log *slog.Logger) (*Metrics, error) {
+func NewMetrics(r prometheus.Registerer, node string) (*Metrics, error) {
 	counter := func(name, help string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"ip"})
 	}
@@ -46,10 +48,13 @@ func NewMetrics(r prometheus.Registerer, node string, log *slog.Logger) (*Metric
 			Name: "fairlead_layer2_failover_seconds", Help: "From noticing that an address has lost its node to its first announcement from this one.",
 			Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5},
 		}),
-		log: log, shown: map[series]bool{},
+		sessionUp: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "metallb_bgp_session_up", Help: "BGP session state: 1 is up, 0 is down."}, []string{"peer"}),
+		prefixes:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "metallb_bgp_announced_prefixes_total", Help: "Prefixes that a BGP peer has been told."}, []string{"peer"}),
+		updates:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "metallb_bgp_updates_total", Help: "BGP UPDATE messages sent to a peer."}, []string{"peer"}),
+		shown:     map[series]bool{}, shownRoutes: map[series]bool{}, sent: map[string]uint64{},
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.announced, m.received, m.answered, m.gratuitous, m.conflicts, m.takeovers, m.failover} {
+	for _, c := range []prometheus.Collector{m.announced, m.received, m.answered, m.gratuitous, m.conflicts, m.takeovers, m.failover, m.sessionUp, m.prefixes, m.updates} {
 		errs = append(errs, r.Register(c))
 	}
 	return m, errors.Join(errs...)
@@ -105,4 +110,53 @@ func (m *Metrics) show(services []announce.Service, d announce.Decision, announc
 		}
 	}
 	m.shown = now
+}
+
+// showRoutes makes the series tell of exactly what this node advertises by BGP.
+func (m *Metrics) showRoutes(services []announce.Service, d announce.RoutesDecision) {
+	now := map[series]bool{}
+	for i := range d.Peers {
+		for _, addr := range services[i].Addrs {
+			now[series{services[i].Namespace + "/" + services[i].Name, addr.String()}] = true
+		}
+	}
+	for s := range m.shownRoutes {
+		if !now[s] {
+			m.announced.DeleteLabelValues(s.service, protocolBGP, s.ip)
+		}
+	}
+	for s := range now {
+		m.announced.WithLabelValues(s.service, protocolBGP, s.ip).Set(1)
+	}
+	m.shownRoutes = now
+}
+
+// showSessions makes the series tell of exactly these sessions. The label is MetalLB's: address and port of the peer.
+func (m *Metrics) showSessions(sessions []bgp.Session) {
+	now := map[string]bool{}
+	for _, s := range sessions {
+		peer := s.Interface
+		if s.Address.IsValid() {
+			peer = netip.AddrPortFrom(s.Address, s.Port).String()
+		}
+		now[peer] = true
+		up := 0.
+		if s.State == bgp.Established {
+			up = 1
+		}
+		m.sessionUp.WithLabelValues(peer).Set(up)
+		m.prefixes.WithLabelValues(peer).Set(float64(s.Prefixes))
+		if more := s.Sent.Update - m.sent[peer]; s.Sent.Update >= m.sent[peer] {
+			m.updates.WithLabelValues(peer).Add(float64(more))
+		}
+		m.sent[peer] = s.Sent.Update
+	}
+	for peer := range m.sent {
+		if !now[peer] {
+			m.sessionUp.DeleteLabelValues(peer)
+			m.prefixes.DeleteLabelValues(peer)
+			m.updates.DeleteLabelValues(peer)
+			delete(m.sent, peer)
+		}
+	}
 }

@@ -48,6 +48,13 @@ type Owner struct {
 	UID types.UID
 }
 
+func (o *Owner) references() []metav1.OwnerReference {
+	if o == nil {
+		return nil
+	}
+	return []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: o.Pod, UID: o.UID}}
+}
+
 // view is what the status objects are to tell of.
 type view struct {
 	services  []announce.Service
@@ -277,9 +284,7 @@ func (w *statusWriter) keep(ctx context.Context, key types.NamespacedName, inter
 			GenerateName: "l2-", Namespace: w.o.Namespace,
 			Labels: map[string]string{labelNode: node, labelServiceName: key.Name, labelServiceNamespace: key.Namespace},
 		}}
-		if w.o.Owner != nil {
-			own.OwnerReferences = []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: w.o.Owner.Pod, UID: w.o.Owner.UID}}
-		}
+		own.OwnerReferences = w.o.Owner.references()
 		if err := w.o.Client.Create(ctx, own); err != nil {
 			return fmt.Errorf("create the ServiceL2Status of %s: %w", key, err)
 		}

@@ -1,0 +1,121 @@
+package delegate
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/internal/announce"
+	"github.com/fairlead/fairlead/internal/config"
+)
+
+// maxNodes is how many nodes a message names.
+const maxNodes = 5
+
+// judgeBGP adds to now the verdicts on what speakers advertise by BGP; it returns how many Services are to be advertised and are not yet.
+func (s *speakers) judgeBGP(l2 *announce.LocalInput, choice announce.Choice, now map[judged]announce.Verdict) (pending int, err error) {
+	serves := func(a *config.BGPAdvertisement) bool { return choice.Backend(a) == Speaker }
+	if !slices.ContainsFunc(l2.Snapshot.BGPAdvertisements(), serves) {
+		return 0, nil
+	}
+	var list v1beta1.ServiceBGPStatusList
+	if err := s.cache.List(context.Background(), &list, client.InNamespace(s.namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return 0, err
+	}
+	nodes, peers := map[types.NamespacedName]map[string]bool{}, map[types.NamespacedName]map[string]bool{}
+	for i := range list.Items {
+		x := &list.Items[i].Status
+		key := types.NamespacedName{Namespace: x.ServiceNamespace, Name: x.ServiceName}
+		if x.Node == "" || len(x.Peers) == 0 {
+			continue
+		}
+		if nodes[key] == nil {
+			nodes[key], peers[key] = map[string]bool{}, map[string]bool{}
+		}
+		nodes[key][x.Node] = true
+		for _, p := range x.Peers {
+			peers[key][p] = true
+		}
+	}
+	var rest []announce.Service
+	for _, svc := range l2.Services {
+		key := types.NamespacedName{Namespace: svc.Namespace, Name: svc.Name}
+		if nodes[key] == nil {
+			rest = append(rest, svc)
+			continue
+		}
+		now[judged{kindBGP, key}] = announce.Verdict{Status: metav1.ConditionTrue, Reason: announce.ReasonAdvertised, Message: fmt.Sprintf(
+			"speaker: advertised by BGP from %s to %s", some("node", nodes[key]), some("peer", peers[key]))}
+	}
+	return s.refused(l2, serves, rest, now), nil
+}
+
+// refused says of Services that nobody advertises why that is so.
+func (s *speakers) refused(l2 *announce.LocalInput, serves func(*config.BGPAdvertisement) bool, services []announce.Service, now map[judged]announce.Verdict) (pending int) {
+	reasons := make([]map[string][]string, len(services)) // reason and message, and the nodes that have it
+	willing := make([]string, len(services))
+	verdicts := map[string]announce.Verdict{}
+	for node := range l2.Speakers {
+		in := announce.RoutesInput{Snapshot: l2.Snapshot, Serves: serves, Services: services, Self: node, IgnoreExclude: l2.IgnoreExclude}
+		if n, known := l2.Nodes[node]; known {
+			in.Node = &n
+		}
+		d := announce.Routes(in)
+		for i := range services {
+			v, refused := d.Refusals[i]
+			if !refused {
+				willing[i] = node
+				continue
+			}
+			if reasons[i] == nil {
+				reasons[i] = map[string][]string{}
+			}
+			reasons[i][v.Reason] = append(reasons[i][v.Reason], node)
+			if old, known := verdicts[fmt.Sprint(i, v.Reason)]; !known || v.Message < old.Message {
+				verdicts[fmt.Sprint(i, v.Reason)] = v
+			}
+		}
+	}
+	for i, svc := range services {
+		key := judged{kindBGP, types.NamespacedName{Namespace: svc.Namespace, Name: svc.Name}}
+		switch {
+		case willing[i] != "":
+			pending++
+			now[key] = announce.Verdict{Status: metav1.ConditionUnknown, Reason: announce.ReasonPending, Message: "no speaker has said yet that it advertises the addresses by BGP"}
+		case len(reasons[i]) == 0:
+			now[key] = announce.Verdict{Status: metav1.ConditionFalse, Reason: announce.ReasonNoSpeaker, Message: "no speaker is alive"}
+		case len(reasons[i]) == 1:
+			for reason := range reasons[i] {
+				now[key] = verdicts[fmt.Sprint(i, reason)]
+			}
+		default:
+			var all []string
+			for _, reason := range slices.Sorted(maps.Keys(reasons[i])) {
+				all = append(all, verdicts[fmt.Sprint(i, reason)].Message)
+			}
+			now[key] = announce.Verdict{Status: metav1.ConditionFalse, Reason: announce.ReasonNotAnnounced, Message: strings.Join(all, "; ")}
+		}
+	}
+	return pending
+}
+
+// some names a few of many.
+func some(what string, names map[string]bool) string {
+	list := slices.Sorted(maps.Keys(names))
+	if len(list) > 1 {
+		what += "s"
+	}
+	more := ""
+	if len(list) > maxNodes {
+		more = fmt.Sprintf(" and %d more", len(list)-maxNodes)
+		list = list[:maxNodes]
+	}
+	return what + " " + quoted(list) + more
+}

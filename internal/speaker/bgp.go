@@ -1,0 +1,184 @@
+package speaker
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/backends/bgp"
+	"github.com/fairlead/fairlead/internal/announce"
+	"github.com/fairlead/fairlead/internal/password"
+)
+
+// protocolBGP is the value of the label protocol, and what events say.
+const protocolBGP = "bgp"
+
+// coalesceBGP is how long a change waits for others to come along.
+const coalesceBGP = 5 * time.Millisecond
+
+// Router is the backend that holds BGP sessions.
+type Router interface {
+	backends.Backend
+	// Sessions returns how each session is.
+	Sessions() []bgp.Session
+	// Shutdown tells every peer to prefer other nodes, waits, withdraws everything and closes the sessions.
+	Shutdown(ctx context.Context, wait time.Duration)
+}
+
+// BGPOptions are what a BGP task needs.
+type BGPOptions struct {
+	Node, Namespace string
+	// Asked is who serves BGPAdvertisements that name nobody: a backend's name, or Auto.
+	Asked         string
+	IgnoreExclude bool
+	// ShutdownWait is how long routers get to prefer other nodes before routes are withdrawn.
+	ShutdownWait time.Duration
+	Owner        *Owner
+
+	Feed     *Feed
+	Cache    cache.Cache
+	Client   client.Client
+	Router   Router
+	Recorder events.EventRecorder
+	Metrics  *Metrics
+	Log      *slog.Logger
+}
+
+// BGP advertises by BGP what this node is to advertise, and tells of it.
+type BGP struct {
+	BGPOptions
+	status  *bgpStatus
+	changed chan struct{}   // holds one token while there is news
+	told    map[string]bool // failures told of; touched by step alone
+}
+
+// NewBGP returns a BGP task; it starts nothing.
+func NewBGP(o BGPOptions) *BGP {
+	t := &BGP{BGPOptions: o, status: newBGPStatus(o), changed: make(chan struct{}, 1), told: map[string]bool{}}
+	o.Feed.Listen(t.wake)
+	return t
+}
+
+func (t *BGP) wake() {
+	select {
+	case t.changed <- struct{}{}:
+	default:
+	}
+}
+
+// SessionsChanged is to be called when the state of sessions has changed. It does not block.
+func (t *BGP) SessionsChanged() { t.status.wake() }
+
+// Run serves until ctx ends, and then goes away without losing a packet. The cache and the Router must go on meanwhile; inner ends
+// when they do.
+func (t *BGP) Run(ctx, inner context.Context) error {
+	if err := t.prepare(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	writing, stop := context.WithCancel(inner)
+	var g errgroup.Group
+	g.Go(func() error { return t.status.run(writing) })
+	t.follow(ctx, inner)
+	if inner.Err() == nil {
+		t.Router.Shutdown(inner, t.ShutdownWait)
+		t.status.set(bgpView{})
+	}
+	stop()
+	return g.Wait()
+}
+
+func (t *BGP) prepare(ctx context.Context) error {
+	informer, err := t.Cache.GetInformer(ctx, &corev1.Secret{})
+	if err != nil {
+		return fmt.Errorf("watch secrets: %w", err)
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+		AddFunc: func(any) { t.wake() }, UpdateFunc: func(any, any) { t.wake() }, DeleteFunc: func(any) { t.wake() },
+	})
+	if err != nil {
+		return fmt.Errorf("watch secrets: %w", err)
+	}
+	if err := t.status.prepare(ctx); err != nil {
+		return err
+	}
+	return t.Feed.wait(ctx)
+}
+
+func (t *BGP) follow(ctx, inner context.Context) {
+	t.wake()
+	var again <-chan time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-inner.Done():
+			return
+		case <-t.changed:
+		case <-again:
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(coalesceBGP):
+		}
+		again = nil
+		if !t.step(inner) {
+			again = time.After(10 * retryAfter)
+		}
+	}
+}
+
+// step decides and acts; it reports whether everything worked.
+func (t *BGP) step(ctx context.Context) bool {
+	snapshot, published, cluster := t.Feed.current()
+	in := announce.RoutesInput{
+		Snapshot: snapshot, Serves: servesBGP(t.Asked, published), Services: cluster.Services(), Self: t.Node, IgnoreExclude: t.IgnoreExclude,
+	}
+	if n, known := cluster.Nodes()[t.Node]; known {
+		in.Node = &n
+	}
+	d := announce.Routes(in)
+	want := backends.Desired{Routes: d.Routes}
+	// A session is held only while the speakers serve BGP at all: another daemon of the node may hold it otherwise.
+	if in.Node != nil && slices.ContainsFunc(snapshot.BGPAdvertisements(), in.Serves) {
+		for _, p := range announce.Peers(snapshot, password.Of(ctx, t.Cache, t.Namespace)) {
+			if p.SelectsNode(in.Node.Labels) {
+				want.Peers = append(want.Peers, p)
+			}
+		}
+	}
+	err := t.Router.Apply(ctx, want)
+	now := map[string]bool{}
+	faults := map[string]string{}
+	for _, e := range flatten(err) {
+		now[e.Error()] = true
+		if p, ok := e.(*bgp.PeerError); ok {
+			faults[p.Peer.Name] = e.Error()
+		}
+		if !t.told[e.Error()] {
+			t.Log.Warn("backend could not apply everything", "backend", protocolBGP, "err", e)
+		}
+	}
+	for _, p := range want.Peers {
+		if p.Unready != "" {
+			faults[p.Source.Name] = p.Unready
+		}
+	}
+	t.told = now
+	t.Metrics.showRoutes(in.Services, d)
+	t.status.set(bgpView{services: in.Services, peers: d.Peers, faults: faults})
+	return err == nil
+}
