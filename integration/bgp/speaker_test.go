@@ -23,7 +23,16 @@ const patience = 30 * time.Second
 // await waits until ok returns true; it asks again and again, because routers do not tell when they change.
 func await(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	require.Eventually(t, ok, patience, 20*time.Millisecond, what)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(patience)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			require.Fail(t, "never happened: "+what)
+		}
+	}
 }
 
 // speaker is a process with a Backend in a host.
