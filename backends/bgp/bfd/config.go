@@ -34,7 +34,7 @@ type Config struct {
 	// MultiHop is a session over several hops (RFC 5883, port 4784), not one (RFC 5881, port 3784).
 	MultiHop bool
 	// MinimumTTL is what is left at least of the 255 that a packet over several hops sets out with; 0: DefaultMinimumTTL. On a single
-	// hop it is always 255 (RFC 5082).
+	// hop it is always 255 (RFC 5082). BIRD sets out with the kernel's default of 64, so a peer that runs it needs a smaller one.
 	MinimumTTL uint8
 	// TransmitInterval is the shortest time between packets that we want to send, ReceiveInterval that we can receive; 0:
 	// DefaultInterval.
