@@ -193,6 +193,9 @@ func (s shape) build(t *testing.T) (node, other *netlab.Host) {
 
 func (s shape) config(interval time.Duration) bfd.Config {
 	c := bfd.Config{Peer: s.other, Interface: s.iface, MultiHop: s.multiHop, TransmitInterval: interval, ReceiveInterval: interval, DetectMultiplier: 3}
+	if s.node.IsLinkLocalUnicast() {
+		c.Local = s.node // the link has another, which the kernel made
+	}
 	if s.multiHop {
 		c.Local = s.node
 		c.MinimumTTL = 60 // BIRD sets out with the kernel's 64
