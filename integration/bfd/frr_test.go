@@ -87,6 +87,19 @@ func (f *frr) state(peer netip.Addr) string {
 	return ""
 }
 
+// echoes returns how many echo packets were sent, and how many came back.
+func (f *frr) echoes() (sent, received int) {
+	f.t.Helper()
+	var counters []struct {
+		Sent     int `json:"echo-packet-output"`
+		Received int `json:"echo-packet-input"`
+	}
+	out := f.vtysh("show bfd peers counters json")
+	require.NoError(f.t, json.Unmarshal([]byte(out), &counters), out)
+	require.Len(f.t, counters, 1, out)
+	return counters[0].Sent, counters[0].Received
+}
+
 func (f *frr) retime(interval time.Duration) {
 	f.t.Helper()
 	ms := interval.Milliseconds()

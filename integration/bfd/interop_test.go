@@ -148,3 +148,54 @@ func TestRemoved(t *testing.T) {
 		n.await(c.Key(), bfd.Up, at)
 	})
 }
+
+// TestEcho has FRR send echo packets by way of a kernel that forwards, that does not, and that seems to.
+func TestEcho(t *testing.T) {
+	netlab.Skip(t)
+	s := shapes[0]
+	for _, tc := range []struct {
+		name              string
+		forward, firewall bool
+		echoes            bool
+	}{
+		{name: "the kernel forwards", forward: true, echoes: true},
+		{name: "the kernel does not forward"},
+		{name: "a firewall drops what is forwarded", forward: true, firewall: true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			host, other := s.build(t)
+			if tc.forward {
+				host.Sysctl("ipv4/ip_forward", "1")
+			}
+			if tc.firewall {
+				host.Command("nft", "add table ip filter; add chain ip filter forward { type filter hook forward priority 0; policy drop; }")
+			}
+			c := s.config(fast)
+			c.EchoMode, c.EchoInterval = true, fast
+			n := run(t, host, c)
+			f := startFRR(t, other, fast, s.neighbour()).(*frr)
+			f.vtysh("configure terminal", "bfd", f.peer(), "echo-mode", "echo transmit-interval 50")
+			n.await(c.Key(), bfd.Up, time.Time{})
+			until(t, "some seconds of it", func() bool { return n.Statuses()[c.Key()].ControlReceived > 50 })
+			if tc.firewall {
+				until(t, "the session to stay up", func() bool {
+					st := n.Statuses()[c.Key()]
+					return st.State == bfd.Up && time.Since(st.Since) > time.Second
+				})
+			}
+			st := n.Statuses()[c.Key()]
+			sent, received := f.echoes()
+			t.Logf("echo packets: %d sent, %d came back; down %d times", sent, received, st.SessionDown)
+			assert.Equal(t, bfd.Up, st.State)
+			if tc.echoes {
+				assert.InDelta(t, sent, received, 2)
+				assert.Greater(t, received, 10)
+			}
+			if tc.firewall {
+				assert.LessOrEqual(t, st.SessionDown, uint64(2))
+			} else {
+				assert.Zero(t, st.SessionDown)
+			}
+		})
+	}
+}

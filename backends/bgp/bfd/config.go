@@ -11,6 +11,7 @@ import (
 // What a Config that leaves it out gets: the values of FRR, which are those that MetalLB's users have.
 const (
 	DefaultInterval         = 300 * time.Millisecond
+	DefaultEchoInterval     = 50 * time.Millisecond
 	DefaultDetectMultiplier = 3
 	DefaultMinimumTTL       = 254 // one router between the peers
 )
@@ -43,7 +44,7 @@ type Config struct {
 	DetectMultiplier uint8
 	// Passive sends nothing before the peer is heard (RFC 5880, 6.1).
 	Passive bool
-	// EchoMode and EchoInterval ask for the echo function; see Unsupported.
+	// EchoMode lets the peer send echo packets, one in each EchoInterval at most (0: DefaultEchoInterval); see Unsupported.
 	EchoMode     bool
 	EchoInterval time.Duration
 }
@@ -124,12 +125,9 @@ func (c Config) complete() Config {
 	c.MinimumTTL = cmp.Or(c.MinimumTTL, DefaultMinimumTTL)
 	c.TransmitInterval = cmp.Or(c.TransmitInterval, DefaultInterval)
 	c.ReceiveInterval = cmp.Or(c.ReceiveInterval, DefaultInterval)
+	c.EchoInterval = cmp.Or(c.EchoInterval, DefaultEchoInterval)
 	c.DetectMultiplier = cmp.Or(c.DetectMultiplier, DefaultDetectMultiplier)
 	return c
-}
-
-func (c Config) timing() timing {
-	return timing{transmit: c.TransmitInterval, receive: c.ReceiveInterval, multiplier: c.DetectMultiplier, passive: c.Passive}
 }
 
 // minimumTTL is what a packet of the session must have left.

@@ -10,6 +10,7 @@ type timing struct {
 	transmit, receive time.Duration
 	multiplier        uint8
 	passive           bool
+	echo              time.Duration // what the peer's echo packets may follow each other in; 0: they are not returned
 }
 
 // remote is what is known of the other side. The names in RFC 5880, 6.8.1 are in brackets.
@@ -34,6 +35,7 @@ type machine struct {
 	since      time.Time // of state
 	failed     bool      // see Status.Failed
 	ups, downs uint64
+	echoFailed bool // the peer says that its echo packets do not come back
 	remote     remote
 
 	// desired and required are what packets say [DesiredMinTxInterval, RequiredMinRxInterval]; sending and expecting what holds: the
@@ -101,6 +103,9 @@ func (m *machine) receive(now time.Time, p packet) actions {
 		m.schedule(now)
 		return actions{}
 	}
+	if p.state == Down && p.diagnostic == EchoFunctionFailed {
+		m.echoFailed = true
+	}
 	m.heard = now
 	out := m.enter(now, transition(m.state, p.state), NeighborSignaledSessionDown)
 	m.schedule(now)
@@ -146,6 +151,7 @@ func (m *machine) disable(now time.Time) actions {
 
 // configure changes how the session is run. A session that is Up stays Up.
 func (m *machine) configure(now time.Time, t timing) {
+	m.echoFailed = m.echoFailed && t.echo == m.echo
 	m.timing = t
 	m.advertise()
 	m.schedule(now)
@@ -265,6 +271,9 @@ func (m *machine) packet(now time.Time, final bool) (packet, bool) {
 	p := packet{
 		diagnostic: m.diagnostic, state: m.state, poll: m.polling && !final, final: final, multiplier: m.multiplier,
 		my: m.local, your: m.remote.discriminator, minTx: m.desired, minRx: m.required,
+	}
+	if !m.echoFailed {
+		p.echo = m.echo
 	}
 	if final {
 		return p, true

@@ -33,6 +33,8 @@ type network interface {
 	listen(endpoint) (listener, error)
 	// dial opens what packets of a session are sent from. Its port is unique among those that are open (RFC 5881, 4).
 	dial(Config) (sender, error)
+	// returns reports whether what a session's peer sends to its own address by way of us goes back to it.
+	returns(Config) bool
 }
 
 // listener receives.

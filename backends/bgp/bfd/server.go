@@ -117,7 +117,7 @@ func (s *Server) applyLocked(now time.Time) error {
 		case ok && x.leaving.IsZero() && x.config == c:
 		case ok && x.leaving.IsZero():
 			x.config = c
-			x.machine.configure(now, c.timing())
+			x.machine.configure(now, s.timingOf(c))
 			s.timeLocked(x, true)
 		default:
 			if ok {
@@ -139,7 +139,7 @@ func (s *Server) addLocked(now time.Time, c Config) error {
 	for local == 0 || s.byDiscriminator[local] != nil {
 		local = rand.Uint32()
 	}
-	x := &session{config: c, at: endpointOf(c), place: -1, machine: newMachine(now, local, c.timing(), rand.Float64)}
+	x := &session{config: c, at: endpointOf(c), place: -1, machine: newMachine(now, local, s.timingOf(c), rand.Float64)}
 	s.sessions[c.Key()] = x
 	s.indexLocked(x)
 	err := s.openLocked(now, x)

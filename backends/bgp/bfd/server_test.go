@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,7 +38,7 @@ type fakeListener struct {
 	queue  chan datagram
 	wake   chan struct{}
 	closed chan struct{}
-	stall  chan struct{} // while there is one that is not closed, run does nothing
+	stall  atomic.Pointer[chan struct{}] // while there is one that is not closed, run does nothing
 }
 
 func (h host) listen(e endpoint) (listener, error) {
@@ -65,8 +66,8 @@ func (l *fakeListener) run(ready func() bool) {
 	for {
 		select {
 		case <-l.wake:
-			if l.stall != nil {
-				<-l.stall
+			if stall := l.stall.Load(); stall != nil {
+				<-*stall
 			}
 			for ready() {
 			}
@@ -113,6 +114,8 @@ func (s fakeSender) send(b []byte) error {
 	}
 	return nil
 }
+
+func (host) returns(c Config) bool { return c.Peer == right }
 
 func (fakeSender) index() int  { return 0 }
 func (fakeSender) stale() bool { return false }
@@ -232,7 +235,7 @@ func TestLateReader(t *testing.T) {
 		pass(3 * time.Second)
 		l := w.listeners[left][endpoint{}]
 		stall := make(chan struct{})
-		l.stall = stall
+		l.stall.Store(&stall)
 		pass(time.Second)
 		assert.Equal(t, []State{Init, Up}, *told)
 		assert.Zero(t, a.Statuses()[toRight.Key()].SessionDown)
@@ -358,9 +361,53 @@ func TestValidate(t *testing.T) {
 }
 
 func TestUnsupported(t *testing.T) {
-	assert.Empty(t, Unsupported(Config{EchoInterval: fast}))
-	fields := Unsupported(Config{EchoMode: true, EchoInterval: fast})
-	require.Len(t, fields, 2)
-	assert.Equal(t, "echoMode", fields[0].Field)
-	assert.Equal(t, "echoInterval", fields[1].Field)
+	v6 := netip.MustParseAddr("fd00::1")
+	assert.Empty(t, Unsupported(Config{Peer: left, EchoInterval: fast}))
+	for c, says := range map[Config]string{
+		{Peer: left, EchoMode: true}:                 "sends no echo packets of its own",
+		{Peer: left, EchoMode: true, MultiHop: true}: "over several hops",
+		{Peer: v6, EchoMode: true}:                   "on IPv6",
+	} {
+		fields := Unsupported(c)
+		require.Len(t, fields, 1)
+		assert.Equal(t, "echoMode", fields[0].Field)
+		assert.Contains(t, fields[0].Reason, says)
+	}
+}
+
+// TestEcho is who is told that it may send echo packets.
+func TestEcho(t *testing.T) {
+	s := New(Options{})
+	s.network = host{newWorld(), left}
+	for _, tc := range []struct {
+		name   string
+		config Config
+		want   time.Duration
+	}{
+		{"returned", Config{Peer: right, EchoMode: true, EchoInterval: fast}, fast},
+		{"by default", Config{Peer: right, EchoMode: true}, DefaultEchoInterval},
+		{"not asked for", Config{Peer: right, EchoInterval: fast}, 0},
+		{"several hops", Config{Peer: right, EchoMode: true, MultiHop: true}, 0},
+		{"IPv6", Config{Peer: netip.MustParseAddr("fd00::1"), EchoMode: true}, 0},
+		{"the kernel does not forward", Config{Peer: left, EchoMode: true}, 0},
+	} {
+		assert.Equal(t, tc.want, s.timingOf(tc.config.complete()).echo, tc.name)
+	}
+	echoing := usual
+	echoing.echo = fast
+	b := newBench(t, echoing)
+	b.put(Up)
+	assert.Equal(t, fast, b.send(false).echo)
+	p := peer(Down)
+	p.diagnostic = EchoFunctionFailed
+	b.m.receive(b.now, p)
+	assert.Zero(t, b.send(false).echo, "they do not come back")
+	b.m.receive(b.now, peer(Down))
+	b.m.receive(b.now, peer(Up))
+	assert.Zero(t, b.send(false).echo)
+	b.m.configure(b.now, echoing)
+	assert.Zero(t, b.send(false).echo)
+	echoing.echo *= 2
+	b.m.configure(b.now, echoing)
+	assert.Equal(t, 2*fast, b.send(false).echo)
 }

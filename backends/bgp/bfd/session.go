@@ -38,6 +38,15 @@ func (s *session) status() Status {
 	}
 }
 
+// timingOf is what the machine of a session is configured with.
+func (s *Server) timingOf(c Config) timing {
+	t := timing{transmit: c.TransmitInterval, receive: c.ReceiveInterval, multiplier: c.DetectMultiplier, passive: c.Passive}
+	if c.EchoMode && c.Peer.Is4() && !c.MultiHop && s.network.returns(c) {
+		t.echo = c.EchoInterval
+	}
+	return t
+}
+
 // next returns when something is to be done for the session; zero: not before another event.
 func (s *session) next() time.Time {
 	at := s.machine.next()
@@ -144,7 +153,8 @@ func (s *Server) dueLocked(now time.Time, x *session) {
 // status that is not Up, and the Up after it.
 func (s *Server) changedLocked(x *session) {
 	st := x.status()
-	attrs := []any{"peer", x.config.Peer, "session", x.config.Key().String(), "state", st.State.String(), "diagnostic", st.Diagnostic.String(), "remoteState", st.Remote.String()}
+	attrs := []any{"peer", x.config.Peer, "session", x.config.Key().String(), "state", st.State.String(), "diagnostic", st.Diagnostic.String(),
+		"remoteState", st.Remote.String(), "remoteDiagnostic", st.RemoteDiagnostic.String()}
 	switch {
 	case st.State == Up:
 		s.log.Info("BFD session is up", attrs...)

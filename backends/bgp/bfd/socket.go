@@ -1,6 +1,7 @@
 package bfd
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -8,6 +9,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -162,6 +165,19 @@ func (d *datagram) annotate(messages []byte) {
 func (l *listening) close() {
 	l.closed.Store(true)
 	_ = l.conn.Close()
+}
+
+func (k kernel) returns(c Config) bool {
+	name := "ip_forward"
+	if c.Interface != "" {
+		name = filepath.Join("conf", c.Interface, "forwarding")
+	}
+	var value []byte
+	err := k.enter(func() (err error) {
+		value, err = os.ReadFile(filepath.Join("/proc/sys/net/ipv4", name))
+		return err
+	})
+	return err == nil && string(bytes.TrimSpace(value)) == "1"
 }
 
 // The ports that a session may send from (RFC 5881, 4).

@@ -22,37 +22,42 @@ type Status struct {
 // Counters count since the session was set up.
 type Counters struct {
 	ControlSent, ControlReceived uint64
-	EchoSent, EchoReceived       uint64 // always 0; see Unsupported
+	EchoSent, EchoReceived       uint64 // always 0: the peer's are the kernel's business; see Unsupported
 	// SessionUp and SessionDown are how often the state became Up, and ceased to be.
 	SessionUp, SessionDown uint64
 	// Dropped are datagrams of the peer's that were refused; SendErrors packets that the kernel did not take.
 	Dropped, SendErrors uint64
 }
 
-// Unsupported returns, for the fields of c that are not honoured, their names and why.
+// Unsupported returns, for the fields of c that are honoured in part or not at all, their names and why.
 //
-// The echo function (RFC 5880, 6.4; RFC 5881) has a peer's kernel, not its BFD, return packets, so that the forwarding plane alone is
-// tested. Both halves of it are out of reach for a process that has no more than CAP_NET_RAW:
+// The echo function (RFC 5880, 6.4; RFC 5881, 4) has a system send packets to itself by way of the peer, whose forwarding plane returns
+// them without its BFD; so the forwarding plane alone is tested. There are two sides to it:
 //
-// Returning the peer's packets is forwarding. Whether the kernel does it depends on net.ipv4.ip_forward and on what the CNI, kube-proxy
-// and the node's own firewall have in their forward chains, which cannot be seen. A Required Min Echo RX Interval other than 0 would be a
-// promise on others' behalf, and when it is broken, the peer takes a session down that is sound. So it is 0, which tells the peer to
-// send none (6.8.1). To return the packets from here instead would test what the control packets test already.
+// The peer's packets are returned by the kernel, if it forwards: net.ipv4.ip_forward, or forwarding of the session's interface. Only
+// then, and only with EchoMode, the peer is told that it may send them; otherwise the Required Min Echo RX Interval is 0, which tells
+// it not to (RFC 5880, 6.8.1). What is not known is whether a firewall drops them in its forward chain. A peer that gets none back takes
+// a sound session down, with the diagnostic Echo Function Failed: it is told once, then the interval is 0 until the Config
+// changes. This is read when a session is set up or changed. That the kernel sends ICMP redirects along is harmless.
 //
-// Our own would have to go out with our address as source and destination. A kernel refuses to receive those (they are martians,
-// unless accept_local is set), so they would be sent and received around it by packet sockets, with the peer's link-layer address
-// kept by us, and be lost or not by the reverse-path filter of the router. There the reflector of FRR is no help: it is
-// a program, too.
+// Packets of our own are not sent. They would have our address as source and destination, which our kernel refuses to receive (unless
+// accept_local is set) and a packet socket would have to take in its place; the frames would have to be addressed by hand, behind
+// the neighbour table's back; and the process that sends and receives them is the one that sends and receives the control packets,
+// so they would tell little that those do not.
+//
+// Over several hops there is no echo function (RFC 5883, 3); on IPv6, none here, as in FRR.
 func Unsupported(c Config) []UnsupportedField {
-	var out []UnsupportedField
-	if c.EchoMode {
-		out = append(out, UnsupportedField{"echoMode", "the kernel, not the speaker, would have to return echo packets; the session runs on control packets alone"})
+	reason := "the speaker sends no echo packets of its own; it lets the peer send some if this node forwards IPv4"
+	switch {
+	case !c.EchoMode:
+		return nil
+	case c.MultiHop:
+		reason = "there are no echo packets over several hops (RFC 5883)"
+	case c.Peer.Is6():
+		reason = "there are no echo packets on IPv6"
 	}
-	if c.EchoMode && c.EchoInterval != 0 {
-		out = append(out, UnsupportedField{"echoInterval", "no echo packets are sent"})
-	}
-	return out
+	return []UnsupportedField{{"echoMode", reason + "; the session runs on control packets"}}
 }
 
-// UnsupportedField is a field that is not honoured, and why.
+// UnsupportedField is a field of a BFDProfile that is not honoured, or not entirely, and why.
 type UnsupportedField struct{ Field, Reason string }
