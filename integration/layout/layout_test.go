@@ -27,8 +27,6 @@ var may = map[string][]string{
 	"backends/calico":      {"backends"},
 	"backends/cilium":      {"backends"},
 	"backends/layer2":      {"backends"},
-	"backends/bgp":         {"backends"},
-	"backends/bgp/bfd":     {"backends"},
 	"backends/backendtest": {"backends"},
 	"allocator":            nil,
 	"api":                  nil,

@@ -101,6 +101,9 @@ func (t *BGP) Run(ctx, inner context.Context) error {
 }
 
 func (t *BGP) prepare(ctx context.Context) error {
+	if err := t.Feed.wait(ctx); err != nil { // from then on the cache can be read
+		return err
+	}
 	informer, err := t.Cache.GetInformer(ctx, &corev1.Secret{})
 	if err != nil {
 		return fmt.Errorf("watch secrets: %w", err)
@@ -111,10 +114,7 @@ func (t *BGP) prepare(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("watch secrets: %w", err)
 	}
-	if err := t.status.prepare(ctx); err != nil {
-		return err
-	}
-	return t.Feed.wait(ctx)
+	return t.status.prepare(ctx)
 }
 
 func (t *BGP) follow(ctx, inner context.Context) {
