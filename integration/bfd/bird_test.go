@@ -27,7 +27,7 @@ type bird struct {
 func startBIRD(t *testing.T, h *netlab.Host, interval time.Duration, n neighbour) router {
 	t.Helper()
 	if _, err := exec.LookPath("bird"); err != nil {
-		t.Skip("\"bird\" is not in PATH; it is in Debian's package \"bird2\"")
+		missing(t, "bird", "bird2")
 	}
 	dir, err := os.MkdirTemp("", "bird") // the path of a socket is short
 	require.NoError(t, err)

@@ -30,7 +30,7 @@ type frr struct {
 func startFRR(t *testing.T, h *netlab.Host, interval time.Duration, n neighbour) router {
 	t.Helper()
 	if _, err := os.Stat(frrDaemons + "/bfdd"); err != nil {
-		t.Skipf("no FRR: %v; it is in Debian's package \"frr\"", err)
+		missing(t, frrDaemons+"/bfdd", "frr")
 	}
 	dir, err := os.MkdirTemp("", "frr") // the path of a socket is short
 	require.NoError(t, err)

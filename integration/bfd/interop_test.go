@@ -83,9 +83,6 @@ func TestPassive(t *testing.T) {
 		n := run(t, host, c)
 		start(fast, other)
 		n.await(c.Key(), bfd.Up, time.Time{})
-		c.Passive = true
-		require.NoError(t, n.Set(nil))
-		until(t, "the session's end", func() bool { return len(n.Statuses()) == 0 })
 	})
 	each(t, shapes[:2], func(t *testing.T, s shape, host, _ *netlab.Host, start func(time.Duration, neighbour) router) {
 		c := s.config(fast)
@@ -196,6 +193,27 @@ func TestEcho(t *testing.T) {
 			} else {
 				assert.Zero(t, st.SessionDown)
 			}
+		})
+	}
+}
+
+// TestMinimumTTL refuses packets from too far away: BIRD sets out with 64, and there is a router in between.
+func TestMinimumTTL(t *testing.T) {
+	for _, s := range shapes[3:] {
+		t.Run(s.name, func(t *testing.T) {
+			host, other := s.build(t)
+			c := s.config(fast)
+			c.MinimumTTL = 64
+			n := run(t, host, c)
+			startBIRD(t, other, fast, s.neighbour())
+			until(t, "a refusal", func() bool { return n.Dropped()[bfd.WrongTTL] > 1 })
+			st := n.Statuses()[c.Key()]
+			assert.Equal(t, bfd.Down, st.State)
+			assert.Zero(t, st.ControlReceived)
+			assert.Positive(t, st.Dropped)
+			c.MinimumTTL = 63
+			require.NoError(t, n.Set([]bfd.Config{c}))
+			n.await(c.Key(), bfd.Up, time.Time{})
 		})
 	}
 }

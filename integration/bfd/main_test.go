@@ -116,6 +116,16 @@ func (n *node) await(k bfd.Key, want bfd.State, after time.Time) change {
 	}
 }
 
+// missing skips a test that needs a program which is not installed; in CI it fails instead.
+func missing(t *testing.T, program, debian string) {
+	t.Helper()
+	why := fmt.Sprintf("%q is not installed; it is in Debian's package %q", program, debian)
+	if os.Getenv("CI") != "" {
+		t.Fatal(why)
+	}
+	t.Skip(why)
+}
+
 // until waits for something that is told by nobody.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()

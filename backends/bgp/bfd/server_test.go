@@ -322,7 +322,7 @@ func TestPending(t *testing.T) {
 		x := &session{config: toRight, machine: newMachine(time.Now(), 1, usual, func() float64 { return 0 })}
 		for _, st := range tc.changes {
 			x.machine.state = st
-			s.changedLocked(x)
+			s.changedLocked(time.Now(), x)
 		}
 		var got []State
 		for _, st := range x.pending {

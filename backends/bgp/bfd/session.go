@@ -13,6 +13,7 @@ type session struct {
 	out     sender // nil as long as it cannot be opened
 	retryAt time.Time
 	fault   string
+	said    logged
 	leaving time.Time // when it goes for good, once it is not wanted any more; zero: it is
 	counters
 	pending []Status // for Options.Changed
@@ -20,6 +21,17 @@ type session struct {
 	due   time.Time // when the timers look at it next
 	place int       // among the timers; -1: none
 }
+
+// logged keeps the log of a session short, whatever its peer or its link does.
+type logged struct {
+	fault   string // the last that was logged, and when
+	faultAt time.Time
+	changes int // since then
+	since   time.Time
+}
+
+// The log has so many changes of a session in a complainInterval; the rest is for those who debug.
+const loggedChanges = 10
 
 // counters are those of Counters that the machine does not keep.
 type counters struct{ sent, received, dropped, sendErrors uint64 }
@@ -73,6 +85,9 @@ func (s *Server) openLocked(now time.Time, x *session) error {
 		s.faultLocked(now, x, err)
 		return err
 	}
+	if bound(x.config) && x.machine.state == Down { // its device may be replaced, also while nothing is sent
+		x.retryAt = now.Add(retryInterval)
+	}
 	return nil
 }
 
@@ -86,18 +101,16 @@ func (s *Server) repairLocked(now time.Time, x *session) {
 		}
 	}
 	_ = s.openLocked(now, x) // what fails is noted, and tried again
-	if bound(x.config) && x.machine.state == Down {
-		x.retryAt = now.Add(retryInterval)
-	}
 }
 
 func bound(c Config) bool { return c.Interface != "" || c.VRF != "" }
 
 // faultLocked notes why a session cannot work, and to try again later.
 func (s *Server) faultLocked(now time.Time, x *session, err error) {
-	if message := err.Error(); message != x.fault {
+	x.fault = err.Error()
+	if x.said.fault != x.fault || now.Sub(x.said.faultAt) >= complainInterval {
 		s.log.Warn("BFD session cannot send", "peer", x.config.Peer, "session", x.config.Key().String(), "err", err)
-		x.fault = message
+		x.said.fault, x.said.faultAt = x.fault, now
 	}
 	if x.retryAt.IsZero() {
 		x.retryAt = now.Add(retryInterval)
@@ -108,7 +121,7 @@ func (s *Server) faultLocked(now time.Time, x *session, err error) {
 // actLocked does what a machine asks for.
 func (s *Server) actLocked(now time.Time, x *session, a actions) {
 	if a.changed {
-		s.changedLocked(x)
+		s.changedLocked(now, x)
 		if x.retryAt.IsZero() && bound(x.config) && x.machine.state == Down {
 			x.retryAt = now.Add(retryInterval)
 			s.timeLocked(x, false)
@@ -129,7 +142,7 @@ func (s *Server) actLocked(now time.Time, x *session, a actions) {
 	}
 	x.sent++
 	if x.fault != "" {
-		s.log.Info("BFD session can send again", "peer", x.config.Peer, "session", x.config.Key().String())
+		s.log.Debug("BFD session can send again", "peer", x.config.Peer, "session", x.config.Key().String())
 		x.fault = ""
 	}
 }
@@ -151,11 +164,17 @@ func (s *Server) dueLocked(now time.Time, x *session) {
 
 // changedLocked notes a change of state for Options.Changed, and logs it. What the receiver is behind with is bounded: the last
 // status that is not Up, and the Up after it.
-func (s *Server) changedLocked(x *session) {
+func (s *Server) changedLocked(now time.Time, x *session) {
 	st := x.status()
 	attrs := []any{"peer", x.config.Peer, "session", x.config.Key().String(), "state", st.State.String(), "diagnostic", st.Diagnostic.String(),
 		"remoteState", st.Remote.String(), "remoteDiagnostic", st.RemoteDiagnostic.String()}
+	if now.Sub(x.said.since) >= complainInterval {
+		x.said.since, x.said.changes = now, 0
+	}
+	x.said.changes++
 	switch {
+	case x.said.changes > loggedChanges:
+		s.log.Debug("BFD session changed", attrs...)
 	case st.State == Up:
 		s.log.Info("BFD session is up", attrs...)
 	case st.Failed && st.State == Down:
