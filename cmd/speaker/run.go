@@ -117,9 +117,10 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	ready.Store(task)
 	var routes *speaker.BGP // as task
 	router := bgp.New(bgp.Config{NodeName: o.NodeName, ListenPort: o.BGPListenPort, Changed: func() { routes.SessionsChanged() }, Log: log})
+	watch := speaker.NewBFD(router.Down, func() { routes.SessionsChanged() }, log)
 	routes = speaker.NewBGP(speaker.BGPOptions{
 		Node: o.NodeName, Namespace: o.Namespace, Asked: cmp.Or(o.BGPBackend, o.Backend), IgnoreExclude: o.IgnoreExcludeLB, ShutdownWait: o.BGPShutdownWait,
-		Owner: o.owner(), Feed: feed, Cache: mgr.GetCache(), Client: mgr.GetClient(), Router: router, Recorder: recorder, Metrics: series, Log: log,
+		Owner: o.owner(), Feed: feed, Cache: mgr.GetCache(), Client: mgr.GetClient(), Router: router, BFD: watch, Recorder: recorder, Metrics: series, Log: log,
 	})
 	watcher, err := config.NewWatcher(config.WatcherOptions{
 		Manager: mgr, Namespace: o.Namespace, Node: o.NodeName, Registry: metrics.Registry, Log: log, Publish: feed.SetSnapshot,
@@ -131,7 +132,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 		return err
 	}
 	log.Info("starting", "node", o.NodeName, "namespace", o.Namespace, "memberlist", netip.AddrPortFrom(bind, o.BindPort), "profile", o.Profile)
-	return together(ctx, []part{task.Run, routes.Run}, mgr.Start, feed.Run, recorder.Start, l2.Run, router.Run, group.Run)
+	return together(ctx, []part{task.Run, routes.Run}, mgr.Start, feed.Run, recorder.Start, l2.Run, router.Run, watch.Run, group.Run)
 }
 
 // part is what has to end in good order: until ctx ends, and then as long as it takes; the servers go on until inner ends.

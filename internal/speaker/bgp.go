@@ -2,9 +2,11 @@ package speaker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -17,6 +19,7 @@ import (
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/backends/bgp"
 	"github.com/fairlead/fairlead/internal/announce"
+	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/password"
 )
 
@@ -49,6 +52,7 @@ type BGPOptions struct {
 	Cache    cache.Cache
 	Client   client.Client
 	Router   Router
+	BFD      *BFD
 	Recorder events.EventRecorder
 	Metrics  *Metrics
 	Log      *slog.Logger
@@ -60,6 +64,9 @@ type BGP struct {
 	status  *bgpStatus
 	changed chan struct{}   // holds one token while there is news
 	told    map[string]bool // failures told of; touched by step alone
+
+	mu    sync.Mutex // protects peers
+	peers []*config.BGPPeer
 }
 
 // NewBGP returns a BGP task; it starts nothing.
@@ -77,7 +84,23 @@ func (t *BGP) wake() {
 }
 
 // SessionsChanged is to be called when the state of sessions has changed. It does not block.
-func (t *BGP) SessionsChanged() { t.status.wake() }
+func (t *BGP) SessionsChanged() {
+	t.status.wake()
+	t.unnumbered()
+}
+
+// unnumbered has the routers watched by BFD that sessions have found by now.
+func (t *BGP) unnumbered() {
+	t.mu.Lock()
+	peers := t.peers
+	t.mu.Unlock()
+	for _, p := range peers {
+		if p.BFD != nil && p.Interface != "" {
+			t.wake()
+			return
+		}
+	}
+}
 
 // Run serves until ctx ends, and then goes away without losing a packet. The cache and the Router must go on meanwhile; inner ends
 // when they do.
@@ -152,6 +175,7 @@ func (t *BGP) step(ctx context.Context) bool {
 	}
 	d := announce.Routes(in)
 	want := backends.Desired{Routes: d.Routes}
+	var watched []*config.BGPPeer
 	// A session is held only while the speakers serve BGP at all: another daemon of the node may hold it otherwise.
 	if in.Node != nil && slices.ContainsFunc(snapshot.BGPAdvertisements(), in.Serves) {
 		for _, p := range announce.Peers(snapshot, password.Of(ctx, t.Cache, t.Namespace)) {
@@ -159,11 +183,20 @@ func (t *BGP) step(ctx context.Context) bool {
 				want.Peers = append(want.Peers, p)
 			}
 		}
+		for _, p := range snapshot.BGPPeers() {
+			if p.SelectsNode(in.Node.Labels) {
+				watched = append(watched, p)
+			}
+		}
 	}
+	t.mu.Lock()
+	t.peers = watched
+	t.mu.Unlock()
 	err := t.Router.Apply(ctx, want)
+	err = errors.Join(err, t.BFD.set(watched, t.Router.Sessions()))
 	now := map[string]bool{}
 	faults := map[string]string{}
-	for _, e := range flatten(err) {
+	for _, e := range flatten(errors.Join(err, t.BFD.unsupported())) {
 		now[e.Error()] = true
 		if p, ok := e.(*bgp.PeerError); ok {
 			faults[p.Peer.Name] = e.Error()

@@ -139,6 +139,7 @@ func (w *bgpStatus) write(ctx context.Context) error {
 	}
 	sessions := w.o.Router.Sessions()
 	w.o.Metrics.showSessions(sessions)
+	w.o.Metrics.showBFD(w.o.BFD.states(), sessions)
 	return errors.Join(w.writeServices(ctx, v), w.writeSessions(ctx, v))
 }
 
@@ -214,6 +215,7 @@ func sessionName(node, peer string) string {
 
 func (w *bgpStatus) writeSessions(ctx context.Context, v *bgpView) error {
 	wanted := map[string]v1alpha1.BGPSessionStatus{}
+	watched := w.o.BFD.states()
 	for _, s := range w.o.Router.Sessions() {
 		x := v1alpha1.BGPSessionStatus{
 			Node: w.o.Node, Peer: s.Peer, Address: s.Interface, State: string(s.State), Since: &metav1.Time{Time: s.Since.Truncate(time.Second)},
@@ -221,6 +223,9 @@ func (w *bgpStatus) writeSessions(ctx context.Context, v *bgpView) error {
 		}
 		if s.Address.IsValid() {
 			x.Address = s.Address.String()
+		}
+		if b, is := watched[s.Peer]; is {
+			x.BFD = b.State.String()
 		}
 		wanted[sessionName(w.o.Node, s.Peer)] = x
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/fairlead/fairlead/backends/bgp"
+	"github.com/fairlead/fairlead/backends/bgp/bfd"
 	"github.com/fairlead/fairlead/internal/announce"
 )
 
@@ -17,15 +18,16 @@ const protocolLayer2 = "layer2"
 
 // Metrics are the series of a speaker. It implements layer2.Observer. The names that begin with metallb are MetalLB's.
 type Metrics struct {
-	announced                      *prometheus.GaugeVec
-	received, answered, gratuitous *prometheus.CounterVec
-	conflicts                      *prometheus.CounterVec
-	takeovers                      prometheus.Counter
-	failover                       prometheus.Histogram
-	sessionUp, prefixes            *prometheus.GaugeVec
-	updates                        *prometheus.CounterVec
-	shown, shownRoutes             map[series]bool   // touched by show and showRoutes alone
-	sent                           map[string]uint64 // UPDATEs by peer, as counted last; touched by showSessions alone
+	announced                                     *prometheus.GaugeVec
+	received, answered, gratuitous                *prometheus.CounterVec
+	conflicts                                     *prometheus.CounterVec
+	takeovers                                     prometheus.Counter
+	failover                                      prometheus.Histogram
+	sessionUp, prefixes                           *prometheus.GaugeVec
+	updates                                       *prometheus.CounterVec
+	bfdUp, bfdSent, bfdReceived, bfdUps, bfdDowns *prometheus.GaugeVec
+	shown, shownRoutes                            map[series]bool   // touched by show and showRoutes alone
+	sent                                          map[string]uint64 // UPDATEs by peer, as counted last; touched by showSessions alone
 }
 
 type series struct{ service, ip string }
@@ -51,13 +53,20 @@ func NewMetrics(r prometheus.Registerer, node string) (*Metrics, error) {
 		sessionUp: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "metallb_bgp_session_up", Help: "BGP session state: 1 is up, 0 is down."}, []string{"peer"}),
 		prefixes:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "metallb_bgp_announced_prefixes_total", Help: "Prefixes that a BGP peer has been told."}, []string{"peer"}),
 		updates:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "metallb_bgp_updates_total", Help: "BGP UPDATE messages sent to a peer."}, []string{"peer"}),
-		shown:     map[series]bool{}, shownRoutes: map[series]bool{}, sent: map[string]uint64{},
+		bfdUp:     bfdGauge("session_up", "BFD session state: 1 is up, 0 is down."), bfdSent: bfdGauge("control_packet_output", "BFD control packets sent."),
+		bfdReceived: bfdGauge("control_packet_input", "BFD control packets received."), bfdUps: bfdGauge("session_up_events", "How often a BFD session came up."),
+		bfdDowns: bfdGauge("session_down_events", "How often a BFD session went down."),
+		shown:    map[series]bool{}, shownRoutes: map[series]bool{}, sent: map[string]uint64{},
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.announced, m.received, m.answered, m.gratuitous, m.conflicts, m.takeovers, m.failover, m.sessionUp, m.prefixes, m.updates} {
+	for _, c := range []prometheus.Collector{m.announced, m.received, m.answered, m.gratuitous, m.conflicts, m.takeovers, m.failover, m.sessionUp, m.prefixes, m.updates, m.bfdUp, m.bfdSent, m.bfdReceived, m.bfdUps, m.bfdDowns} {
 		errs = append(errs, r.Register(c))
 	}
 	return m, errors.Join(errs...)
+}
+
+func bfdGauge(name, help string) *prometheus.GaugeVec {
+	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "metallb_bfd_" + name, Help: help}, []string{"peer"})
 }
 
 // Received counts a request.
@@ -158,5 +167,31 @@ func (m *Metrics) showSessions(sessions []bgp.Session) {
 			m.updates.DeleteLabelValues(peer)
 			delete(m.sent, peer)
 		}
+	}
+}
+
+// showBFD makes the series tell of exactly these BFD sessions, by the name of the peer. The label is the address of the peer.
+func (m *Metrics) showBFD(states map[string]bfd.Status, sessions []bgp.Session) {
+	for _, g := range []*prometheus.GaugeVec{m.bfdUp, m.bfdSent, m.bfdReceived, m.bfdUps, m.bfdDowns} {
+		g.Reset()
+	}
+	for _, s := range sessions {
+		x, watched := states[s.Peer]
+		if !watched {
+			continue
+		}
+		peer := s.Interface
+		if s.Address.IsValid() {
+			peer = s.Address.String()
+		}
+		up := 0.
+		if x.State == bfd.Up {
+			up = 1
+		}
+		m.bfdUp.WithLabelValues(peer).Set(up)
+		m.bfdSent.WithLabelValues(peer).Set(float64(x.ControlSent))
+		m.bfdReceived.WithLabelValues(peer).Set(float64(x.ControlReceived))
+		m.bfdUps.WithLabelValues(peer).Set(float64(x.SessionUp))
+		m.bfdDowns.WithLabelValues(peer).Set(float64(x.SessionDown))
 	}
 }
