@@ -29,11 +29,14 @@ demo: tools build ## show everything on a cluster of its own; DEMO_ARGS=--once r
 build: ## build the commands into bin/
 	@go build -trimpath -o $(BIN)/ ./cmd/...
 
+ON_NETWORKS := integration/(layer2|bgp|bfd|testbed/netlab)$$
 .PHONY: test
 test: tools ## run every test, those on a real API server included
 	go test -timeout 20m $$(go list ./... | grep -v /integration/)
 	@# These build and start the commands, of which Go's cache of test results knows nothing.
-	go test -timeout 20m -count 1 ./integration/...
+	go test -timeout 20m -count 1 $$(go list ./integration/... | grep -Ev '$(ON_NETWORKS)')
+	@# These watch a network closely: one after the other, so that they do not slow each other down.
+	go test -timeout 20m -count 1 -p 1 $$(go list ./integration/... | grep -E '$(ON_NETWORKS)')
 
 .PHONY: check
 check: generated lint ## check formatting, generated files and style
