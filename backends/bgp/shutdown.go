@@ -36,8 +36,10 @@ func (b *Backend) Shutdown(ctx context.Context, wait time.Duration) {
 		wg.Go(func() { s.withdrawAll(ctx) })
 	}
 	wg.Wait()
-	b.doors.set(nil)
 	b.endLocked(ended)
+	if err := b.listenLocked(); err != nil {
+		b.config.Log.Error("cannot stop listening", "err", err)
+	}
 }
 
 // drain marks every route, and returns how many a router knows.

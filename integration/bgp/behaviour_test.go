@@ -142,7 +142,7 @@ func TestWrongAS(t *testing.T) {
 	await(t, "the reason", func() bool {
 		return p.session("r").LastError == "the router's AS is 65002, but peerASN is 65009"
 	})
-	assert.NotZero(t, p.frr.neighbor("192.0.2.1").MessageStats.NotificationsRecv)
+	assert.NotZero(t, p.session("r").Sent.Notification)
 }
 
 func TestRouterExpectsAnotherAS(t *testing.T) {
