@@ -70,11 +70,13 @@ chaos: tools ## hurt the controller in every way for five minutes; FAIRLEAD_TEST
 
 FUZZTIME ?= 30s
 .PHONY: fuzz
-fuzz: ## fuzz the engine, the range parser and the ARP and NDP handling for FUZZTIME each
+fuzz: ## fuzz the engine, the range parser and the ARP, NDP and BGP handling for FUZZTIME each
 	go test -run '^$$' -fuzz FuzzParseRange -fuzztime $(FUZZTIME) ./allocator
 	go test -run '^$$' -fuzz FuzzHistory -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./allocator
 	go test -run '^$$' -fuzz FuzzARP -fuzztime $(FUZZTIME) ./backends/layer2
 	go test -run '^$$' -fuzz FuzzNDP -fuzztime $(FUZZTIME) ./backends/layer2
+	go test -run '^$$' -fuzz FuzzOpen -fuzztime $(FUZZTIME) ./backends/bgp
+	go test -run '^$$' -fuzz FuzzReceive -fuzztime $(FUZZTIME) ./backends/bgp
 
 .PHONY: tools
 tools: $(ASSETS)/kube-apiserver $(ASSETS)/etcd $(BIN)/kubectl $(BIN)/kube-proxy $(BIN)/calico-crds $(BIN)/cilium-crds ## build what tests and demo need

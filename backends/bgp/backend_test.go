@@ -192,3 +192,24 @@ func BenchmarkRoutes(b *testing.B) {
 		s.await("no prefix", func() bool { return len(s.table) == 0 })
 	}
 }
+
+// BenchmarkRoute is one prefix more, and one less, beside 10,000 others: from Apply to the router.
+func BenchmarkRoute(b *testing.B) {
+	var d backends.Desired
+	for i := range 10_000 {
+		d.Routes = append(d.Routes, backends.Route{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32)})
+	}
+	s := newStub(b, 65002, ipv4)
+	be, _ := running(b)
+	d.Peers = []backends.Peer{s.peer("a")}
+	less := d
+	less.Routes = d.Routes[1:]
+	for b.Loop() {
+		for _, x := range []backends.Desired{d, less} {
+			if err := be.Apply(context.Background(), x); err != nil {
+				b.Fatal(err)
+			}
+			s.await("the change", func() bool { return len(s.table) == len(x.Routes) })
+		}
+	}
+}

@@ -213,6 +213,35 @@ func TestRouterShutsDown(t *testing.T) {
 	})
 }
 
+func TestLinkIsPulled(t *testing.T) {
+	p := newPair(t, external("192.0.2.2"), bgp.Config{}, func(p *backends.Peer) { p.HoldTime = seconds(3) })
+	p.established("r")
+	p.node.LinkDown()
+	await(t, "the end of the session", func() bool { return p.session("r").State != bgp.Established })
+	assert.Equal(t, 1, p.session("r").Pending)
+	p.node.LinkUp()
+	p.established("r")
+	p.frr.hears("ipv4", "198.51.100.1/32")
+	assert.Zero(t, p.session("r").Pending)
+}
+
+// TestPending has a router that does not take IPv6, and one to which there is no IPv6 next hop.
+func TestPending(t *testing.T) {
+	t.Parallel()
+	l := netlab.New(t, nil)
+	node, router := l.AddHost("node", nodeV4), l.AddHost("router", routerV4)
+	r := startFRR(t, l, router, external("192.0.2.2", "address-family ipv6 unicast", "neighbor 192.0.2.1 activate", "exit-address-family"))
+	s := startSpeaker(t, l, node, bgp.Config{}, nil)
+	s.want = backends.Desired{Peers: []backends.Peer{peer("r", routerV4.Addr(), 65001, 65002, dual)}, Routes: routes("198.51.100.1/32", "2001:db8:1::1/128")}
+	s.apply()
+	s.established("r")
+	r.hears("ipv4", "198.51.100.1/32")
+	assert.Equal(t, 1, s.session("r").Prefixes)
+	assert.Equal(t, 1, s.session("r").Pending)
+	assert.Equal(t, []string{"ipv4", "ipv6"}, s.session("r").Families)
+	r.hears("ipv6")
+}
+
 func TestRefresh(t *testing.T) {
 	p := newPair(t, external("192.0.2.2"), bgp.Config{})
 	p.established("r")
