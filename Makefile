@@ -78,12 +78,15 @@ chaos: tools ## hurt the controller in every way for five minutes; FAIRLEAD_TEST
 
 FUZZTIME ?= 30s
 .PHONY: fuzz
-fuzz: ## fuzz the engine, the range parser and the handling of ARP, NDP and BFD for FUZZTIME each
+fuzz: ## fuzz the engine, the range parser and what comes from the wire for FUZZTIME each
 	go test -run '^$$' -fuzz FuzzParseRange -fuzztime $(FUZZTIME) ./allocator
 	go test -run '^$$' -fuzz FuzzHistory -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./allocator
 	go test -run '^$$' -fuzz FuzzARP -fuzztime $(FUZZTIME) ./backends/layer2
 	go test -run '^$$' -fuzz FuzzNDP -fuzztime $(FUZZTIME) ./backends/layer2
 	go test -run '^$$' -fuzz FuzzPacket -fuzztime $(FUZZTIME) ./backends/bgp/bfd
+	go test -run '^$$' -fuzz FuzzOpen -fuzztime $(FUZZTIME) ./backends/bgp
+	go test -run '^$$' -fuzz FuzzReceive -fuzztime $(FUZZTIME) ./backends/bgp
+	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./internal/membership
 
 .PHONY: tools
 tools: $(ASSETS)/kube-apiserver $(ASSETS)/etcd $(BIN)/kubectl $(BIN)/kube-proxy $(BIN)/calico-crds $(BIN)/cilium-crds ## build what tests and demo need

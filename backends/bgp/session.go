@@ -83,6 +83,11 @@ func (s *session) stop(with *fault) {
 	s.mu.Unlock()
 	s.cancel()
 	<-s.done
+	select {
+	case c := <-s.incoming: // too late
+		_ = c.Close()
+	default:
+	}
 }
 
 // serve runs GoBGP and the wire.

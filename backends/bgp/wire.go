@@ -250,6 +250,10 @@ func (w *wire) established() {
 	w.mu.Unlock()
 	w.enter(Established, func(s *Session) { s.Established++ })
 	w.log.Info("BGP session is up", "peer", name, "addr", w.key.String(), "localAddr", w.place.addr)
+	if n := w.snapshot().Pending; n > 0 {
+		w.log.Warn("some prefixes cannot be told: the router does not take their family, or this side has no next hop of it",
+			"peer", name, "prefixes", n, "iface", w.place.iface)
+	}
 }
 
 // lost puts the end of a connection in words.
