@@ -204,6 +204,10 @@ func BenchmarkRoute(b *testing.B) {
 	d.Peers = []backends.Peer{s.peer("a")}
 	less := d
 	less.Routes = d.Routes[1:]
+	if err := be.Apply(context.Background(), less); err != nil {
+		b.Fatal(err)
+	}
+	s.await("the session", func() bool { return len(s.table) == len(less.Routes) })
 	for b.Loop() {
 		for _, x := range []backends.Desired{d, less} {
 			if err := be.Apply(context.Background(), x); err != nil {

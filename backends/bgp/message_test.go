@@ -46,7 +46,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add([]byte{4, 0xfd, 0xea, 0, 90, 192, 0, 2, 2, 4, 2, 200, 1, 4})
 	f.Fuzz(func(t *testing.T, body []byte) {
 		o, err := parseOpen(body)
-		if err != nil {
+		if err != nil || len(o.families) == 0 { // with neither family there is no session
 			return
 		}
 		// What is understood can be handed to GoBGP.

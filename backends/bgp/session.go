@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -190,10 +189,14 @@ func (s *session) syncLocked() error {
 		}
 		s.told[p] = t
 	}
-	for _, p := range slices.SortedFunc(maps.Keys(s.told), netip.Prefix.Compare) {
-		if _, ok := target[p]; ok {
-			continue
+	var gone []netip.Prefix
+	for p := range s.told {
+		if _, ok := target[p]; !ok {
+			gone = append(gone, p)
 		}
+	}
+	slices.SortFunc(gone, netip.Prefix.Compare)
+	for _, p := range gone {
 		if err := s.engine.withdraw(ctx, p, s.told[p].hop, s.told[p].route); err != nil {
 			errs = append(errs, &backends.AnnounceError{Prefix: p, Err: err})
 			continue

@@ -333,7 +333,8 @@ func TestWithoutGracefulRestartRunWithdrawsNothing(t *testing.T) {
 	assert.Equal(t, before.NotificationsRecv, after.NotificationsRecv)
 }
 
-// TestUnprivileged holds sessions as a user other than root, with TCP MD5, with NET_RAW and with no capability at all.
+// TestUnprivileged holds sessions as a user other than root, with TCP MD5 and bound to a device, with NET_RAW and with no capability
+// at all. The speaker has the former, which unnumbered sessions need.
 func TestUnprivileged(t *testing.T) {
 	for _, tc := range []struct {
 		name string
@@ -346,7 +347,7 @@ func TestUnprivileged(t *testing.T) {
 			r := startFRR(t, l, router, external("192.0.2.2", "neighbor 192.0.2.1 password secret"))
 			s := startSpeaker(t, l, node, bgp.Config{}, &netlab.Rights{UID: netlab.Nobody, Capabilities: tc.caps})
 			s.want = backends.Desired{
-				Peers:  []backends.Peer{peer("r", routerV4.Addr(), 65001, 65002, func(p *backends.Peer) { p.Password = "secret" })},
+				Peers:  []backends.Peer{peer("r", routerV4.Addr(), 65001, 65002, func(p *backends.Peer) { p.Password, p.VRF = "secret", "eth0" })},
 				Routes: routes("198.51.100.1/32"),
 			}
 			s.apply()

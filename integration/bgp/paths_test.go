@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/backends/bgp"
@@ -27,7 +28,7 @@ router bgp 65002
   neighbor eth0 activate
  exit-address-family
 `)
-	s := startSpeaker(t, l, node, bgp.Config{}, nil)
+	s := startSpeaker(t, l, node, bgp.Config{}, &netlab.Rights{UID: netlab.Nobody, Capabilities: []uintptr{unix.CAP_NET_RAW}})
 	s.want = backends.Desired{
 		Peers: []backends.Peer{peer("r", netip.Addr{}, 65001, 0, func(p *backends.Peer) {
 			p.Interface, p.DynamicASN = "eth0", "external"
@@ -35,12 +36,6 @@ router bgp 65002
 		Routes: routes("198.51.100.1/32", "2001:db8:1::1/128"),
 	}
 	s.apply()
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(r.vtysh("show interface eth0", "show bgp neighbors"))
-			t.Log(router.Command("/usr/bin/timeout", "12", "/usr/bin/tcpdump", "-ni", "eth0", "-c", "4", "icmp6"))
-		}
-	})
 	s.established("r")
 	r.hears("ipv4", "198.51.100.1/32")
 	r.hears("ipv6", "2001:db8:1::1/128")
