@@ -217,3 +217,36 @@ func BenchmarkRoute(b *testing.B) {
 		}
 	}
 }
+
+// TestChanged is told of each state, and may ask for all of them.
+func TestChanged(t *testing.T) {
+	t.Parallel()
+	s := newStub(t, 65002, ipv4)
+	up := make(chan Session, 1)
+	var b *Backend
+	b = New(Config{NodeName: "n1", Changed: func() {
+		for _, x := range b.Sessions() {
+			if x.State == Established {
+				select {
+				case up <- x:
+				default:
+				}
+			}
+		}
+	}})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- b.Run(ctx) }()
+	require.NoError(t, b.Apply(ctx, backends.Desired{Peers: []backends.Peer{s.peer("a")}}))
+	x := <-up
+	assert.Equal(t, "a", x.Peer)
+	assert.EqualValues(t, 65002, x.PeerASN)
+	assert.Equal(t, "192.0.2.2", x.PeerRouterID.String())
+	assert.Equal(t, "127.0.0.1", x.RouterID.String())
+	assert.Equal(t, 90*time.Second, x.HoldTime)
+	assert.Equal(t, []string{"ipv4"}, x.Families)
+	s.hangUp()
+	s.await("another session", func() bool { return s.sessions == 2 })
+	cancel()
+	require.NoError(t, <-done)
+}

@@ -110,7 +110,7 @@ func (s *session) serve(ctx context.Context) error {
 		}
 	}()
 	for {
-		inner, err := l.accept(ctx, func(err error) { s.log.Warn("connection to the speaker's own port refused", "err", err) })
+		inner, err := l.accept(ctx, func(err error) { s.fail(err.Error()) })
 		if err != nil {
 			return err
 		}

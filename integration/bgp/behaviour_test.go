@@ -225,6 +225,17 @@ func TestLinkIsPulled(t *testing.T) {
 	assert.Zero(t, p.session("r").Pending)
 }
 
+func TestLoopbackIsDown(t *testing.T) {
+	p := newPair(t, external("192.0.2.2"), bgp.Config{})
+	p.established("r")
+	p.node.Command("/usr/sbin/ip", "link", "set", "lo", "down")
+	p.order(order{Down: routerV4.Addr()})
+	await(t, "the reason", func() bool { return strings.Contains(p.session("r").LastError, "the interface lo is down") })
+	p.node.Command("/usr/sbin/ip", "link", "set", "lo", "up")
+	p.established("r")
+	p.frr.hears("ipv4", "198.51.100.1/32")
+}
+
 // TestPending has a router that does not take IPv6, and one to which there is no IPv6 next hop.
 func TestPending(t *testing.T) {
 	t.Parallel()
