@@ -246,7 +246,7 @@ func TestChanged(t *testing.T) {
 	assert.Equal(t, 90*time.Second, x.HoldTime)
 	assert.Equal(t, []string{"ipv4"}, x.Families)
 	s.hangUp()
-	s.await("another session", func() bool { return s.sessions == 2 })
+	s.await("another session", func() bool { return len(s.opens) == 2 })
 	cancel()
 	require.NoError(t, <-done)
 }

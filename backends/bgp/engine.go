@@ -52,7 +52,8 @@ type engine struct {
 	server *server.BgpServer
 }
 
-// globals guards variables of GoBGP's packages: StartBgp of one server writes them, and changes of routes in any server read them.
+// globals guards variables of GoBGP's packages: StartBgp of one server writes them, and changes of routes in any server read them. A
+// session that is being established reads them, too, unguarded; what is written is always the same.
 var globals sync.RWMutex
 
 func newEngine(log *slog.Logger) *engine {
