@@ -15,7 +15,11 @@ type delegate struct{ *Group }
 
 func (delegate) NodeMeta(int) []byte { return nil }
 
-func (d delegate) NotifyMsg(b []byte) { d.hear(b) }
+func (d delegate) NotifyMsg(b []byte) {
+	for _, p := range d.hear(b) {
+		d.pass(p) // gossip lives on being passed on
+	}
+}
 
 func (d delegate) GetBroadcasts(overhead, limit int) [][]byte {
 	return d.queue.GetBroadcasts(overhead, limit)
@@ -23,19 +27,35 @@ func (d delegate) GetBroadcasts(overhead, limit int) [][]byte {
 
 func (d delegate) LocalState(bool) []byte { return encode(d.state.everything()...) }
 
-func (d delegate) MergeRemoteState(b []byte, _ bool) { d.hear(b) }
+// maxPassed is how many parts of an exchange are passed on: what a newcomer says, not all that a newcomer hears.
+const maxPassed = 50
 
-// hear takes in what another speaker said.
-func (g *Group) hear(b []byte) {
+func (d delegate) MergeRemoteState(b []byte, _ bool) {
+	news := d.hear(b)
+	if len(news) > maxPassed {
+		return
+	}
+	for _, p := range news {
+		d.pass(p)
+	}
+}
+
+// hear takes in what another speaker said, and returns what of it was new.
+func (g *Group) hear(b []byte) []part {
 	parts, err := decode(b)
 	if err != nil {
 		g.c.Log.Warn("a speaker cannot be understood", "err", err)
-		return
+		return nil
 	}
-	if g.state.merge(parts) {
+	news := g.state.merge(parts)
+	if len(news) > 0 {
 		g.c.Changed()
 	}
+	return news
 }
+
+// pass leaves a part to gossip.
+func (g *Group) pass(p part) { g.queue.QueueBroadcast(broadcast(encode(p))) }
 
 // events is what memberlist tells of members that come and go. It holds a lock of its own meanwhile: nothing here may call it.
 type events struct{ *Group }

@@ -25,7 +25,7 @@ const (
 	// joinWait is how long a speaker that starts waits for an answer from others that may be there, before it goes on alone.
 	joinWait = 3 * time.Second
 	// joinSome is how many of those who are missing it is tried to reach at a time.
-	joinSome = 3
+	joinSome = 5
 	// doubtWait is how long this speaker waits for what others say, when it has reason to doubt what it knows.
 	doubtWait = 500 * time.Millisecond
 	// tick is how often it is looked whether this process has stood still.
@@ -150,8 +150,8 @@ func (g *Group) spread(p *part) {
 	if p == nil {
 		return
 	}
+	g.pass(*p)
 	message := encode(*p)
-	g.queue.QueueBroadcast(broadcast(message))
 	others := g.state.others()
 	if len(others) > sendToAll {
 		return
@@ -169,6 +169,8 @@ func (g *Group) join(ctx context.Context) {
 	deadline := time.Now().Add(joinWait)
 	for isReady := false; ctx.Err() == nil; {
 		missing, err := g.missing(ctx)
+		// Who is alive and has not been heard is asked: gossip gets lost.
+		missing = append(missing, g.state.silent()...)
 		if isReady {
 			rand.Shuffle(len(missing), func(i, j int) { missing[i], missing[j] = missing[j], missing[i] })
 			missing = missing[:min(len(missing), joinSome)]

@@ -135,41 +135,44 @@ func (s *state) claim(addrs map[netip.Addr]bool) []part {
 	return parts
 }
 
-// merge takes in parts that another speaker sent; it reports whether anything is new.
-func (s *state) merge(parts []part) (changed bool) {
+// merge takes in parts that another speaker sent; it returns what of them is new, in parts that fit into packets.
+func (s *state) merge(parts []part) (news []part) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range parts {
 		if p := &parts[i]; p.Node != s.node { // nobody knows better what we say
-			changed = s.take(p) || changed
+			news = append(news, s.take(p)...)
 		}
 	}
-	return changed
+	return news
 }
 
-func (s *state) take(p *part) (changed bool) {
+func (s *state) take(p *part) (news []part) {
 	r := s.records[p.Node]
 	if r == nil {
 		if len(s.records) >= maxRecords {
-			return false
+			return nil
 		}
 		r = &record{since: s.now()}
 		s.records[p.Node] = r
 	}
+	fresh := part{Node: p.Node, Epoch: p.Epoch}
+	isNew := false
 	switch {
 	case p.Epoch < r.epoch:
-		return false
+		return nil
 	case p.Epoch > r.epoch:
 		*r = record{epoch: p.Epoch, alive: r.alive, since: r.since, addr: r.addr}
-		changed = true
+		isNew = true
 	}
 	if r.claims == nil {
 		r.claims = map[netip.Addr]held{}
 	}
 	if p.About != nil && p.About.Seq > r.about.Seq {
 		r.about, r.links = *p.About, decodeLinks(p.About.Links)
-		changed = true
+		fresh.About, isNew = p.About, true
 	}
+	var claims []claim
 	for _, c := range p.Claims {
 		addr, ok := netip.AddrFromSlice(c.Addr)
 		old, known := r.claims[addr]
@@ -177,9 +180,15 @@ func (s *state) take(p *part) (changed bool) {
 			continue
 		}
 		r.claims[addr] = held{c.Seq, c.Held, s.now()}
-		changed = changed || c.Held != old.held
+		claims = append(claims, c)
 	}
-	return changed
+	if isNew {
+		news = append(news, fresh)
+	}
+	for chunk := range slices.Chunk(claims, maxPart) {
+		news = append(news, part{Node: p.Node, Epoch: p.Epoch, Claims: chunk})
+	}
+	return news
 }
 
 // everything returns what is known of all speakers, to hand to another one.
@@ -235,6 +244,19 @@ func (s *state) alive() int {
 		}
 	}
 	return n
+}
+
+// silent returns where the speakers are reached that are alive and have said nothing yet.
+func (s *state) silent() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []string
+	for _, r := range s.records {
+		if r.alive && r.epoch == 0 {
+			out = append(out, r.addr.String())
+		}
+	}
+	return out
 }
 
 // others returns where the other speakers that are alive are reached, by node.
