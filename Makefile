@@ -13,6 +13,8 @@ KUBERNETES_VERSION := v1.36.3
 KUBERNETES_LDFLAGS := -s -w \
 	-X k8s.io/component-base/version.gitVersion=$(KUBERNETES_VERSION) \
 	-X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=36
+HELM_LDFLAGS := -s -w -X helm.sh/helm/v3/internal/version.version=v3.22.0 \
+	-X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=36
 CALICO_CRDS := github.com/projectcalico/calico@v1.11.0-cni-plugin.0.20250813170300-a0db560f0520
 
 CILIUM_CRDS := github.com/cilium/cilium@v1.20.1
@@ -29,14 +31,11 @@ demo: tools build ## show everything on a cluster of its own; DEMO_ARGS=--once r
 build: ## build the commands into bin/
 	@go build -trimpath -o $(BIN)/ ./cmd/...
 
-ON_NETWORKS := integration/(layer2|bgp|bfd|testbed/netlab)$$
 .PHONY: test
 test: tools ## run every test, those on a real API server included
 	go test -timeout 20m $$(go list ./... | grep -v /integration/)
 	@# These build and start the commands, of which Go's cache of test results knows nothing.
-	go test -timeout 20m -count 1 $$(go list ./integration/... | grep -Ev '$(ON_NETWORKS)')
-	@# These watch a network closely: one after the other, so that they do not slow each other down.
-	go test -timeout 20m -count 1 -p 1 $$(go list ./integration/... | grep -E '$(ON_NETWORKS)')
+	go test -timeout 20m -count 1 ./integration/...
 
 .PHONY: check
 check: generated lint ## check formatting, generated files and style
@@ -52,11 +51,39 @@ lint: ## gofmt, go vet, staticcheck
 generate: $(BIN)/controller-gen ## write deepcopy code and CRDs from api/
 	$(BIN)/controller-gen object paths=./api/...
 	$(BIN)/controller-gen crd:crdVersions=v1 paths=./api/... output:crd:dir=api/crds
+	cp api/crds/*.yaml charts/fairlead/files/crds/
 
 .PHONY: generated
 generated: generate ## fail if a generated file is not up to date
-	@changed="$$(git status --porcelain -- api)"; \
-	if [ -n "$$changed" ]; then echo "run 'make generate' and commit:"; echo "$$changed"; git diff -- api | head -50; exit 1; fi
+	@changed="$$(git status --porcelain -- api charts)"; \
+	if [ -n "$$changed" ]; then echo "run 'make generate' and commit:"; echo "$$changed"; git diff -- api charts | head -50; exit 1; fi
+
+VERSION ?= devel
+IMAGE ?= ghcr.io/fairlead/fairlead:$(VERSION)
+PLATFORM ?= linux/amd64
+BUILDER ?= buildah
+DIST := dist/$(subst /,_,$(PLATFORM))
+
+.PHONY: binaries
+binaries: ## build static binaries for PLATFORM (linux/amd64) and VERSION into dist/
+	GOOS=$(word 1,$(subst /, ,$(PLATFORM))) GOARCH=$(word 2,$(subst /, ,$(PLATFORM))) CGO_ENABLED=0 go build -trimpath \
+		-ldflags '-s -w -X github.com/fairlead/fairlead/internal/cli.version=$(VERSION)' -o $(DIST)/ ./cmd/...
+
+.PHONY: image
+image: binaries ## build the image IMAGE for PLATFORM with BUILDER (buildah or docker)
+	$(BUILDER) build --platform $(PLATFORM) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$$(git rev-parse HEAD) --tag $(IMAGE) .
+
+MANIFESTS ?= dist/manifests
+.PHONY: manifests
+manifests: $(BIN)/helm ## write one YAML file for each backend into dist/manifests, for those without Helm
+	@mkdir -p $(MANIFESTS)
+	@for backend in auto calico cilium speaker none; do \
+		level=baseline; values=backend=$$backend; \
+		if [ $$backend = speaker ]; then level=privileged; values=$$values,speaker.enabled=true; fi; \
+		{ printf 'apiVersion: v1\nkind: Namespace\nmetadata:\n  name: metallb-system\n  labels:\n    pod-security.kubernetes.io/enforce: %s\n' $$level; \
+		$(BIN)/helm template fairlead charts/fairlead --namespace metallb-system --no-hooks --set $$values; } > $(MANIFESTS)/$$backend.yaml; \
+		echo $(MANIFESTS)/$$backend.yaml; \
+	done
 
 .PHONY: bench
 bench: ## measure the address engine
@@ -78,18 +105,15 @@ chaos: tools ## hurt the controller in every way for five minutes; FAIRLEAD_TEST
 
 FUZZTIME ?= 30s
 .PHONY: fuzz
-fuzz: ## fuzz the engine, the range parser and what comes from the wire for FUZZTIME each
+fuzz: ## fuzz the engine, the range parser and the handling of ARP, NDP and BFD for FUZZTIME each
 	go test -run '^$$' -fuzz FuzzParseRange -fuzztime $(FUZZTIME) ./allocator
 	go test -run '^$$' -fuzz FuzzHistory -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./allocator
 	go test -run '^$$' -fuzz FuzzARP -fuzztime $(FUZZTIME) ./backends/layer2
 	go test -run '^$$' -fuzz FuzzNDP -fuzztime $(FUZZTIME) ./backends/layer2
 	go test -run '^$$' -fuzz FuzzPacket -fuzztime $(FUZZTIME) ./backends/bgp/bfd
-	go test -run '^$$' -fuzz FuzzOpen -fuzztime $(FUZZTIME) ./backends/bgp
-	go test -run '^$$' -fuzz FuzzReceive -fuzztime $(FUZZTIME) ./backends/bgp
-	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./internal/membership
 
 .PHONY: tools
-tools: $(ASSETS)/kube-apiserver $(ASSETS)/etcd $(BIN)/kubectl $(BIN)/kube-proxy $(BIN)/calico-crds $(BIN)/cilium-crds ## build what tests and demo need
+tools: $(ASSETS)/kube-apiserver $(ASSETS)/etcd $(BIN)/kubectl $(BIN)/kube-proxy $(BIN)/helm $(BIN)/calico-crds $(BIN)/cilium-crds ## build what tests and demo need
 
 # Each binary is built again only when the module that pins it changes. A long build says every 20 s that it is still at work.
 define build_tool
@@ -117,6 +141,9 @@ $(BIN)/etcd: tools/etcd/go.mod
 
 $(BIN)/controller-gen: tools/controllergen/go.mod
 	$(call build_tool,,controllergen,sigs.k8s.io/controller-tools/cmd/controller-gen,-s -w)
+
+$(BIN)/helm: tools/helm/go.mod
+	$(call build_tool,about two minutes,helm,helm.sh/helm/v3/cmd/helm,$(HELM_LDFLAGS))
 
 $(BIN)/calico-crds: Makefile
 	@echo "fetching Calico's CRDs"

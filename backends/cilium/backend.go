@@ -6,6 +6,7 @@ import (
 	"time"
 
 	v2 "github.com/cilium/cilium/pkg/k8s/apis/cilium.io/v2"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 
@@ -69,12 +70,12 @@ func (b *Backend) Apply(ctx context.Context, want backends.Desired) error {
 		err = ErrUnavailable
 	}
 	if err != nil {
-		return backends.AnnounceErrors(want, err)
+		return unasked(want, err)
 	}
 	c := newClient(b.cfg, d)
 	f := facts{installation: b.cfg.Installation, allowWider: b.cfg.AllowWider, secretsNamespace: d.config[keySecrets]}
-	if f.world, err = c.readWorld(ctx, f.secretsNamespace, want.Peers != nil, !b.noSecrets); err != nil {
-		return backends.AnnounceErrors(want, err)
+	if f.world, err = c.readWorld(ctx, f.secretsNamespace, want.Peers, !b.noSecrets); err != nil {
+		return unasked(want, err)
 	}
 	b.noSecrets = want.Peers == nil && len(f.world.secrets) == 0
 	if d.serves(kindAdvert) && aggregates(want) {
@@ -93,6 +94,24 @@ func (b *Backend) Apply(ctx context.Context, want backends.Desired) error {
 		err = nil // it is in progress only if nothing failed
 	}
 	return errors.Join(append(t.errors(failed), err)...)
+}
+
+// unasked returns err, for each announcement; but nothing if nothing is wanted of a Cilium that must not be looked at: who has no
+// permission has written nothing.
+func unasked(want backends.Desired, err error) error {
+	if want.IsEmpty() && onlyForbidden(err) {
+		return nil
+	}
+	return backends.AnnounceErrors(want, err)
+}
+
+func onlyForbidden(err error) bool {
+	for _, e := range backends.Flatten(err) {
+		if !apierrors.IsForbidden(e) {
+			return false
+		}
+	}
+	return true
 }
 
 // write makes changes, creations and updates first, and goes on after a failure. failed are the objects that could not be written;

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 
 	v2 "github.com/cilium/cilium/pkg/k8s/apis/cilium.io/v2"
 	"github.com/cilium/cilium/pkg/k8s/apis/cilium.io/v2alpha1"
@@ -94,9 +95,11 @@ func list[T any](ctx context.Context, c *client, kind, namespace string, selecto
 	return out, nil
 }
 
-// readWorld reads what there is. peers says whether sessions are to be set up; Secrets are looked at only then, where peer configs of
-// ours are left, or where secrets says that some may be. Only the latter may fail for want of a permission.
-func (c *client) readWorld(ctx context.Context, secretsNamespace string, peers, secrets bool) (*world, error) {
+// readWorld reads what there is. want are the sessions that are to be set up; Secrets are looked at only if there are any, where peer
+// configs of ours are left, or where secrets says that some may be. Without a permission for Secrets there are none of ours, as long as
+// no password is wanted.
+func (c *client) readWorld(ctx context.Context, secretsNamespace string, want []backends.Peer, secrets bool) (*world, error) {
+	peers := want != nil
 	var w world
 	var errs [6]error
 	w.peerConfigs, errs[0] = list[v2.CiliumBGPPeerConfig](ctx, c, kindPeerConfig, "", nil)
@@ -112,7 +115,8 @@ func (c *client) readWorld(ctx context.Context, secretsNamespace string, peers, 
 	if (peers || secrets) && secretsNamespace != "" {
 		own := labels.SelectorFromSet(backends.OwnLabels(c.installation))
 		w.secrets, errs[5] = list[corev1.Secret](ctx, c, kindSecret, secretsNamespace, own)
-		if !peers && apierrors.IsForbidden(errs[5]) {
+		password := slices.ContainsFunc(want, func(p backends.Peer) bool { return p.Password != "" })
+		if !password && apierrors.IsForbidden(errs[5]) {
 			errs[5] = nil
 		}
 	}

@@ -34,6 +34,7 @@ var may = map[string][]string{
 	"integration/backends": {"integration/testbed", "internal/localcluster", "backends", "api"},
 	"integration/bgp":      {"integration/testbed", "backends", "api"},
 	"integration/bfd":      {"integration/testbed", "backends/bgp/bfd"},
+	"integration/chart":    {"integration/testbed", "integration/testbed/netlab", "api"},
 	"integration/testbed":  {"internal/localcluster", "api"},
 
 	"integration/testbed/netlab": {"integration/testbed", "internal/localcluster"},
