@@ -22,7 +22,6 @@ type feature struct {
 	peers  []backends.Peer
 	routes []backends.Route
 	frr    string // its configuration, below "router bgp"
-	asn    uint32 // the router's; 65002 if 0
 	bird   string // protocol of BIRD
 	expect []string
 }
