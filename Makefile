@@ -31,11 +31,14 @@ demo: tools build ## show everything on a cluster of its own; DEMO_ARGS=--once r
 build: ## build the commands into bin/
 	@go build -trimpath -o $(BIN)/ ./cmd/...
 
+ON_NETWORKS := integration/(layer2|bgp|bfd|testbed/netlab)$$
 .PHONY: test
 test: tools ## run every test, those on a real API server included
 	go test -timeout 20m $$(go list ./... | grep -v /integration/)
 	@# These build and start the commands, of which Go's cache of test results knows nothing.
-	go test -timeout 20m -count 1 ./integration/...
+	go test -timeout 20m -count 1 $$(go list ./integration/... | grep -Ev '$(ON_NETWORKS)')
+	@# These watch a network closely: one after the other, so that they do not slow each other down.
+	go test -timeout 20m -count 1 -p 1 $$(go list ./integration/... | grep -E '$(ON_NETWORKS)')
 
 .PHONY: check
 check: generated lint ## check formatting, generated files and style
@@ -105,12 +108,15 @@ chaos: tools ## hurt the controller in every way for five minutes; FAIRLEAD_TEST
 
 FUZZTIME ?= 30s
 .PHONY: fuzz
-fuzz: ## fuzz the engine, the range parser and the handling of ARP, NDP and BFD for FUZZTIME each
+fuzz: ## fuzz the engine, the range parser and what comes from the wire for FUZZTIME each
 	go test -run '^$$' -fuzz FuzzParseRange -fuzztime $(FUZZTIME) ./allocator
 	go test -run '^$$' -fuzz FuzzHistory -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./allocator
 	go test -run '^$$' -fuzz FuzzARP -fuzztime $(FUZZTIME) ./backends/layer2
 	go test -run '^$$' -fuzz FuzzNDP -fuzztime $(FUZZTIME) ./backends/layer2
 	go test -run '^$$' -fuzz FuzzPacket -fuzztime $(FUZZTIME) ./backends/bgp/bfd
+	go test -run '^$$' -fuzz FuzzOpen -fuzztime $(FUZZTIME) ./backends/bgp
+	go test -run '^$$' -fuzz FuzzReceive -fuzztime $(FUZZTIME) ./backends/bgp
+	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./internal/membership
 
 .PHONY: tools
 tools: $(ASSETS)/kube-apiserver $(ASSETS)/etcd $(BIN)/kubectl $(BIN)/kube-proxy $(BIN)/helm $(BIN)/calico-crds $(BIN)/cilium-crds ## build what tests and demo need

@@ -109,8 +109,7 @@ func (b *Backend) reconcileLocked() error {
 			errs = append(errs, b.beginLocked(p))
 		}
 	}
-	b.doors.set(b.listening())
-	return errors.Join(errs...)
+	return errors.Join(append(errs, b.listenLocked())...)
 }
 
 func keys(m map[*session]*fault) []*session {
@@ -186,10 +185,9 @@ func (b *Backend) Run(ctx context.Context) error {
 		ended[s] = nil
 		delete(b.sessions, k)
 	}
-	b.doors.set(nil)
 	b.endLocked(ended)
 	b.running = false
-	return nil
+	return b.listenLocked()
 }
 
 // Down ends the sessions with a router at once, because BFD says that it cannot be reached (RFC 5882, 4.2; RFC 9384). They come back

@@ -10,6 +10,9 @@
 //
 // The files: backend.go holds the contract, plan.go and peer.go what is wanted of which peer, session.go one peer, wire.go what
 // passes between GoBGP and the router, read.go the filter, open.go and notification.go the messages, engine.go the GoBGP server,
-// loopback.go where it connects to, connect.go and socket.go the way to the router, local.go next hops and router ID, listen.go
-// the other way round, status.go what is known of sessions, shutdown.go going away.
+// loopback.go where it connects to, connect.go and socket.go the way to the router, unnumbered.go who that is on a link, local.go
+// next hops and router ID, listen.go the other way round, status.go what is known of sessions, shutdown.go going away.
+//
+// Sessions need no capability, TCP MD5 and binding to a VRF's device included; unnumbered ones need CAP_NET_RAW, and listening on
+// port 179 needs CAP_NET_BIND_SERVICE.
 package bgp

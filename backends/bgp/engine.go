@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"sync"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -51,6 +52,10 @@ type engine struct {
 	server *server.BgpServer
 }
 
+// globals guards variables of GoBGP's packages: StartBgp of one server writes them, and changes of routes in any server read them. A
+// session that is being established reads them, too, unguarded; what is written is always the same.
+var globals sync.RWMutex
+
 func newEngine(log *slog.Logger) *engine {
 	e := &engine{server: server.NewBgpServer(server.LoggerOption(&logger{log: log}))}
 	go e.server.Serve() // for ever: see engine
@@ -64,7 +69,10 @@ func (e *engine) start(ctx context.Context, s *settings, port uint16) error {
 		RouterId: loopbackPeer, // the router sees what the wire says
 		Families: []uint32{0, 1},
 	}
-	if err := e.server.StartBgp(ctx, &api.StartBgpRequest{Global: global}); err != nil {
+	globals.Lock()
+	err := e.server.StartBgp(ctx, &api.StartBgpRequest{Global: global})
+	globals.Unlock()
+	if err != nil {
 		return fmt.Errorf("start GoBGP: %w", err)
 	}
 	// Hold time 0 is between the wire and the router only: GoBGP cannot do without timers.
@@ -92,6 +100,8 @@ func (e *engine) start(ctx context.Context, s *settings, port uint16) error {
 
 // stop ends the neighbour and forgets all routes.
 func (e *engine) stop(ctx context.Context) error {
+	globals.RLock()
+	defer globals.RUnlock()
 	if err := e.server.DeletePath(ctx, &api.DeletePathRequest{}); err != nil {
 		return err
 	}
@@ -100,6 +110,8 @@ func (e *engine) stop(ctx context.Context) error {
 
 // announce tells a prefix, or tells it anew.
 func (e *engine) announce(ctx context.Context, p netip.Prefix, hop netip.Addr, r route) error {
+	globals.RLock()
+	defer globals.RUnlock()
 	path, err := pathOf(p, hop, r)
 	if err == nil {
 		_, err = e.server.AddPath(ctx, &api.AddPathRequest{Path: path})
@@ -109,6 +121,8 @@ func (e *engine) announce(ctx context.Context, p netip.Prefix, hop netip.Addr, r
 
 // withdraw takes a prefix back that was announced like this.
 func (e *engine) withdraw(ctx context.Context, p netip.Prefix, hop netip.Addr, r route) error {
+	globals.RLock()
+	defer globals.RUnlock()
 	path, err := pathOf(p, hop, r)
 	if err == nil {
 		err = e.server.DeletePath(ctx, &api.DeletePathRequest{Path: path})

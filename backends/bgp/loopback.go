@@ -33,16 +33,27 @@ func (l *lobby) close() { _ = l.l.Close() }
 // errNotOurs says that another process has connected.
 var errNotOurs = errors.New("another process of this machine connects to the speaker's own port")
 
-// accept waits for GoBGP. Others who connect are turned away.
+// errSilent says that GoBGP does not get through.
+var errSilent = errors.New("the speaker cannot reach itself over loopback: the interface lo is down, or a packet filter is in the way")
+
+// lobbyWait is longer than GoBGP ever waits between two attempts.
+const lobbyWait = 15 * time.Second
+
+// accept waits for GoBGP. Others who connect are turned away. It tells refused about them, and if GoBGP does not come.
 func (l *lobby) accept(ctx context.Context, refused func(error)) (*net.TCPConn, error) {
 	stop := context.AfterFunc(ctx, func() { _ = l.l.SetDeadline(time.Now()) })
 	defer stop()
 	for {
+		_ = l.l.SetDeadline(time.Now().Add(lobbyWait))
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
 		c, err := l.l.AcceptTCP()
+		if ctx.Err() == nil && errors.Is(err, os.ErrDeadlineExceeded) {
+			refused(errSilent)
+			continue
+		}
 		if err != nil {
-			if ctx.Err() != nil {
-				return nil, ctx.Err()
-			}
 			return nil, err
 		}
 		if err := own(c); err == nil {

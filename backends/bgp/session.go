@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -83,6 +82,11 @@ func (s *session) stop(with *fault) {
 	s.mu.Unlock()
 	s.cancel()
 	<-s.done
+	select {
+	case c := <-s.incoming: // too late
+		_ = c.Close()
+	default:
+	}
 }
 
 // serve runs GoBGP and the wire.
@@ -106,7 +110,7 @@ func (s *session) serve(ctx context.Context) error {
 		}
 	}()
 	for {
-		inner, err := l.accept(ctx, func(err error) { s.log.Warn("connection to the speaker's own port refused", "err", err) })
+		inner, err := l.accept(ctx, func(err error) { s.fail(err.Error()) })
 		if err != nil {
 			return err
 		}
@@ -185,10 +189,14 @@ func (s *session) syncLocked() error {
 		}
 		s.told[p] = t
 	}
-	for _, p := range slices.SortedFunc(maps.Keys(s.told), netip.Prefix.Compare) {
-		if _, ok := target[p]; ok {
-			continue
+	var gone []netip.Prefix
+	for p := range s.told {
+		if _, ok := target[p]; !ok {
+			gone = append(gone, p)
 		}
+	}
+	slices.SortFunc(gone, netip.Prefix.Compare)
+	for _, p := range gone {
 		if err := s.engine.withdraw(ctx, p, s.told[p].hop, s.told[p].route); err != nil {
 			errs = append(errs, &backends.AnnounceError{Prefix: p, Err: err})
 			continue

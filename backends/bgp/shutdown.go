@@ -16,8 +16,8 @@ const flushWait = time.Second
 // afterwards, whatever is applied, until Run is called anew.
 func (b *Backend) Shutdown(ctx context.Context, wait time.Duration) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	if b.gone || !b.running {
+		b.mu.Unlock()
 		return
 	}
 	b.gone = true
@@ -25,9 +25,12 @@ func (b *Backend) Shutdown(ctx context.Context, wait time.Duration) {
 	for _, s := range b.sessions {
 		told += s.drain()
 	}
+	b.mu.Unlock() // sessions may be looked at meanwhile, or Run may end
 	if told > 0 {
 		pause(ctx, wait)
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	var wg sync.WaitGroup
 	ended := map[*session]*fault{}
 	for k, s := range b.sessions {
@@ -36,8 +39,10 @@ func (b *Backend) Shutdown(ctx context.Context, wait time.Duration) {
 		wg.Go(func() { s.withdrawAll(ctx) })
 	}
 	wg.Wait()
-	b.doors.set(nil)
 	b.endLocked(ended)
+	if err := b.listenLocked(); err != nil {
+		b.config.Log.Error("cannot stop listening", "err", err)
+	}
 }
 
 // drain marks every route, and returns how many a router knows.

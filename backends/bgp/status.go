@@ -48,6 +48,10 @@ type Session struct {
 	GracefulRestart        bool          // both sides do it
 	Prefixes               int           // that the router has been told
 
+	// Pending counts the prefixes that the router is to hear and has not been told: there is no session, the router does not take
+	// their family, or this side has no address of it that could be the next hop.
+	Pending int
+
 	// Counters, since the session was configured.
 
 	Established    uint64 // how often
@@ -85,6 +89,11 @@ func (s *session) snapshot() Session {
 	out := s.status
 	out.Peer = s.name
 	out.Families = slices.Clone(out.Families)
+	for p := range s.want {
+		if s.carries(p.Addr().Is6()) {
+			out.Pending++
+		}
+	}
 	if out.State == Established {
 		out.Uptime = time.Since(out.Since)
 		for p := range s.told {
@@ -92,6 +101,7 @@ func (s *session) snapshot() Session {
 				out.Prefixes++
 			}
 		}
+		out.Pending = max(0, out.Pending-out.Prefixes)
 	}
 	out.Sent, out.Received = s.sent.messages(), s.received.messages()
 	return out

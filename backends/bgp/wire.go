@@ -28,6 +28,7 @@ type wire struct {
 	state        State
 	silent       bool // hold time 0 was negotiated: no keepalives (RFC 4271, 4.4)
 	confirmed    bool // our first KEEPALIVE has been sent
+	greeted      bool // the router's first KEEPALIVE has come
 }
 
 // run returns why the connection ended, in words; nothing if it was meant to.
@@ -147,8 +148,11 @@ func (w *wire) fromGoBGP(ctx context.Context, e event) error {
 				return nil
 			}
 		}
+		if err := w.send(ctx, e.kind, e.body); err != nil {
+			return err
+		}
 		w.confirmed = true
-		return w.send(ctx, e.kind, e.body)
+		return w.establish()
 	case typeUpdate:
 		if err := w.send(ctx, e.kind, e.body); err != nil {
 			return err
@@ -182,11 +186,8 @@ func (w *wire) fromRouter(e event) error {
 	case e.kind == typeOpen && w.state == OpenSent:
 		return w.opened(e.body)
 	case e.kind == typeKeepalive && w.state == OpenConfirm:
-		if err := w.hand(message(typeKeepalive, nil)); err != nil {
-			return err
-		}
-		w.established()
-		return nil
+		w.greeted = true
+		return w.establish()
 	case w.state == Established && e.kind == typeRefresh:
 		return w.hand(message(e.kind, e.body))
 	case w.state == Established && (e.kind == typeKeepalive || e.kind == typeUpdate):
@@ -242,7 +243,14 @@ func (w *wire) opened(body []byte) error {
 	return w.hand(m)
 }
 
-func (w *wire) established() {
+// establish lets GoBGP begin once both sides have confirmed the session.
+func (w *wire) establish() error {
+	if w.state != OpenConfirm || !w.confirmed || !w.greeted {
+		return nil
+	}
+	if err := w.hand(message(typeKeepalive, nil)); err != nil {
+		return err
+	}
 	w.state = Established
 	w.mu.Lock()
 	w.restarted = true
@@ -250,6 +258,11 @@ func (w *wire) established() {
 	w.mu.Unlock()
 	w.enter(Established, func(s *Session) { s.Established++ })
 	w.log.Info("BGP session is up", "peer", name, "addr", w.key.String(), "localAddr", w.place.addr)
+	if n := w.snapshot().Pending; n > 0 {
+		w.log.Warn("some prefixes cannot be told: the router does not take their family, or this side has no next hop of it",
+			"peer", name, "prefixes", n, "iface", w.place.iface)
+	}
+	return nil
 }
 
 // lost puts the end of a connection in words.

@@ -153,6 +153,15 @@ var features = []feature{
 		expect: []string{"198.51.100.1/32 192.0.2.101 65001 - -"},
 	},
 	{
+		// A VRF's device cannot be made everywhere; the socket is bound the same way to any other.
+		name:   "bound to a device",
+		peers:  []backends.Peer{peer("r", routerV4.Addr(), 65001, 65002, func(p *backends.Peer) { p.VRF = "eth0" })},
+		routes: routes("198.51.100.1/32"),
+		frr:    "neighbor 192.0.2.1 remote-as 65001",
+		bird:   "neighbor 192.0.2.1 as 65001; ipv4 { import all; };",
+		expect: []string{"198.51.100.1/32 192.0.2.1 65001 - -"},
+	},
+	{
 		name:   "no keepalives",
 		peers:  []backends.Peer{peer("r", routerV4.Addr(), 65001, 65002, func(p *backends.Peer) { p.HoldTime = seconds(0) })},
 		routes: routes("198.51.100.1/32"),

@@ -117,7 +117,7 @@ type frrPath struct {
 	Path      string // AS path
 	LocPrf    uint32
 	Stale     bool
-	PeerID    string
+	Peer      struct{ RouterID string }
 	Valid     bool
 	NextHops  []struct{ IP, AFI, Scope string }
 	Community struct{ String string }

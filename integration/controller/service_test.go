@@ -201,7 +201,7 @@ func TestFaultyFlags(t *testing.T) {
 		args []string
 		want string
 	}{
-		{"unknown backend", []string{"--backend=metallb"}, `--backend: "metallb" is not a backend; use one of auto, calico, cilium, none`},
+		{"unknown backend", []string{"--backend=metallb"}, `--backend: "metallb" is not a backend; use one of auto, calico, cilium, speaker, none`},
 		{"unknown level", []string{"--log-level=loud"}, `--log-level: "loud" is not a level; use debug, info, warn or error`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

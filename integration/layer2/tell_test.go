@@ -141,7 +141,7 @@ func TestEvents(t *testing.T) {
 
 	var b v1alpha1.Backend
 	require.NoError(t, bed.Client.Get(t.Context(), client.ObjectKey{Name: "speaker"}, &b))
-	assert.Equal(t, []string{"layer2"}, b.Status.Serves)
+	assert.Equal(t, []string{"bgp", "layer2"}, b.Status.Serves)
 	assert.Equal(t, []string{"L2Advertisement/" + s.Namespace + "/main"}, b.Status.Owned.Objects)
 }
 
