@@ -47,6 +47,9 @@ type Route struct {
 	Peers       []string     // names of the Peers that hear it; empty: all
 	LocalPref   uint32       // told to iBGP peers only; 0: not set
 	Communities []Community
+	// Draining asks routers to prefer other nodes (RFC 8326): it is told with the community GRACEFUL_SHUTDOWN, to iBGP peers with the
+	// local preference 0.
+	Draining bool
 }
 
 // Announcement asks for one prefix to be reachable.
@@ -160,6 +163,9 @@ type Peer struct {
 	MultiHop        bool
 	DualStack       bool // both families over this session
 	DisableMP       bool
+	// FromNode are the annotations of the user's object that have settings come from annotations of the Nodes; at node scope there
+	// are none: the settings are those of the node.
+	FromNode []string
 }
 
 // SelectsNode reports whether a node with these labels holds a session with the peer.

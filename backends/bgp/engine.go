@@ -150,7 +150,7 @@ func pathOf(p netip.Prefix, hop netip.Addr, r route) (*api.Path, error) {
 			Family: path.Family, NextHops: []string{hop.WithZone("").String()}, Nlris: []*anypb.Any{path.Nlri},
 		}))
 	}
-	if r.localPref != 0 { // GoBGP takes it out for eBGP
+	if r.localPref != 0 || r.least { // GoBGP takes it out for eBGP
 		attrs = append(attrs, pack(&api.LocalPrefAttribute{LocalPref: r.localPref}))
 	}
 	standard, large := split(r.communities)

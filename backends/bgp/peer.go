@@ -27,13 +27,16 @@ const (
 // PeerError says why a peer is not served as it is asked for. What exists for it stays as it is.
 type PeerError struct {
 	Peer  backends.Source
-	Field string // of the object, such as "spec.holdTime"
+	Field string // of the object, such as "spec.holdTime"; empty if Err names what is wrong
 	Value string // what it is set to
 	Err   error
 }
 
 // Error names the object, the field, its value and the reason.
 func (e *PeerError) Error() string {
+	if e.Field == "" {
+		return fmt.Sprintf("%s: %v", e.Peer, e.Err)
+	}
 	return fmt.Sprintf("%s: %s %q: %v", e.Peer, e.Field, e.Value, e.Err)
 }
 
@@ -122,7 +125,7 @@ func settingsOf(p *backends.Peer) (settings, []error) {
 		errs = append(errs, &PeerError{Peer: p.Source, Field: "spec." + field, Value: fmt.Sprint(value), Err: fmt.Errorf(format, args...)})
 	}
 	if p.Unready != "" {
-		errs = append(errs, &PeerError{Peer: p.Source, Field: "spec.passwordSecret", Err: fmt.Errorf("%w: %s", ErrUnready, p.Unready)})
+		return s, []error{&PeerError{Peer: p.Source, Err: fmt.Errorf("%w: %s", ErrUnready, p.Unready)}}
 	}
 	checkASNs(p, fault)
 	checkAddresses(&s, fault)

@@ -15,17 +15,20 @@ var gracefulShutdown = backends.Community{Parts: [3]uint32{65535, 0}}
 
 // route is how a prefix is told to a peer. Its communities are sorted, without repetitions.
 type route struct {
-	localPref   uint32
+	localPref   uint32 // 0: not set, unless it is least
+	least       bool   // the local preference is 0
 	communities []backends.Community
 }
 
 func (r route) equal(o route) bool {
-	return r.localPref == o.localPref && slices.Equal(r.communities, o.communities)
+	return r.localPref == o.localPref && r.least == o.least && slices.Equal(r.communities, o.communities)
 }
 
-// with returns r with one more community.
-func (r route) with(c backends.Community) route {
-	r.communities = sorted(append(slices.Clone(r.communities), c))
+// drained returns r as routers hear it that are to prefer other nodes. What the community makes of a route that comes from another AS
+// (RFC 8326, 4.3), the local preference is to routers of the same one.
+func (r route) drained() route {
+	r.communities = sorted(append(slices.Clone(r.communities), gracefulShutdown))
+	r.localPref, r.least = 0, true
 	return r
 }
 
@@ -92,6 +95,9 @@ func (p plan) add(r backends.Route, byName map[string]*planned) error {
 		}
 	}
 	x := route{localPref: r.LocalPref, communities: sorted(slices.Clone(r.Communities))}
+	if r.Draining {
+		x = x.drained()
+	}
 	var hears []*planned
 	if len(r.Peers) == 0 {
 		for _, s := range p {

@@ -52,7 +52,7 @@ func TestFaultyPeers(t *testing.T) {
 			`spec.routerID "2001:db8::1": a router ID is an IPv4 address`},
 		{"impatient", func(p *backends.Peer) { p.ConnectTime = time.Millisecond }, `spec.connectTime "1ms": at least 1s`},
 		{"password too long", func(p *backends.Peer) { p.Password = string(make([]byte, 81)) }, `spec.password "81 characters": TCP MD5 takes at most 80`},
-		{"not ready", func(p *backends.Peer) { p.Unready = "no Secret" }, `spec.passwordSecret "": the peer is not ready: no Secret`},
+		{"not ready", func(p *backends.Peer) { p.Unready = "no Secret" }, `the peer is not ready: no Secret`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			p := valid(tc.change)

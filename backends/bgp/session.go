@@ -171,7 +171,7 @@ func (s *session) syncLocked() error {
 			continue
 		}
 		if s.draining {
-			r = r.with(gracefulShutdown)
+			r = r.drained()
 		}
 		t := told{hop: hop, route: r}
 		target[p] = t

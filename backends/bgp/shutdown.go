@@ -10,32 +10,51 @@ import (
 // flushWait is how long withdrawals may take to get to the wire.
 const flushWait = time.Second
 
+// Leave says how to go away.
+type Leave struct {
+	// Wait is how long routers get to prefer other nodes.
+	Wait time.Duration
+	// Back is set if this node will soon be back and forwards meanwhile: routers that do graceful restart (RFC 4724) keep its routes.
+	Back bool
+}
+
 // Shutdown goes away without losing a packet (RFC 8326): it tells every route again with the community GRACEFUL_SHUTDOWN, so that
-// routers prefer other nodes, waits, withdraws everything, and closes the sessions with Cease, administrative shutdown (RFC 4486).
-// If ctx ends it goes on at once with what comes next. Without an established session it does not wait. There are no sessions
-// afterwards, whatever is applied, until Run is called anew.
-func (b *Backend) Shutdown(ctx context.Context, wait time.Duration) {
+// routers prefer other nodes, waits, withdraws everything, and closes the sessions with Cease, administrative shutdown (RFC 4486). If
+// the node will be back, sessions with graceful restart are closed without a word instead. If ctx ends it goes on at once with what
+// comes next. Without an established session it does not wait. There are no sessions afterwards, whatever is applied, until Run is
+// called anew.
+func (b *Backend) Shutdown(ctx context.Context, how Leave) {
 	b.mu.Lock()
 	if b.gone || !b.running {
 		b.mu.Unlock()
 		return
 	}
 	b.gone = true
+	kept := func(s *session) bool {
+		x := s.snapshot()
+		return how.Back && x.State == Established && x.GracefulRestart
+	}
 	told := 0
 	for _, s := range b.sessions {
-		told += s.drain()
+		if !kept(s) {
+			told += s.drain()
+		}
 	}
 	b.mu.Unlock() // sessions may be looked at meanwhile, or Run may end
 	if told > 0 {
-		pause(ctx, wait)
+		pause(ctx, how.Wait)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var wg sync.WaitGroup
 	ended := map[*session]*fault{}
 	for k, s := range b.sessions {
-		ended[s] = &fault{code: codeCease, subcode: ceaseShutdown}
 		delete(b.sessions, k)
+		if kept(s) && !s.isDraining() {
+			ended[s] = nil
+			continue
+		}
+		ended[s] = &fault{code: codeCease, subcode: ceaseShutdown}
 		wg.Go(func() { s.withdrawAll(ctx) })
 	}
 	wg.Wait()
@@ -43,6 +62,12 @@ func (b *Backend) Shutdown(ctx context.Context, wait time.Duration) {
 	if err := b.listenLocked(); err != nil {
 		b.config.Log.Error("cannot stop listening", "err", err)
 	}
+}
+
+func (s *session) isDraining() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.draining
 }
 
 // drain marks every route, and returns how many a router knows.

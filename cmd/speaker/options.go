@@ -36,6 +36,7 @@ type Options struct {
 	GratuitousInterval     time.Duration
 	SameSubnet, Sticky     bool
 	IgnoreExcludeLB        bool
+	BGPDrainCordoned       bool
 	ExcludeInterfacesFile  string
 	MetricsBindAddress     string
 	HealthProbeBindAddress string
@@ -58,6 +59,7 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.BGPBackend, "bgp-backend", "", "who serves BGPAdvertisements, if not --backend")
 	f.Uint16Var(&o.BGPListenPort, "bgp-listen-port", 0, "TCP port on which routers may begin a BGP session; 0: only this side does")
 	f.DurationVar(&o.BGPShutdownWait, "bgp-shutdown-wait", 5*time.Second, "how long routers get to prefer other nodes before routes are withdrawn, when the speaker stops")
+	f.BoolVar(&o.BGPDrainCordoned, "bgp-drain-cordoned", true, "while the node is cordoned, have routers prefer other nodes (RFC 8326)")
 	f.StringVar(&o.BindAddress, "memberlist-bind-address", "", "address on which other speakers reach this one; default: all, and the Node's InternalIP is what they are told")
 	f.Uint16Var(&o.BindPort, "memberlist-bind-port", defaultPort, "port of that address, UDP and TCP")
 	o.Profile = membership.Fast

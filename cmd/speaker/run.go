@@ -126,7 +126,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	router := bgp.New(bgp.Config{NodeName: o.NodeName, ListenPort: o.BGPListenPort, Changed: func() { routes.SessionsChanged() }, Log: log})
 	watch := speaker.NewBFD(router.Down, func() { routes.SessionsChanged() }, log)
 	routes = speaker.NewBGP(speaker.BGPOptions{
-		Node: o.NodeName, Namespace: o.Namespace, Asked: cmp.Or(o.BGPBackend, o.Backend), IgnoreExclude: o.IgnoreExcludeLB, ShutdownWait: o.BGPShutdownWait,
+		Node: o.NodeName, Namespace: o.Namespace, Asked: cmp.Or(o.BGPBackend, o.Backend), IgnoreExclude: o.IgnoreExcludeLB, ShutdownWait: o.BGPShutdownWait, DrainCordoned: o.BGPDrainCordoned,
 		Owner: o.owner(), Feed: feed, Cache: mgr.GetCache(), Client: mgr.GetClient(), Router: router, BFD: watch, Recorder: recorder, Metrics: series, Log: log,
 	})
 	watcher, err := config.NewWatcher(config.WatcherOptions{
@@ -213,7 +213,7 @@ func newManager(rc *rest.Config, o Options) (manager.Manager, error) {
 		Metrics:                 metricsserver.Options{BindAddress: o.MetricsBindAddress},
 		HealthProbeBindAddress:  o.HealthProbeBindAddress,
 		GracefulShutdownTimeout: &stop,
-		Cache:                   cache.Options{DefaultTransform: observe.Trim, ByObject: byObject},
+		Cache:                   cache.Options{DefaultTransform: observe.TrimFor(o.NodeName), ByObject: byObject},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("set up: %w", err)

@@ -174,7 +174,7 @@ func TestWrongPassword(t *testing.T) {
 	p.want.Peers[0].Password, p.want.Peers[0].Unready = "", `there is no Secret "x"`
 	p.want.Routes = routes("198.51.100.2/32")
 	r := p.order(order{Apply: &p.want})
-	assert.Equal(t, []string{`BGPPeer/fairlead-system/r: spec.passwordSecret "": the peer is not ready: there is no Secret "x"`}, r.Errors)
+	assert.Equal(t, []string{`BGPPeer/fairlead-system/r: the peer is not ready: there is no Secret "x"`}, r.Errors)
 	p.frr.hears("ipv4", "198.51.100.2/32")
 	sameSession(t, before, p.frr.neighbor("192.0.2.1"))
 }
@@ -277,9 +277,8 @@ func TestShutdown(t *testing.T) {
 	p.established("r")
 	p.frr.hears("ipv4", "198.51.100.1/32")
 	seen := make(chan report, 1)
-	wait := 2 * time.Second
 	before := p.frr.neighbor("192.0.2.1").MessageStats
-	go func() { seen <- p.order(order{Shutdown: &wait}) }()
+	go func() { seen <- p.order(order{Shutdown: &bgp.Leave{Wait: 2 * time.Second}}) }()
 	await(t, "the community", func() bool {
 		d := p.frr.detail("ipv4", "198.51.100.1/32")
 		return len(d) == 1 && d[0].Community.String == "graceful-shutdown"
@@ -291,6 +290,54 @@ func TestShutdown(t *testing.T) {
 	assert.Contains(t, after.LastNotification, "Cease/Administrative Shutdown")
 	// It is gone.
 	assert.Empty(t, p.order(order{Apply: &p.want}).Sessions)
+}
+
+// TestShutdownInternal goes away from a router of the same AS, which does not know the community.
+func TestShutdownInternal(t *testing.T) {
+	p := newPair(t, strings.Replace(external("192.0.2.2"), "router bgp 65002", "router bgp 65001", 1), bgp.Config{}, func(p *backends.Peer) { p.PeerASN = 65001 })
+	p.want.Routes[0].LocalPref = 200
+	p.apply()
+	p.established("r")
+	p.frr.hears("ipv4", "198.51.100.1/32")
+	assert.EqualValues(t, 200, p.frr.detail("ipv4", "198.51.100.1/32")[0].LocPrf)
+	p.want.Routes[0].Draining = true
+	p.apply()
+	await(t, "the local preference", func() bool {
+		d := p.frr.detail("ipv4", "198.51.100.1/32")
+		return len(d) == 1 && d[0].LocPrf == 0 && d[0].Community.String == "graceful-shutdown"
+	})
+	p.want.Routes[0].Draining = false
+	p.apply()
+	await(t, "the local preference", func() bool {
+		d := p.frr.detail("ipv4", "198.51.100.1/32")
+		return len(d) == 1 && d[0].LocPrf == 200 && d[0].Community.String == ""
+	})
+}
+
+// TestComingBack keeps the routes of a peer that does graceful restart, and withdraws those of another.
+func TestComingBack(t *testing.T) {
+	for _, graceful := range []bool{true, false} {
+		t.Run(fmt.Sprint(graceful), func(t *testing.T) {
+			p := newPair(t, external("192.0.2.2"), bgp.Config{}, func(p *backends.Peer) { p.GracefulRestart = graceful })
+			p.established("r")
+			p.frr.hears("ipv4", "198.51.100.1/32")
+			before := p.frr.neighbor("192.0.2.1").MessageStats
+			began := time.Now()
+			assert.Empty(t, p.order(order{Shutdown: &bgp.Leave{Wait: 2 * time.Second, Back: true}}).Sessions)
+			if !graceful {
+				p.frr.hears("ipv4")
+				return
+			}
+			assert.Less(t, time.Since(began), 2*time.Second, "there is nobody to wait for")
+			await(t, "a stale route", func() bool {
+				d := p.frr.detail("ipv4", "198.51.100.1/32")
+				return len(d) == 1 && d[0].Stale && d[0].Community.String == ""
+			})
+			after := p.frr.neighbor("192.0.2.1").MessageStats
+			assert.Equal(t, before.UpdatesRecv, after.UpdatesRecv)
+			assert.Equal(t, before.NotificationsRecv, after.NotificationsRecv)
+		})
+	}
 }
 
 func TestGracefulRestart(t *testing.T) {

@@ -15,7 +15,6 @@ import (
 	"runtime/debug"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/backends/bgp"
@@ -39,7 +38,7 @@ func TestMain(m *testing.M) {
 type order struct {
 	Apply    *backends.Desired
 	Down     netip.Addr
-	Shutdown *time.Duration
+	Shutdown *bgp.Leave
 	Memory   bool
 }
 

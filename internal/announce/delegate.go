@@ -156,6 +156,7 @@ func Peers(s *config.Snapshot, password func(*config.BGPPeer) (password, unready
 			Address: p.Address, Interface: p.Interface, Port: p.Port, SourceAddress: p.SourceAddress, RouterID: p.RouterID,
 			HoldTime: p.HoldTime, KeepaliveTime: p.KeepaliveTime, ConnectTime: p.ConnectTime, VRF: p.VRF, NodeSelectors: p.NodeSelectors(),
 			GracefulRestart: p.GracefulRestart, MultiHop: p.MultiHop, DualStack: p.DualStack, DisableMP: p.DisableMP,
+			FromNode: p.FromNode.Annotations(),
 		}
 		x.Password, x.Unready = password(p)
 		if p.BFD != nil {

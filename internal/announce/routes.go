@@ -24,6 +24,8 @@ type RoutesInput struct {
 	Node *Node
 	// IgnoreExclude has the node advertise in spite of the label that excludes it.
 	IgnoreExclude bool
+	// DrainCordoned has routers prefer other nodes while this one is cordoned (RFC 8326).
+	DrainCordoned bool
 }
 
 // RoutesDecision is what Routes decides.
@@ -54,6 +56,11 @@ func Routes(in RoutesInput) RoutesDecision {
 		d.Peers[i] = slices.Sorted(maps.Keys(heard))
 	}
 	d.Routes = table.routes()
+	if in.Node != nil && in.Node.Cordoned && in.DrainCordoned {
+		for i := range d.Routes {
+			d.Routes[i].Draining = true
+		}
+	}
 	return d
 }
 

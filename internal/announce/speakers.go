@@ -21,6 +21,9 @@ type Node struct {
 	Labels             labels.Set
 	NetworkUnavailable bool // its condition of that name is True
 	NotReady           bool // its condition Ready is not True
+	Cordoned           bool // its spec.unschedulable is set
+	// Annotations are known of the node that asks.
+	Annotations map[string]string
 }
 
 // excludeLabel keeps a node from announcing, whatever its value (KEP-1143).

@@ -41,6 +41,7 @@ type BGPPeer struct {
 	MultiHop                bool
 	DualStack               bool
 	DisableMP               bool
+	FromNode                FromNode
 
 	nodeSelectors []labels.Selector
 }
@@ -59,6 +60,9 @@ func (p *BGPPeer) session() string {
 	if s == "" {
 		s = p.Address.String()
 	}
+	if p.FromNode.PeerAddress != "" {
+		s = fmt.Sprintf("the address in the Nodes' annotation %q", p.FromNode.PeerAddress)
+	}
 	s = fmt.Sprintf("%s port %d", s, p.Port)
 	if p.VRF != "" {
 		s += fmt.Sprintf(" in VRF %q", p.VRF)
@@ -66,17 +70,24 @@ func (p *BGPPeer) session() string {
 	return s
 }
 
+// peerVersion is what makes one version of a BGPPeer differ from another.
+type peerVersion struct {
+	Spec     v1beta2.BGPPeerSpec
+	FromNode FromNode
+}
+
 func parseBGPPeer(o *v1beta2.BGPPeer, profiles map[string]*BFDProfile) (*BGPPeer, []Fault) {
 	s := &o.Spec
 	p := &BGPPeer{
-		origin: originOf(v1beta2.GroupVersion, "BGPPeer", o.ObjectMeta, o.Spec),
-		MyASN:  s.MyASN, PeerASN: s.PeerASN, LocalASN: s.LocalASN, DynamicASN: s.DynamicASN,
+		MyASN: s.MyASN, PeerASN: s.PeerASN, LocalASN: s.LocalASN, DynamicASN: s.DynamicASN,
 		Interface: s.Interface, Port: cmp.Or(s.PeerPort, bgpPort), Password: s.Password, PasswordSecret: s.PasswordSecret,
 		VRF: s.VRFName, GracefulRestart: s.EnableGracefulRestart, MultiHop: s.EBGPMultiHop, DualStack: s.DualStackAddressFamily,
 		//lint:ignore SA1019 that it has no effect is what the user is told
 		DisableMP: s.DisableMP,
 	}
-	f := &findings{ref: p.Ref}
+	f := &findings{ref: refOf(v1beta2.GroupVersion, "BGPPeer", o.ObjectMeta)}
+	p.FromNode = parseFromNode(o.Annotations, f)
+	p.origin = originOf(v1beta2.GroupVersion, "BGPPeer", o.ObjectMeta, peerVersion{o.Spec, p.FromNode})
 	p.checkASNs(f)
 	p.parseAddresses(s, f)
 	p.parseTimes(s, f)

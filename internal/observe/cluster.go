@@ -164,7 +164,7 @@ func endpoints(s *discoveryv1.EndpointSlice) announce.Endpoints {
 }
 
 func node(n *corev1.Node) announce.Node {
-	out := announce.Node{Labels: n.Labels, NotReady: true}
+	out := announce.Node{Labels: n.Labels, NotReady: true, Cordoned: n.Spec.Unschedulable, Annotations: n.Annotations}
 	for _, c := range n.Status.Conditions {
 		switch c.Type {
 		case corev1.NodeReady:
@@ -185,7 +185,8 @@ func equalEndpoints(a, b announce.Endpoints) bool {
 }
 
 func equalNode(a, b announce.Node) bool {
-	return a.NetworkUnavailable == b.NetworkUnavailable && a.NotReady == b.NotReady && maps.Equal(a.Labels, b.Labels)
+	return a.NetworkUnavailable == b.NetworkUnavailable && a.NotReady == b.NotReady && a.Cordoned == b.Cordoned &&
+		maps.Equal(a.Labels, b.Labels) && maps.Equal(a.Annotations, b.Annotations)
 }
 
 // Trim is a transform of caches: it drops from an object all that nobody here reads.
@@ -203,7 +204,7 @@ func Trim(o any) (any, error) {
 		}
 		return x, nil
 	case *corev1.Node:
-		x.ManagedFields, x.Annotations, x.Spec = nil, nil, corev1.NodeSpec{}
+		x.ManagedFields, x.Annotations, x.Spec = nil, nil, corev1.NodeSpec{Unschedulable: x.Spec.Unschedulable}
 		x.Status = corev1.NodeStatus{Addresses: x.Status.Addresses, Conditions: slices.DeleteFunc(x.Status.Conditions, func(c corev1.NodeCondition) bool {
 			return c.Type != corev1.NodeReady && c.Type != corev1.NodeNetworkUnavailable
 		})}
@@ -214,4 +215,18 @@ func Trim(o any) (any, error) {
 		return x, nil
 	}
 	return assign.Trim(o)
+}
+
+// TrimFor is Trim for a speaker: of its own Node it keeps the annotations, from which settings of BGPPeers may come.
+func TrimFor(node string) func(any) (any, error) {
+	return func(o any) (any, error) {
+		n, is := o.(*corev1.Node)
+		if !is || n.Name != node {
+			return Trim(o)
+		}
+		annotations := n.Annotations
+		out, err := Trim(n)
+		n.Annotations = annotations
+		return out, err
+	}
 }

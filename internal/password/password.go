@@ -25,7 +25,7 @@ func Of(ctx context.Context, reader client.Reader, namespace string) func(*confi
 		err := reader.Get(ctx, name, &s)
 		switch value, ok := s.Data[corev1.BasicAuthPasswordKey]; {
 		case apierrors.IsNotFound(err):
-			unready = fmt.Sprintf("there is no Secret %s; create it, of type %s with a key %s", name, corev1.SecretTypeBasicAuth, corev1.BasicAuthPasswordKey)
+			unready = fmt.Sprintf("there is no Secret %s of type %s; create it, with a key %s", name, corev1.SecretTypeBasicAuth, corev1.BasicAuthPasswordKey)
 		case err != nil:
 			unready = fmt.Sprintf("Secret %s cannot be read: %v", name, err)
 		case s.Type != corev1.SecretTypeBasicAuth:

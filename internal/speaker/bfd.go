@@ -26,7 +26,7 @@ type BFD struct {
 
 // watched is a peer with BFD.
 type watched struct {
-	peer   *config.BGPPeer
+	peer   nodePeer
 	config bfd.Config
 }
 
@@ -58,7 +58,7 @@ func zoned(k bfd.Key) netip.Addr {
 }
 
 // set has exactly these peers watched. A peer without an address of its own is watched at the address where its session found it.
-func (b *BFD) set(peers []*config.BGPPeer, sessions []bgp.Session) error {
+func (b *BFD) set(peers []nodePeer, sessions []bgp.Session) error {
 	found := map[string]bgp.Session{}
 	for _, s := range sessions {
 		found[s.Peer] = s
@@ -66,17 +66,17 @@ func (b *BFD) set(peers []*config.BGPPeer, sessions []bgp.Session) error {
 	var all []watched
 	var configs []bfd.Config
 	for _, p := range peers {
-		if p.BFD == nil {
+		if p.bfd == nil || p.Address.IsUnspecified() {
 			continue
 		}
 		ms := func(n uint32) time.Duration { return time.Duration(n) * time.Millisecond }
 		c := bfd.Config{
-			Peer: p.Address, Local: p.SourceAddress, VRF: p.VRF, MultiHop: p.MultiHop, MinimumTTL: uint8(p.BFD.MinimumTTL),
-			TransmitInterval: ms(p.BFD.TransmitInterval), ReceiveInterval: ms(p.BFD.ReceiveInterval), DetectMultiplier: uint8(p.BFD.DetectMultiplier),
-			Passive: p.BFD.PassiveMode, EchoMode: p.BFD.EchoMode, EchoInterval: ms(p.BFD.EchoInterval),
+			Peer: p.Address, Local: p.SourceAddress, VRF: p.VRF, MultiHop: p.MultiHop, MinimumTTL: uint8(p.bfd.MinimumTTL),
+			TransmitInterval: ms(p.bfd.TransmitInterval), ReceiveInterval: ms(p.bfd.ReceiveInterval), DetectMultiplier: uint8(p.bfd.DetectMultiplier),
+			Passive: p.bfd.PassiveMode, EchoMode: p.bfd.EchoMode, EchoInterval: ms(p.bfd.EchoInterval),
 		}
 		if p.Interface != "" {
-			s, known := found[p.Ref.Name]
+			s, known := found[p.Source.Name]
 			if !known || !s.Address.IsValid() {
 				continue // not found yet
 			}
@@ -90,6 +90,13 @@ func (b *BFD) set(peers []*config.BGPPeer, sessions []bgp.Session) error {
 	return b.server.Set(configs)
 }
 
+// stop ends all sessions; the routers are told that this is meant.
+func (b *BFD) stop() {
+	if err := b.set(nil, nil); err != nil {
+		b.log.Debug("BFD sessions not ended", "err", err)
+	}
+}
+
 // states returns the state of each watched peer, by its name.
 func (b *BFD) states() map[string]bfd.Status {
 	b.mu.Lock()
@@ -99,7 +106,7 @@ func (b *BFD) states() map[string]bfd.Status {
 	out := map[string]bfd.Status{}
 	for _, w := range peers {
 		if s, known := statuses[w.config.Key()]; known {
-			out[w.peer.Ref.Name] = s
+			out[w.peer.Source.Name] = s
 		}
 	}
 	return out
@@ -112,7 +119,7 @@ func (b *BFD) unsupported() error {
 	var errs []error
 	for _, w := range b.peers {
 		for _, u := range bfd.Unsupported(w.config) {
-			errs = append(errs, &unsupportedError{w.peer.BFD.Ref, u})
+			errs = append(errs, &unsupportedError{w.peer.bfd.Ref, u})
 		}
 	}
 	return errors.Join(errs...)

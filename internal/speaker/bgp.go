@@ -34,8 +34,9 @@ type Router interface {
 	backends.Backend
 	// Sessions returns how each session is.
 	Sessions() []bgp.Session
-	// Shutdown tells every peer to prefer other nodes, waits, withdraws everything and closes the sessions.
-	Shutdown(ctx context.Context, wait time.Duration)
+	// Shutdown tells every peer to prefer other nodes, waits, withdraws everything and closes the sessions; or lets routers keep the
+	// routes until this node is back.
+	Shutdown(ctx context.Context, how bgp.Leave)
 }
 
 // BGPOptions are what a BGP task needs.
@@ -44,6 +45,8 @@ type BGPOptions struct {
 	// Asked is who serves BGPAdvertisements that name nobody: a backend's name, or Auto.
 	Asked         string
 	IgnoreExclude bool
+	// DrainCordoned has routers prefer other nodes while this one is cordoned.
+	DrainCordoned bool
 	// ShutdownWait is how long routers get to prefer other nodes before routes are withdrawn.
 	ShutdownWait time.Duration
 	Owner        *Owner
@@ -66,7 +69,13 @@ type BGP struct {
 	told    map[string]bool // failures told of; touched by step alone
 
 	mu    sync.Mutex // protects peers
-	peers []*config.BGPPeer
+	peers []nodePeer
+}
+
+// nodePeer is a peer of this node, and how it is watched.
+type nodePeer struct {
+	backends.Peer
+	bfd *config.BFDProfile // nil: not at all
 }
 
 // NewBGP returns a BGP task; it starts nothing.
@@ -95,7 +104,7 @@ func (t *BGP) unnumbered() {
 	peers := t.peers
 	t.mu.Unlock()
 	for _, p := range peers {
-		if p.BFD != nil && p.Interface != "" {
+		if p.bfd != nil && p.Interface != "" {
 			t.wake()
 			return
 		}
@@ -116,11 +125,20 @@ func (t *BGP) Run(ctx, inner context.Context) error {
 	g.Go(func() error { return t.status.run(writing) })
 	t.follow(ctx, inner)
 	if inner.Err() == nil {
-		t.Router.Shutdown(inner, t.ShutdownWait)
+		// A node that is not on its way out gets a new speaker soon, and forwards until then.
+		t.Router.Shutdown(inner, bgp.Leave{Wait: t.ShutdownWait, Back: !t.leaving()})
+		t.BFD.stop() // after the sessions, lest a router take it for a failure
 		t.status.set(bgpView{})
 	}
 	stop()
 	return g.Wait()
+}
+
+// leaving reports whether the node is about to go: it is cordoned, or there is no such Node any more.
+func (t *BGP) leaving() bool {
+	_, _, cluster := t.Feed.current()
+	n, known := cluster.Nodes()[t.Node]
+	return !known || n.Cordoned
 }
 
 func (t *BGP) prepare(ctx context.Context) error {
@@ -169,24 +187,24 @@ func (t *BGP) step(ctx context.Context) bool {
 	snapshot, published, cluster := t.Feed.current()
 	in := announce.RoutesInput{
 		Snapshot: snapshot, Serves: servesBGP(t.Asked, published), Services: cluster.Services(), Self: t.Node, IgnoreExclude: t.IgnoreExclude,
+		DrainCordoned: t.DrainCordoned,
 	}
 	if n, known := cluster.Nodes()[t.Node]; known {
 		in.Node = &n
 	}
 	d := announce.Routes(in)
 	want := backends.Desired{Routes: d.Routes}
-	var watched []*config.BGPPeer
+	var watched []nodePeer
 	// A session is held only while the speakers serve BGP at all: another daemon of the node may hold it otherwise.
 	if in.Node != nil && slices.ContainsFunc(snapshot.BGPAdvertisements(), in.Serves) {
-		for _, p := range announce.Peers(snapshot, password.Of(ctx, t.Cache, t.Namespace)) {
-			if p.SelectsNode(in.Node.Labels) {
-				want.Peers = append(want.Peers, p)
+		asked := snapshot.BGPPeers()
+		for i, p := range announce.Peers(snapshot, password.Of(ctx, t.Cache, t.Namespace)) { // in the same order
+			if !p.SelectsNode(in.Node.Labels) {
+				continue
 			}
-		}
-		for _, p := range snapshot.BGPPeers() {
-			if p.SelectsNode(in.Node.Labels) {
-				watched = append(watched, p)
-			}
+			p = announce.OnNode(p, asked[i].FromNode, t.Node, in.Node.Annotations)
+			want.Peers = append(want.Peers, p)
+			watched = append(watched, nodePeer{Peer: p, bfd: asked[i].BFD})
 		}
 	}
 	t.mu.Lock()
