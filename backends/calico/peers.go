@@ -159,6 +159,10 @@ func (s *sessions) localAS(p *backends.Peer) *numorstring.ASNumber {
 // possible reports whether the sessions can be set up, and would be those that the user means. earlier are peers that come first.
 func (s *sessions) possible(p *backends.Peer, earlier []backends.Peer) bool {
 	switch {
+	case len(p.FromNode) > 0:
+		s.report(backends.UnsupportedField, p, "metadata.annotations["+p.FromNode[0]+"]", "a BGPPeer of Calico is the same on every node: the peer is not set up; "+
+			"make one for each rack, with nodeSelectors, or have the speakers advertise")
+		return false
 	case !p.Address.IsValid():
 		s.report(backends.UnsupportedField, p, "spec.interface", fmt.Sprintf("Calico cannot find a peer behind interface %q: the peer is not set up; set peerAddress", p.Interface))
 		return false

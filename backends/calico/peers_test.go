@@ -214,8 +214,12 @@ func TestPlan(t *testing.T) {
 			name: "what Calico cannot set up", want: backends.Desired{Peers: []backends.Peer{
 				router("unnumbered", "192.0.2.1", func(p *backends.Peer) { p.Address, p.Interface = netip.Addr{}, "eth0" }),
 				router("vrf", "192.0.2.2", func(p *backends.Peer) { p.VRF = "red" }), router("dynamic", "192.0.2.3", func(p *backends.Peer) { p.PeerASN, p.DynamicASN = 0, "external" }),
+				router("racks", "192.0.2.4", func(p *backends.Peer) { p.FromNode = []string{"fairlead.io/peer-address-from"} }),
 			}},
-			findings: []string{"UnsupportedField BGPPeer/unnumbered spec.interface", "UnsupportedField BGPPeer/vrf spec.vrf", "UnsupportedField BGPPeer/dynamic spec.dynamicASN"},
+			findings: []string{
+				"UnsupportedField BGPPeer/unnumbered spec.interface", "UnsupportedField BGPPeer/vrf spec.vrf", "UnsupportedField BGPPeer/dynamic spec.dynamicASN",
+				"UnsupportedField BGPPeer/racks metadata.annotations[fairlead.io/peer-address-from]",
+			},
 		},
 		{
 			name: "what is not used", want: backends.Desired{Peers: []backends.Peer{router("tor-a", "192.0.2.1", func(p *backends.Peer) {

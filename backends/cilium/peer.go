@@ -80,6 +80,11 @@ func (t *translation) leave(p backends.Peer) *v2.CiliumBGPPeerConfig {
 
 // impossible reports whether the peer cannot be set up, or would be another one than the user means.
 func (t *translation) impossible(p backends.Peer) bool {
+	if len(p.FromNode) > 0 {
+		t.unsupported(p.Source, "metadata.annotations["+p.FromNode[0]+"]", "a peer of a CiliumBGPClusterConfig is the same on all its nodes: the peer is not set up; "+
+			"make one for each rack, with nodeSelectors, or have the speakers advertise")
+		return true
+	}
 	if !p.Address.IsValid() {
 		t.unsupported(p.Source, "spec.interface", fmt.Sprintf("Cilium cannot find a peer behind interface %q: the peer is not set up; set peerAddress", p.Interface))
 		return true

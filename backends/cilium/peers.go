@@ -141,6 +141,7 @@ func (t *translation) ownNodes(all *bool) []backends.Node {
 	}
 	for _, c := range t.world.clusterConfigs {
 		if nodes := taken[c.Name]; len(nodes) > 0 {
+			slices.Sort(nodes)
 			t.find(backends.Finding{
 				Type: backends.PeerExists, Object: backends.Source{Kind: kindClusterConfig, Name: c.Name}, Field: "spec.nodeSelector",
 				Message: fmt.Sprintf("holds the BGP sessions of %s, and a node can have one CiliumBGPClusterConfig only: BGPPeers are not set up there. "+

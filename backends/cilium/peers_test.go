@@ -144,6 +144,13 @@ func TestSessions(t *testing.T) {
 				"this one is not set up there"},
 		},
 		{
+			name: "settings from Nodes", adverts: []backends.BGPAdvertisement{bgp("a")}, nodes: three,
+			peers: []backends.Peer{a, router("tor-z", "192.0.2.9", func(p *backends.Peer) { p.FromNode = []string{"fairlead.io/peer-asn-from"} })},
+			want:  "fairlead-bgp on all; as64512=64512 [tor-a 192.0.2.1 as64513: ipv4 a]",
+			findings: []string{"UnsupportedField BGPPeer/fairlead-system/tor-z metadata.annotations[fairlead.io/peer-asn-from]: a peer of a CiliumBGPClusterConfig " +
+				"is the same on all its nodes: the peer is not set up; make one for each rack, with nodeSelectors, or have the speakers advertise"},
+		},
+		{
 			name: "a VRF", adverts: []backends.BGPAdvertisement{bgp("a")}, nodes: three,
 			peers: []backends.Peer{a, router("tor-z", "192.0.2.1", func(p *backends.Peer) { p.VRF = "red" })},
 			want:  "fairlead-bgp on all; as64512=64512 [tor-a 192.0.2.1 as64513: ipv4 a]",

@@ -16,6 +16,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1beta2"
 	"github.com/fairlead/fairlead/integration/testbed"
 	"github.com/fairlead/fairlead/integration/testbed/netlab"
+	"github.com/fairlead/fairlead/integration/testbed/routing"
 	"github.com/fairlead/fairlead/integration/testbed/site"
 )
 
@@ -29,7 +30,7 @@ func TestBFD(t *testing.T) {
 	s := site.New(t, bed, 1)
 	router := s.AddClient("router")
 	node := s.Nodes()[0]
-	r := startBIRD(t, s.Lab, router, fmt.Sprintf(`
+	r := routing.StartBIRD(t, s.Lab, router, fmt.Sprintf(`
 protocol bfd { interface "eth0" { interval 50 ms; multiplier 3; }; }
 protocol bgp node {
 	local %s as 65002; neighbor %s as 65001;
@@ -45,7 +46,7 @@ protocol bgp node {
 	s.Create(&v1beta1.BGPAdvertisement{ObjectMeta: s.Meta("adv")})
 	svc := s.Service("web", s.Nodes(), nil)
 	route := site.Addrs(svc)[0].String() + "/32"
-	has := func() bool { return strings.Contains(r.birdc("show", "route"), route) }
+	has := func() bool { return strings.Contains(r.Birdc("show", "route"), route) }
 	session := func(state, bfd string) {
 		t.Helper()
 		testbed.Eventually(t, "the BGPSession to be "+state, func(ctx context.Context) error {

@@ -1,47 +1,14 @@
 package bgp
 
 import (
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"testing"
 
-	"github.com/stretchr/testify/require"
-
-	"github.com/fairlead/fairlead/integration/testbed/netlab"
+	"github.com/fairlead/fairlead/integration/testbed/routing"
 )
 
-// bird is BIRD 2 in a host.
-type bird struct {
-	t   testing.TB
-	h   *netlab.Host
-	dir string
-	p   *netlab.Process
-}
-
-func startBIRD(t testing.TB, l *netlab.Lab, h *netlab.Host, config string) *bird {
-	t.Helper()
-	requireFile(t, "/usr/sbin/bird", "bird2")
-	dir, err := os.MkdirTemp(l.Dir(), "bird")
-	require.NoError(t, err)
-	r := &bird{t: t, h: h, dir: dir}
-	require.NoError(t, os.WriteFile(r.path("bird.conf"), []byte("router id 192.0.2.2;\nlog stderr all;\nprotocol device {}\nprotocol direct { ipv4; ipv6; }\n"+config), 0o600))
-	r.p = h.Start(netlab.StartOptions{Name: "bird", Dir: dir}, "/usr/sbin/bird", "-f", "-c", r.path("bird.conf"), "-s", r.path("ctl"), "-P", r.path("pid"))
-	await(t, "bird", func() bool { return exists(r.path("ctl")) })
-	return r
-}
-
-func (r *bird) path(name string) string { return filepath.Join(r.dir, name) }
-
-func (r *bird) birdc(args ...string) string {
-	r.t.Helper()
-	return r.h.Command("/usr/sbin/birdc", append([]string{"-r", "-s", r.path("ctl")}, args...)...)
-}
-
-// summary returns the routes as features expect them.
-func (r *bird) summary() []string {
-	r.t.Helper()
+// summaryBIRD returns the routes as features expect them.
+func summaryBIRD(r *routing.BIRD) []string {
 	var out []string
 	var prefix string
 	attrs := map[string]string{}
@@ -52,7 +19,7 @@ func (r *bird) summary() []string {
 		}
 		attrs = map[string]string{}
 	}
-	for line := range strings.Lines(r.birdc("show", "route", "protocol", "speaker", "all")) {
+	for line := range strings.Lines(r.Birdc("show", "route", "protocol", "speaker", "all")) {
 		line = strings.TrimRight(line, "\n")
 		if fields := strings.Fields(line); len(fields) > 1 && !strings.HasPrefix(line, "\t") && !strings.HasPrefix(line, " ") && strings.Contains(fields[0], "/") {
 			flush()

@@ -13,6 +13,7 @@ import (
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/backends/bgp"
 	"github.com/fairlead/fairlead/integration/testbed/netlab"
+	"github.com/fairlead/fairlead/integration/testbed/routing"
 )
 
 // feature is a row of the table: what is wanted, and what the router has then. expect lines are "prefix nexthop aspath localpref
@@ -180,7 +181,7 @@ func TestFeaturesFRR(t *testing.T) {
 			t.Parallel()
 			l := netlab.New(t, nil)
 			node, router := l.AddHost("node", nodeV4, nodeV6, second), l.AddHost("router", routerV4, routerV6)
-			r := startFRR(t, l, router, "router bgp 65002\nbgp router-id 192.0.2.2\nno bgp ebgp-requires-policy\n"+f.frr+"\n")
+			r := routing.StartFRR(t, l, router, "router bgp 65002\nbgp router-id 192.0.2.2\nno bgp ebgp-requires-policy\n"+f.frr+"\n")
 			s := startSpeaker(t, l, node, bgp.Config{}, nil)
 			s.want = backends.Desired{Peers: f.peers, Routes: f.routes}
 			s.order(order{Apply: &s.want})
@@ -192,7 +193,7 @@ func TestFeaturesFRR(t *testing.T) {
 				}
 			})
 			await(t, strings.Join(f.expect, "; "), func() bool {
-				got = r.summary()
+				got = summaryFRR(r)
 				return slices.Equal(got, f.expect)
 			})
 			assert.Equal(t, len(f.expect), s.session("r").Prefixes)
@@ -200,12 +201,12 @@ func TestFeaturesFRR(t *testing.T) {
 	}
 }
 
-// summary returns the routes as features expect them.
-func (r *frr) summary() []string {
+// summaryFRR returns the routes as features expect them.
+func summaryFRR(r *routing.FRR) []string {
 	var out []string
 	for _, family := range []string{"ipv4", "ipv6"} {
-		for prefix := range r.table(family) {
-			for _, p := range r.detail(family, prefix) {
+		for prefix := range r.Table(family) {
+			for _, p := range r.Detail(family, prefix) {
 				hop := "-"
 				for _, h := range p.NextHops {
 					if h.Scope != "link-local" {
@@ -239,7 +240,7 @@ func TestFeaturesBIRD(t *testing.T) {
 			t.Parallel()
 			l := netlab.New(t, nil)
 			node, router := l.AddHost("node", nodeV4, nodeV6, second), l.AddHost("router", routerV4, routerV6)
-			r := startBIRD(t, l, router, "protocol bgp speaker { local as 65002; "+strings.ReplaceAll(f.bird, "import all;", "import all; export none;")+" }\n")
+			r := routing.StartBIRD(t, l, router, "protocol bgp speaker { local as 65002; "+strings.ReplaceAll(f.bird, "import all;", "import all; export none;")+" }\n")
 			s := startSpeaker(t, l, node, bgp.Config{}, nil)
 			s.want = backends.Desired{Peers: f.peers, Routes: f.routes}
 			s.order(order{Apply: &s.want})
@@ -251,7 +252,7 @@ func TestFeaturesBIRD(t *testing.T) {
 				}
 			})
 			await(t, strings.Join(f.expect, "; "), func() bool {
-				got = r.summary()
+				got = summaryBIRD(r)
 				return slices.Equal(got, f.birdExpect())
 			})
 		})

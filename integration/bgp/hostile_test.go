@@ -18,6 +18,7 @@ import (
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/backends/bgp"
 	"github.com/fairlead/fairlead/integration/testbed/netlab"
+	"github.com/fairlead/fairlead/integration/testbed/routing"
 )
 
 // flood is how many routes a router sends in TestFlood.
@@ -148,7 +149,7 @@ func TestHostilePeers(t *testing.T) {
 			l := netlab.New(t, nil)
 			node, bad, good := l.AddHost("node", nodeV4), l.AddHost("bad", netip.MustParsePrefix("192.0.2.66/24")), l.AddHost("good", routerV4)
 			connections := rogue(t, bad, netip.MustParseAddr("192.0.2.66"), tc.treat)
-			r := startFRR(t, l, good, external("192.0.2.2"))
+			r := routing.StartFRR(t, l, good, external("192.0.2.2"))
 			s := startSpeaker(t, l, node, bgp.Config{}, nil)
 			s.want = backends.Desired{
 				Peers: []backends.Peer{
@@ -159,7 +160,7 @@ func TestHostilePeers(t *testing.T) {
 			}
 			s.apply()
 			s.established("good")
-			r.hears("ipv4", "198.51.100.1/32")
+			r.Hears("ipv4", "198.51.100.1/32")
 			if tc.says == "" {
 				s.established("bad")
 				await(t, "all the rubbish", func() bool { return s.session("bad").Received.Update == 1000 })

@@ -12,6 +12,7 @@ import (
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/backends/bgp"
 	"github.com/fairlead/fairlead/integration/testbed/netlab"
+	"github.com/fairlead/fairlead/integration/testbed/routing"
 )
 
 // TestUnnumbered holds a session with whoever is the router of a link that has link-local addresses only.
@@ -19,7 +20,7 @@ func TestUnnumbered(t *testing.T) {
 	t.Parallel()
 	l := netlab.New(t, nil)
 	node, router := l.AddHost("node"), l.AddHost("router")
-	r := startFRR(t, l, router, `
+	r := routing.StartFRR(t, l, router, `
 router bgp 65002
  bgp router-id 192.0.2.2
  no bgp ebgp-requires-policy
@@ -37,15 +38,15 @@ router bgp 65002
 	}
 	s.apply()
 	s.established("r")
-	r.hears("ipv4", "198.51.100.1/32")
-	r.hears("ipv6", "2001:db8:1::1/128")
+	r.Hears("ipv4", "198.51.100.1/32")
+	r.Hears("ipv6", "2001:db8:1::1/128")
 	session := s.session("r")
 	assert.True(t, session.Address.IsLinkLocalUnicast())
 	assert.Equal(t, "eth0", session.Address.Zone())
 	assert.EqualValues(t, 65002, session.PeerASN)
 	hop := session.LocalAddress.WithZone("").String()
 	for family, prefix := range map[string]string{"ipv4": "198.51.100.1/32", "ipv6": "2001:db8:1::1/128"} {
-		p := r.detail(family, prefix)
+		p := r.Detail(family, prefix)
 		require.Len(t, p, 1)
 		assert.Equal(t, hop, p[0].NextHops[0].IP, family)
 	}
@@ -61,7 +62,7 @@ func TestExtendedNextHop(t *testing.T) {
 	t.Parallel()
 	l := netlab.New(t, nil)
 	node, router := l.AddHost("node", nodeV6), l.AddHost("router", routerV6)
-	r := startFRR(t, l, router, `
+	r := routing.StartFRR(t, l, router, `
 router bgp 65002
  bgp router-id 192.0.2.2
  no bgp ebgp-requires-policy
@@ -72,10 +73,10 @@ router bgp 65002
 	s.want = backends.Desired{Peers: []backends.Peer{peer("r", routerV6.Addr(), 65001, 65002, dual)}, Routes: routes("198.51.100.1/32")}
 	s.apply()
 	s.established("r")
-	r.hears("ipv4", "198.51.100.1/32")
-	assert.Equal(t, "2001:db8::1", r.detail("ipv4", "198.51.100.1/32")[0].NextHops[0].IP)
+	r.Hears("ipv4", "198.51.100.1/32")
+	assert.Equal(t, "2001:db8::1", r.Detail("ipv4", "198.51.100.1/32")[0].NextHops[0].IP)
 	id := s.session("r").RouterID
-	assert.Equal(t, id.String(), r.detail("ipv4", "198.51.100.1/32")[0].Peer.RouterID)
+	assert.Equal(t, id.String(), r.Detail("ipv4", "198.51.100.1/32")[0].Peer.RouterID)
 }
 
 // TestRouterConnects has a session that only the router can begin.
@@ -89,7 +90,7 @@ func TestRouterConnects(t *testing.T) {
 			if password != "" {
 				config += "neighbor 192.0.2.1 password " + password + "\n"
 			}
-			r := startFRR(t, l, router, config)
+			r := routing.StartFRR(t, l, router, config)
 			s := startSpeaker(t, l, node, bgp.Config{ListenPort: 1179}, nil)
 			s.want = backends.Desired{
 				Peers: []backends.Peer{peer("r", routerV4.Addr(), 65001, 65002, func(p *backends.Peer) {
@@ -99,7 +100,7 @@ func TestRouterConnects(t *testing.T) {
 			}
 			s.apply()
 			s.established("r")
-			r.hears("ipv4", "198.51.100.1/32")
+			r.Hears("ipv4", "198.51.100.1/32")
 		})
 	}
 }

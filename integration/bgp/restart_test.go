@@ -17,6 +17,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1beta2"
 	"github.com/fairlead/fairlead/integration/testbed"
 	"github.com/fairlead/fairlead/integration/testbed/netlab"
+	"github.com/fairlead/fairlead/integration/testbed/routing"
 	"github.com/fairlead/fairlead/integration/testbed/site"
 )
 
@@ -25,7 +26,7 @@ type rack struct {
 	*site.Site
 	t      *testing.T
 	router *netlab.Host
-	frr    *frr
+	frr    *routing.FRR
 }
 
 func newRack(t *testing.T, nodes int, change func(*v1beta2.BGPPeerSpec), args ...string) *rack {
@@ -37,7 +38,7 @@ func newRack(t *testing.T, nodes int, change func(*v1beta2.BGPPeerSpec), args ..
 	r := &rack{Site: site.New(t, bed, nodes, args...), t: t}
 	require.NoError(t, bed.Client.Delete(t.Context(), &v1beta1.L2Advertisement{ObjectMeta: r.Meta("main")}))
 	r.router = r.AddClient("router")
-	r.frr = startFRR(t, r.Lab, r.router, frrRack)
+	r.frr = routing.StartFRR(t, r.Lab, r.router, frrRack)
 	for name, addr := range map[string]string{"tor-v4": r.router.Addr(false).String(), "tor-v6": r.router.Addr(true).String()} {
 		spec := v1beta2.BGPPeerSpec{MyASN: 65001, PeerASN: 65002, PeerAddress: addr}
 		change(&spec)
@@ -50,7 +51,7 @@ func newRack(t *testing.T, nodes int, change func(*v1beta2.BGPPeerSpec), args ..
 // nextHops returns how many next hops a route has.
 func (r *rack) nextHops(family, route string) int {
 	n := 0
-	for _, p := range r.frr.table(family)[route] {
+	for _, p := range r.frr.Table(family)[route] {
 		if p.Valid {
 			n++
 		}
@@ -95,11 +96,11 @@ func TestUpgrade(t *testing.T) {
 				fetchers = append(fetchers, f)
 			}
 			for _, n := range r.Nodes() {
-				dropped := r.frr.neighbor(n.Addr(false).String()).MessageStats.NotificationsRecv
+				dropped := r.frr.Neighbor(n.Addr(false).String()).MessageStats.NotificationsRecv
 				_, err := r.Speakers[n.Name()].Stop()
 				require.NoError(t, err)
 				if tc.graceful {
-					assert.Equal(t, dropped, r.frr.neighbor(n.Addr(false).String()).MessageStats.NotificationsRecv)
+					assert.Equal(t, dropped, r.frr.Neighbor(n.Addr(false).String()).MessageStats.NotificationsRecv)
 					for family, route := range routes {
 						assert.Equal(t, 3, r.nextHops(family, route), "routes of %s while the speaker of %s is away", family, n.Name())
 					}
@@ -108,8 +109,8 @@ func TestUpgrade(t *testing.T) {
 				}
 				r.Speak(n)
 				await(t, "the routes of all nodes, after "+n.Name(), func() bool {
-					return everywhere() && !strings.Contains(fmt.Sprint(r.frr.detail("ipv4", routes["ipv4"])), "Stale:true") &&
-						r.frr.neighbor(n.Addr(false).String()).BGPState == "Established"
+					return everywhere() && !strings.Contains(fmt.Sprint(r.frr.Detail("ipv4", routes["ipv4"])), "Stale:true") &&
+						r.frr.Neighbor(n.Addr(false).String()).BGPState == "Established"
 				})
 			}
 			for i, f := range fetchers {
@@ -131,7 +132,7 @@ func TestCordon(t *testing.T) {
 	await(t, "the routes of both nodes", func() bool { return r.nextHops("ipv4", route) == 2 })
 	marked := func() int {
 		n := 0
-		for _, p := range r.frr.detail("ipv4", route) {
+		for _, p := range r.frr.Detail("ipv4", route) {
 			if strings.Contains(p.Community.String, "graceful-shutdown") {
 				n++
 			}
@@ -160,10 +161,10 @@ func TestFromNode(t *testing.T) {
 	r := &rack{Site: site.New(t, bed, 2), t: t}
 	require.NoError(t, bed.Client.Delete(t.Context(), &v1beta1.L2Advertisement{ObjectMeta: r.Meta("main")}))
 	const addressKey, asnKey, mineKey, sourceKey = "example.com/tor", "example.com/tor-asn", "example.com/asn", "example.com/source"
-	var routers []*frr
+	var routers []*routing.FRR
 	for i, n := range r.Nodes() {
 		h := r.AddClient(fmt.Sprint("tor", i))
-		routers = append(routers, startFRR(t, r.Lab, h, fmt.Sprintf("router bgp %d\nno bgp ebgp-requires-policy\nneighbor %s remote-as %d\n",
+		routers = append(routers, routing.StartFRR(t, r.Lab, h, fmt.Sprintf("router bgp %d\nno bgp ebgp-requires-policy\nneighbor %s remote-as %d\n",
 			65100+i, n.Addr(false), 65200+i)))
 		n.Update(func(o *corev1.Node) {
 			o.Annotations = map[string]string{
@@ -182,20 +183,20 @@ func TestFromNode(t *testing.T) {
 	route := site.Addrs(svc)[0].String() + "/32"
 	for i, f := range routers {
 		await(t, "the route", func() bool {
-			p := f.detail("ipv4", route)
+			p := f.Detail("ipv4", route)
 			return len(p) == 1 && p[0].ASPath.String == fmt.Sprint(65200+i)
 		})
 	}
 
 	// A value that makes no sense leaves the session as it is, and is named.
 	n := r.Nodes()[0]
-	before := routers[0].neighbor(n.Addr(false).String())
+	before := routers[0].Neighbor(n.Addr(false).String())
 	right := ""
 	n.Update(func(o *corev1.Node) { right, o.Annotations[addressKey] = o.Annotations[addressKey], "tor0.example.com" })
 	r.session("n1-tor", "the reason", func(x v1alpha1.BGPSessionStatus) bool {
 		return x.State == "Established" && strings.Contains(x.LastError, `node "n1": metadata.annotations[example.com/tor] "tor0.example.com" is not the IP address of a router`)
 	})
-	sameSession(t, before, routers[0].neighbor(n.Addr(false).String()))
+	sameSession(t, before, routers[0].Neighbor(n.Addr(false).String()))
 	n.Update(func(o *corev1.Node) { o.Annotations[addressKey] = right })
 	r.session("n1-tor", "no fault", func(x v1alpha1.BGPSessionStatus) bool { return x.State == "Established" && x.LastError == "" })
 
@@ -204,5 +205,5 @@ func TestFromNode(t *testing.T) {
 	r.session("n1-tor", "the reason", func(x v1alpha1.BGPSessionStatus) bool {
 		return strings.Contains(x.LastError, `node "n1" has no annotation "example.com/tor", and spec.peerAddress is 0.0.0.0`)
 	})
-	assert.Len(t, routers[1].table("ipv4")[route], 1, "what the other node says")
+	assert.Len(t, routers[1].Table("ipv4")[route], 1, "what the other node says")
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/backends/bgp"
 	"github.com/fairlead/fairlead/integration/testbed/netlab"
+	"github.com/fairlead/fairlead/integration/testbed/routing"
 )
 
 // TestManyRoutes tells 10,000 prefixes to two routers. What it logs are figures, not promises.
@@ -18,11 +19,11 @@ func TestManyRoutes(t *testing.T) {
 	const many = 10_000
 	l := netlab.New(t, nil)
 	node := l.AddHost("node", nodeV4)
-	var routers []*frr
+	var routers []*routing.FRR
 	s := startSpeaker(t, l, node, bgp.Config{}, nil)
 	for i, name := range []string{"r0", "r1"} {
 		addr := netip.AddrFrom4([4]byte{192, 0, 2, byte(10 + i)})
-		routers = append(routers, startFRR(t, l, l.AddHost(name, netip.PrefixFrom(addr, 24)), external(addr.String())))
+		routers = append(routers, routing.StartFRR(t, l, l.AddHost(name, netip.PrefixFrom(addr, 24)), external(addr.String())))
 		s.want.Peers = append(s.want.Peers, peer(name, addr, 65001, 65002))
 	}
 	s.apply()
@@ -35,7 +36,7 @@ func TestManyRoutes(t *testing.T) {
 		t.Helper()
 		for _, r := range routers {
 			await(t, "every route", func() bool {
-				return r.neighbor("192.0.2.1").AddressFamilyInfo["ipv4Unicast"].AcceptedPrefixCounter == n
+				return r.Neighbor("192.0.2.1").AddressFamilyInfo["ipv4Unicast"].AcceptedPrefixCounter == n
 			})
 		}
 	}
@@ -47,13 +48,13 @@ func TestManyRoutes(t *testing.T) {
 	assert.Equal(t, many, s.session("r0").Prefixes)
 
 	// A router that comes back hears them in few messages.
-	routers[0].bgpd.Kill()
-	routers[0].start()
+	routers[0].BGPD.Kill()
+	routers[0].Start()
 	s.established("r0")
 	before := s.session("r0")
 	accepted(many)
-	t.Logf("the session with a router that was killed took %d UPDATEs", routers[0].neighbor("192.0.2.1").MessageStats.UpdatesRecv)
-	assert.Less(t, routers[0].neighbor("192.0.2.1").MessageStats.UpdatesRecv, many/100)
+	t.Logf("the session with a router that was killed took %d UPDATEs", routers[0].Neighbor("192.0.2.1").MessageStats.UpdatesRecv)
+	assert.Less(t, routers[0].Neighbor("192.0.2.1").MessageStats.UpdatesRecv, many/100)
 	assert.EqualValues(t, 2, before.Established)
 
 	cpu, rest := s.p.CPU(), time.After(5*time.Second)
@@ -69,7 +70,7 @@ func TestGracefulRestartBIRD(t *testing.T) {
 	t.Parallel()
 	l := netlab.New(t, nil)
 	node, router := l.AddHost("node", nodeV4, nodeV6), l.AddHost("router", routerV4, routerV6)
-	r := startBIRD(t, l, router, "protocol bgp speaker { local as 65002; neighbor 192.0.2.1 as 65001; ipv4 { import all; export none; }; ipv6 { import all; export none; }; }\n")
+	r := routing.StartBIRD(t, l, router, "protocol bgp speaker { local as 65002; neighbor 192.0.2.1 as 65001; ipv4 { import all; export none; }; ipv6 { import all; export none; }; }\n")
 	want := backends.Desired{
 		Peers:  []backends.Peer{peer("r", routerV4.Addr(), 65001, 65002, dual, func(p *backends.Peer) { p.GracefulRestart = true })},
 		Routes: routes("198.51.100.1/32", "2001:db8:1::1/128"),
@@ -78,17 +79,17 @@ func TestGracefulRestartBIRD(t *testing.T) {
 	first.want = want
 	first.apply()
 	first.established("r")
-	await(t, "both routes", func() bool { return len(r.summary()) == 2 })
+	await(t, "both routes", func() bool { return len(summaryBIRD(r)) == 2 })
 	first.p.Kill()
-	await(t, "the restart", func() bool { return !strings.Contains(r.birdc("show", "protocols", "all", "speaker"), "Established") })
-	assert.Len(t, r.summary(), 2, "the routes must stay")
+	await(t, "the restart", func() bool { return !strings.Contains(r.Birdc("show", "protocols", "all", "speaker"), "Established") })
+	assert.Len(t, summaryBIRD(r), 2, "the routes must stay")
 	second := startSpeaker(t, l, node, bgp.Config{}, nil)
 	second.want = want
 	second.want.Routes = routes("198.51.100.1/32", "198.51.100.9/32")
 	second.apply()
 	second.established("r")
 	await(t, "the new routes, and no old one", func() bool {
-		got := strings.Join(r.summary(), "\n")
+		got := strings.Join(summaryBIRD(r), "\n")
 		assert.Contains(t, got, "198.51.100.1/32", "the route must be there all the time")
 		return strings.Contains(got, "198.51.100.9/32") && !strings.Contains(got, "2001:db8:1::1")
 	})

@@ -10,6 +10,7 @@ import (
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/backends/bgp"
 	"github.com/fairlead/fairlead/integration/testbed/netlab"
+	"github.com/fairlead/fairlead/integration/testbed/routing"
 )
 
 var (
@@ -29,13 +30,13 @@ func TestFirst(t *testing.T) {
 	t.Parallel()
 	l := netlab.New(t, nil)
 	node, router := l.AddHost("node", nodeV4, nodeV6), l.AddHost("router", routerV4, routerV6)
-	r := startFRR(t, l, router, frrExternal)
+	r := routing.StartFRR(t, l, router, frrExternal)
 	s := startSpeaker(t, l, node, bgp.Config{}, nil)
 	s.want = backends.Desired{Peers: []backends.Peer{peer("router", routerV4.Addr(), 65001, 65002)}, Routes: routes("198.51.100.1/32")}
 	s.apply()
 	s.established("router")
-	r.hears("ipv4", "198.51.100.1/32")
-	paths := r.detail("ipv4", "198.51.100.1/32")
+	r.Hears("ipv4", "198.51.100.1/32")
+	paths := r.Detail("ipv4", "198.51.100.1/32")
 	require.Len(t, paths, 1)
 	assert.Equal(t, "65001", paths[0].ASPath.String)
 	assert.Equal(t, "192.0.2.1", paths[0].NextHops[0].IP)

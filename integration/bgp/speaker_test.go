@@ -15,25 +15,10 @@ import (
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/backends/bgp"
 	"github.com/fairlead/fairlead/integration/testbed/netlab"
+	"github.com/fairlead/fairlead/integration/testbed/routing"
 )
 
-// patience is how long something may take that a test waits for.
-const patience = 30 * time.Second
-
-// await waits until ok returns true; it asks again and again, because routers do not tell when they change.
-func await(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(patience)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			require.Fail(t, "never happened: "+what)
-		}
-	}
-}
+var await = routing.Await
 
 // speaker is a process with a Backend in a host.
 type speaker struct {

@@ -19,6 +19,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1beta2"
 	"github.com/fairlead/fairlead/integration/testbed"
 	"github.com/fairlead/fairlead/integration/testbed/netlab"
+	"github.com/fairlead/fairlead/integration/testbed/routing"
 	"github.com/fairlead/fairlead/integration/testbed/site"
 )
 
@@ -53,7 +54,7 @@ func TestWhole(t *testing.T) {
 	t.Cleanup(func() { assert.NoError(t, bed.Close()) })
 	s := site.New(t, bed, 3, "--bgp-shutdown-wait=2s")
 	router := s.AddClient("router")
-	r := startFRR(t, s.Lab, router, frrRack)
+	r := routing.StartFRR(t, s.Lab, router, frrRack)
 	for name, addr := range map[string]string{"tor-v4": router.Addr(false).String(), "tor-v6": router.Addr(true).String()} {
 		s.Create(&v1beta2.BGPPeer{ObjectMeta: s.Meta(name), Spec: v1beta2.BGPPeerSpec{MyASN: 65001, PeerASN: 65002, PeerAddress: addr}})
 	}
@@ -70,7 +71,7 @@ func TestWhole(t *testing.T) {
 		slices.Sort(names)
 		await(t, fmt.Sprintf("next hops %v of %s", names, prefix), func() bool {
 			var got []string
-			for _, p := range r.table(family)[prefix] {
+			for _, p := range r.Table(family)[prefix] {
 				for _, h := range p.NextHops {
 					if h.Scope != "link-local" {
 						got = append(got, h.IP)
@@ -83,7 +84,7 @@ func TestWhole(t *testing.T) {
 	}
 	hops("ipv4", v4, s.Nodes()...)
 	hops("ipv6", v6, s.Nodes()...)
-	assert.Equal(t, "65001:7", r.detail("ipv4", v4)[0].Community.String)
+	assert.Equal(t, "65001:7", r.Detail("ipv4", v4)[0].Community.String)
 	for _, vip := range vips {
 		pods := map[string]bool{}
 		await(t, "answers of all pods through "+vip.String(), func() bool {
@@ -145,7 +146,7 @@ func TestWhole(t *testing.T) {
 		stopped <- err
 	}()
 	await(t, "GRACEFUL_SHUTDOWN", func() bool {
-		return slices.ContainsFunc(r.detail("ipv4", v4), func(p frrPath) bool {
+		return slices.ContainsFunc(r.Detail("ipv4", v4), func(p routing.Path) bool {
 			return strings.Contains(p.Community.String, "graceful-shutdown") && strings.Contains(p.Community.String, "65001:7")
 		})
 	})
@@ -157,7 +158,7 @@ func TestWhole(t *testing.T) {
 
 	// Another setting of a peer concerns this peer.
 	other := s.Nodes()[0].Addr(true).String()
-	was := r.neighbor(other).ConnectionsEstab
+	was := r.Neighbor(other).ConnectionsEstab
 	var p v1beta2.BGPPeer
 	require.NoError(t, bed.Client.Get(t.Context(), client.ObjectKey{Namespace: s.Namespace, Name: "tor-v4"}, &p))
 	p.Spec.PeerASN = 65009
@@ -173,6 +174,6 @@ func TestWhole(t *testing.T) {
 		return nil
 	})
 	hops("ipv6", v6, s.Nodes()[:2]...)
-	assert.Equal(t, was, r.neighbor(other).ConnectionsEstab, "the other session is the same as before")
-	assert.Equal(t, "Established", r.neighbor(other).BGPState)
+	assert.Equal(t, was, r.Neighbor(other).ConnectionsEstab, "the other session is the same as before")
+	assert.Equal(t, "Established", r.Neighbor(other).BGPState)
 }

@@ -80,6 +80,11 @@ func selectorsOf(kv ...string) []metav1.LabelSelector {
 
 var badSelector = metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: "a", Operator: "Near"}}}
 
+func fromNode(p v1beta2.BGPPeer, annotation, key string) v1beta2.BGPPeer {
+	p.Annotations = map[string]string{annotation: key}
+	return p
+}
+
 func bgpPeer(name string, age int, change ...func(*v1beta2.BGPPeerSpec)) v1beta2.BGPPeer {
 	p := v1beta2.BGPPeer{ObjectMeta: objectMeta(name, age), Spec: v1beta2.BGPPeerSpec{MyASN: 64512, PeerASN: 64513, PeerAddress: "192.0.2.1"}}
 	for _, c := range change {
@@ -304,6 +309,23 @@ func TestBuildKinds(t *testing.T) {
 				"peer six 2001:db8::1 port 179", `peer vrf 192.0.2.1 port 179 in VRF "red"`,
 				`! BGPPeer six2: spec.peerAddress: 2001:db8::1 port 179 is the peer of BGPPeer "six" already; remove one of them, or give them different nodes` + setAside,
 				`! BGPPeer young: spec.peerAddress: 192.0.2.1 port 179 is the peer of BGPPeer "old" already; remove one of them, or give them different nodes` + setAside,
+			},
+		},
+		{
+			name: "peers whose address comes from Nodes",
+			history: []Objects{{BGPPeers: []v1beta2.BGPPeer{
+				fromNode(bgpPeer("a", 9), AnnotationPeerAddressFrom, "example.com/tor-a"), fromNode(bgpPeer("b", 8), AnnotationPeerAddressFrom, "example.com/tor-b"),
+				fromNode(bgpPeer("c", 1), AnnotationPeerAddressFrom, "example.com/tor-a"), fromNode(bgpPeer("d", 9), AnnotationMyASNFrom, "not a key"),
+				bgpPeer("e", 9),
+			}}},
+			want: []string{
+				`peer a the address in the Nodes' annotation "example.com/tor-a" port 179`, `peer b the address in the Nodes' annotation "example.com/tor-b" port 179`,
+				"peer e 192.0.2.1 port 179",
+				`! BGPPeer c: spec.peerAddress: the address in the Nodes' annotation "example.com/tor-a" port 179 is the peer of BGPPeer "a" already; ` +
+					`remove one of them, or give them different nodes` + setAside,
+				`! BGPPeer d: metadata.annotations[fairlead.io/my-asn-from]: "not a key" is not the key of an annotation of Nodes: name part must consist of ` +
+					`alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', ` +
+					`regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')` + setAside,
 			},
 		},
 		{

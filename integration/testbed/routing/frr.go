@@ -1,4 +1,5 @@
-package bgp
+// Package routing runs real routers, FRR and BIRD, in the hosts of a lab.
+package routing
 
 import (
 	"encoding/json"
@@ -8,36 +9,57 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/fairlead/fairlead/integration/testbed/netlab"
 )
 
-// frr is zebra and bgpd in a host.
-type frr struct {
-	t           testing.TB
-	h           *netlab.Host
-	dir         string
-	zebra, bgpd *netlab.Process
+// patience is how long something may take that a router is waited for.
+const patience = 30 * time.Second
+
+// Await waits until ok returns true; it asks again and again, because routers do not tell when they change.
+func Await(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(patience)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			require.Fail(t, "never happened: "+what)
+		}
+	}
+}
+
+// FRR is zebra and bgpd in a host.
+type FRR struct {
+	// BGPD is bgpd, as it was started last.
+	BGPD *netlab.Process
+
+	t   testing.TB
+	h   *netlab.Host
+	dir string
 }
 
 const frrDaemons = "/usr/lib/frr/"
 
-// startFRR starts a router with a configuration.
-func startFRR(t testing.TB, l *netlab.Lab, h *netlab.Host, config string) *frr {
+// StartFRR starts a router with a configuration.
+func StartFRR(t testing.TB, l *netlab.Lab, h *netlab.Host, config string) *FRR {
 	t.Helper()
 	requireFile(t, frrDaemons+"bgpd", "frr")
 	dir, err := os.MkdirTemp(l.Dir(), "frr")
 	require.NoError(t, err)
-	r := &frr{t: t, h: h, dir: dir}
+	r := &FRR{t: t, h: h, dir: dir}
 	r.give(dir)
 	require.NoError(t, os.WriteFile(r.path("zebra.conf"), []byte("hostname "+h.Name()+"\n"), 0o644))
 	require.NoError(t, os.WriteFile(r.path("vtysh.conf"), nil, 0o644))
 	r.configure(config)
-	r.zebra = h.Start(netlab.StartOptions{Name: "zebra", Dir: dir}, frrDaemons+"zebra", append(r.args("zebra"), "-z", r.path("zserv"))...)
-	await(t, "zebra", func() bool { return exists(r.path("zserv")) })
-	r.start()
+	h.Start(netlab.StartOptions{Name: "zebra", Dir: dir}, frrDaemons+"zebra", append(r.args("zebra"), "-z", r.path("zserv"))...)
+	Await(t, "zebra", func() bool { return exists(r.path("zserv")) })
+	r.Start()
 	return r
 }
 
@@ -59,7 +81,7 @@ func exists(path string) bool {
 }
 
 // give makes a file that of the user as whom FRR's daemons run.
-func (r *frr) give(path string) {
+func (r *FRR) give(path string) {
 	r.t.Helper()
 	u, err := user.Lookup("frr")
 	require.NoError(r.t, err)
@@ -70,30 +92,30 @@ func (r *frr) give(path string) {
 	require.NoError(r.t, os.Chown(path, uid, gid))
 }
 
-func (r *frr) path(name string) string { return filepath.Join(r.dir, name) }
+func (r *FRR) path(name string) string { return filepath.Join(r.dir, name) }
 
 // configure writes the configuration for the next start.
-func (r *frr) configure(config string) {
+func (r *FRR) configure(config string) {
 	r.t.Helper()
 	require.NoError(r.t, os.WriteFile(r.path("bgpd.conf"), []byte("hostname "+r.h.Name()+"\n"+config), 0o644))
 }
 
-func (r *frr) args(daemon string) []string {
+func (r *FRR) args(daemon string) []string {
 	return []string{"-f", r.path(daemon + ".conf"), "-i", r.path(daemon + ".pid"),
 		"--vty_socket", r.dir, "-P", "0", "--log", "stdout", "--log-level", "debugging"}
 }
 
-// start starts bgpd.
-func (r *frr) start() {
+// Start starts bgpd.
+func (r *FRR) Start() {
 	r.t.Helper()
 	_ = os.Remove(r.path("bgpd.vty"))
 	_ = os.Remove(r.path("bgpd.pid"))
-	r.bgpd = r.h.Start(netlab.StartOptions{Name: "bgpd", Dir: r.dir}, frrDaemons+"bgpd", append(r.args("bgpd"), "-z", r.path("zserv"))...)
-	await(r.t, "bgpd", func() bool { return exists(r.path("bgpd.vty")) })
+	r.BGPD = r.h.Start(netlab.StartOptions{Name: "bgpd", Dir: r.dir}, frrDaemons+"bgpd", append(r.args("bgpd"), "-z", r.path("zserv"))...)
+	Await(r.t, "bgpd", func() bool { return exists(r.path("bgpd.vty")) })
 }
 
-// vtysh runs commands.
-func (r *frr) vtysh(commands ...string) string {
+// Vtysh runs commands.
+func (r *FRR) Vtysh(commands ...string) string {
 	r.t.Helper()
 	args := []string{"--vty_socket", r.dir, "--config_dir", r.dir}
 	for _, c := range commands {
@@ -103,18 +125,17 @@ func (r *frr) vtysh(commands ...string) string {
 }
 
 // show runs a command whose answer is JSON.
-func (r *frr) show(command string, into any) {
+func (r *FRR) show(command string, into any) {
 	r.t.Helper()
-	said := r.vtysh(command + " json")
+	said := r.Vtysh(command + " json")
 	if i := strings.IndexAny(said, "{["); i >= 0 {
 		said = said[i:]
 	}
 	require.NoError(r.t, json.Unmarshal([]byte(said), into), said)
 }
 
-// frrPath is a path as FRR shows it.
-type frrPath struct {
-	Path      string // AS path
+// Path is a path as FRR shows it.
+type Path struct {
 	LocPrf    uint32
 	Stale     bool
 	Peer      struct{ RouterID string }
@@ -125,24 +146,24 @@ type frrPath struct {
 	ASPath    struct{ String string }
 }
 
-// table returns the prefixes of a family, ipv4 or ipv6, with their paths.
-func (r *frr) table(family string) map[string][]frrPath {
+// Table returns the prefixes of a family, ipv4 or ipv6, with their paths.
+func (r *FRR) Table(family string) map[string][]Path {
 	r.t.Helper()
-	var out struct{ Routes map[string][]frrPath }
+	var out struct{ Routes map[string][]Path }
 	r.show("show bgp "+family+" unicast", &out)
 	return out.Routes
 }
 
-// detail returns the paths of a prefix with their attributes.
-func (r *frr) detail(family, prefix string) []frrPath {
+// Detail returns the paths of a prefix with their attributes.
+func (r *FRR) Detail(family, prefix string) []Path {
 	r.t.Helper()
-	var out struct{ Paths []frrPath }
+	var out struct{ Paths []Path }
 	r.show("show bgp "+family+" unicast "+prefix, &out)
 	return out.Paths
 }
 
-// frrPeer is a neighbour as FRR shows it.
-type frrPeer struct {
+// Peer is a neighbour as FRR shows it.
+type Peer struct {
 	BGPState            string
 	BGPTimerUpEstablish int64 `json:"bgpTimerUpEstablishedEpoch"`
 	MessageStats        struct{ OpensRecv, UpdatesRecv, NotificationsRecv, RouteRefreshSent, RouteRefreshRecv, TotalRecv int }
@@ -153,21 +174,21 @@ type frrPeer struct {
 	AddressFamilyInfo   map[string]struct{ AcceptedPrefixCounter int }
 }
 
-func (r *frr) neighbor(addr string) frrPeer {
+func (r *FRR) Neighbor(addr string) Peer {
 	r.t.Helper()
-	var out map[string]frrPeer
+	var out map[string]Peer
 	r.show("show bgp neighbors "+addr, &out)
 	for _, p := range out {
 		return p
 	}
-	return frrPeer{}
+	return Peer{}
 }
 
-// hears waits until the router has exactly these prefixes of a family.
-func (r *frr) hears(family string, prefixes ...string) {
+// Hears waits until the router has exactly these prefixes of a family.
+func (r *FRR) Hears(family string, prefixes ...string) {
 	r.t.Helper()
-	await(r.t, r.h.Name()+" hears "+strings.Join(prefixes, " "), func() bool {
-		t := r.table(family)
+	Await(r.t, r.h.Name()+" hears "+strings.Join(prefixes, " "), func() bool {
+		t := r.Table(family)
 		for _, p := range prefixes {
 			if len(t[p]) == 0 {
 				return false
