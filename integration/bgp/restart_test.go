@@ -42,7 +42,7 @@ func newRack(t *testing.T, nodes int, change func(*v1beta2.BGPPeerSpec), args ..
 	r := &rack{Site: site.New(t, bed, nodes, args...), t: t}
 	require.NoError(t, bed.Client.Delete(t.Context(), &v1beta1.L2Advertisement{ObjectMeta: r.Meta("main")}))
 	r.router = r.AddClient("router")
-	r.frr = routing.StartFRR(t, r.Lab, r.router, frrRack)
+	r.frr = routing.StartFRR(t, r.Lab, r.router, routing.Rack)
 	for name, addr := range map[string]string{"tor-v4": r.router.Addr(false).String(), "tor-v6": r.router.Addr(true).String()} {
 		spec := v1beta2.BGPPeerSpec{MyASN: 65001, PeerASN: 65002, PeerAddress: addr}
 		change(&spec)

@@ -23,28 +23,6 @@ import (
 	"github.com/fairlead/fairlead/integration/testbed/site"
 )
 
-// frrRack accepts a session with every node, and spreads what it sends over them.
-const frrRack = `
-router bgp 65002
- bgp router-id 192.0.0.250
- no bgp ebgp-requires-policy
- bgp bestpath as-path multipath-relax
- neighbor V4 peer-group
- neighbor V4 remote-as 65001
- neighbor V6 peer-group
- neighbor V6 remote-as 65001
- bgp listen range 192.0.0.0/16 peer-group V4
- bgp listen range 2001:db8::/64 peer-group V6
- address-family ipv4 unicast
-  maximum-paths 8
-  no neighbor V6 activate
- exit-address-family
- address-family ipv6 unicast
-  maximum-paths 8
-  neighbor V6 activate
- exit-address-family
-`
-
 // TestWhole goes the whole way: a BGPAdvertisement and BGPPeers, a Service, speakers on three nodes, routes to all of them in the
 // kernel of a router, and pods that answer it.
 func TestWhole(t *testing.T) {
@@ -54,7 +32,7 @@ func TestWhole(t *testing.T) {
 	t.Cleanup(func() { assert.NoError(t, bed.Close()) })
 	s := site.New(t, bed, 3, "--bgp-shutdown-wait=2s")
 	router := s.AddClient("router")
-	r := routing.StartFRR(t, s.Lab, router, frrRack)
+	r := routing.StartFRR(t, s.Lab, router, routing.Rack)
 	for name, addr := range map[string]string{"tor-v4": router.Addr(false).String(), "tor-v6": router.Addr(true).String()} {
 		s.Create(&v1beta2.BGPPeer{ObjectMeta: s.Meta(name), Spec: v1beta2.BGPPeerSpec{MyASN: 65001, PeerASN: 65002, PeerAddress: addr}})
 	}

@@ -174,12 +174,16 @@ type Peer struct {
 	AddressFamilyInfo   map[string]struct{ AcceptedPrefixCounter int }
 }
 
+// Neighbor returns a neighbour; the zero Peer if there is none.
 func (r *FRR) Neighbor(addr string) Peer {
 	r.t.Helper()
-	var out map[string]Peer
+	var out map[string]json.RawMessage
 	r.show("show bgp neighbors "+addr, &out)
-	for _, p := range out {
-		return p
+	for _, raw := range out {
+		var p Peer
+		if json.Unmarshal(raw, &p) == nil {
+			return p
+		}
 	}
 	return Peer{}
 }
@@ -197,3 +201,25 @@ func (r *FRR) Hears(family string, prefixes ...string) {
 		return len(t) == len(prefixes)
 	})
 }
+
+// Rack is a configuration of FRR, in AS 65002, that accepts a session with every node of a site, in AS 65001, and spreads what it sends over them.
+const Rack = `
+router bgp 65002
+ bgp router-id 192.0.0.250
+ no bgp ebgp-requires-policy
+ bgp bestpath as-path multipath-relax
+ neighbor V4 peer-group
+ neighbor V4 remote-as 65001
+ neighbor V6 peer-group
+ neighbor V6 remote-as 65001
+ bgp listen range 192.0.0.0/16 peer-group V4
+ bgp listen range 2001:db8::/64 peer-group V6
+ address-family ipv4 unicast
+  maximum-paths 8
+  no neighbor V6 activate
+ exit-address-family
+ address-family ipv6 unicast
+  maximum-paths 8
+  neighbor V6 activate
+ exit-address-family
+`

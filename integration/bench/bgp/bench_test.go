@@ -1,0 +1,258 @@
+// Package bgp measures the speakers' BGP with real routers on a network of namespaces: how soon a route is in a router's kernel, how long
+// it takes for many, how long a lost node's routes stay, and what a speaker costs. The number of rounds is -benchtime.
+package bgp
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/api/v1beta2"
+	"github.com/fairlead/fairlead/integration/testbed"
+	"github.com/fairlead/fairlead/integration/testbed/netlab"
+	"github.com/fairlead/fairlead/integration/testbed/routing"
+	"github.com/fairlead/fairlead/integration/testbed/site"
+)
+
+var bed *testbed.Bed
+
+func TestMain(m *testing.M) { os.Exit(testbed.Main(m, &bed)) }
+
+// many is the pool of the Services that there are many of.
+var many = netip.MustParsePrefix("10.200.0.0/16")
+
+// newSite makes a site where nothing is announced by layer 2.
+func newSite(b *testing.B, nodes int) *site.Site {
+	s := site.New(b, bed, nodes)
+	require.NoError(b, bed.Client.Delete(b.Context(), &v1beta1.L2Advertisement{ObjectMeta: s.Meta("main")}))
+	return s
+}
+
+func peer(s *site.Site, router *netlab.Host, name string, change func(*v1beta2.BGPPeerSpec)) {
+	for family, is6 := range map[string]bool{"v4": false, "v6": true} {
+		spec := v1beta2.BGPPeerSpec{MyASN: 65001, PeerASN: 65002, PeerAddress: router.Addr(is6).String()}
+		if change != nil {
+			change(&spec)
+		}
+		s.Create(&v1beta2.BGPPeer{ObjectMeta: s.Meta(name + "-" + family), Spec: spec})
+	}
+}
+
+func whole(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
+// report prints the least, the median, the 99th percentile and the most of what rounds took, in milliseconds.
+func report(b *testing.B, samples map[string][]time.Duration, figures map[string]float64) {
+	b.ReportMetric(0, "ns/op") // of the rounds with all their preparations: it says nothing
+	for what, all := range samples {
+		slices.Sort(all)
+		ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+		b.ReportMetric(ms(all[0]), what+"-min-ms")
+		b.ReportMetric(ms(all[len(all)/2]), what+"-median-ms")
+		b.ReportMetric(ms(all[(len(all)*99-1)/100]), what+"-p99-ms")
+		b.ReportMetric(ms(all[len(all)-1]), what+"-max-ms")
+	}
+	for what, x := range figures {
+		b.ReportMetric(x, what)
+	}
+}
+
+// BenchmarkService measures from the request that creates a Service to its routes in the kernel of a router, FRR.
+func BenchmarkService(b *testing.B) {
+	s := newSite(b, 3)
+	router := s.AddClient("router")
+	routing.StartFRR(b, s.Lab, router, routing.Rack)
+	k := watch(b, router)
+	peer(s, router, "tor", nil)
+	s.Create(&v1beta1.BGPAdvertisement{ObjectMeta: s.Meta("adv")})
+	for _, vip := range site.Addrs(s.Service("first", s.Nodes(), nil)) {
+		k.appears(whole(vip))
+	}
+	samples := map[string][]time.Duration{}
+	for i := 0; b.Loop(); i++ {
+		vips := []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 101, byte(i)}), netip.MustParseAddr(fmt.Sprintf("2001:db8::1:%x", 0x100+i))}
+		svc := &corev1.Service{Spec: corev1.ServiceSpec{IPFamilies: []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol}}}
+		svc.Namespace, svc.Name = "default", fmt.Sprint("web-", i)
+		svc.Spec.Ports = []corev1.ServicePort{{Name: "http", Port: 80, Protocol: corev1.ProtocolTCP}}
+		s.SetEndpoints(svc, netlab.Ready(s.Nodes()...)...)
+		time.Sleep(200 * time.Millisecond) // what the last round has left to do is not this one's
+		began := time.Now()
+		s.AddService(svc.Name, func(svc *corev1.Service) {
+			svc.Annotations = map[string]string{"metallb.io/loadBalancerIPs": fmt.Sprintf("%s,%s", vips[0], vips[1])}
+		})
+		for family, vip := range map[string]netip.Addr{"ipv4": vips[0], "ipv6": vips[1]} {
+			samples[family] = append(samples[family], k.appears(whole(vip)).Sub(began))
+		}
+	}
+	report(b, samples, nil)
+}
+
+// crowd makes n Services, with an address each from the pool many, and a ready pod of every node.
+func crowd(b *testing.B, s *site.Site, n int) {
+	s.Create(&v1beta1.IPAddressPool{ObjectMeta: s.Meta("many"), Spec: v1beta1.IPAddressPoolSpec{Addresses: []string{many.String()}, AutoAssign: new(bool)}})
+	first := s.Service("seed-0", s.Nodes(), func(svc *corev1.Service) {
+		single := corev1.IPFamilyPolicySingleStack
+		svc.Spec.IPFamilyPolicy, svc.Spec.IPFamilies = &single, []corev1.IPFamily{corev1.IPv4Protocol}
+		svc.Spec.AllocateLoadBalancerNodePorts = new(bool) // there are not enough
+		svc.Annotations = map[string]string{"metallb.io/address-pool": "many"}
+	})
+	var slice discoveryv1.EndpointSlice
+	require.NoError(b, bed.Client.Get(b.Context(), client.ObjectKey{Namespace: first.Namespace, Name: "seed-0-ipv4"}, &slice))
+	var ip networkingv1.IPAddress
+	require.NoError(b, bed.Client.Get(b.Context(), client.ObjectKey{Name: first.Spec.ClusterIP}, &ip))
+	addr := site.Addrs(first)[0].As4()
+	require.NoError(b, bed.Copies(b.Context(), []client.Object{first, &slice, &ip}, 1, n, func(i int) []string {
+		return []string{
+			"seed-0", fmt.Sprint("seed-", i), netip.AddrFrom4(addr).String(), netip.AddrFrom4([4]byte{addr[0], addr[1], byte(i >> 8), byte(i)}).String(),
+			// The API server's own addresses are at the beginning of its range.
+			first.Spec.ClusterIP, netip.AddrFrom4([4]byte{10, 104, byte(i >> 8), byte(i)}).String(),
+		}
+	}))
+	b.Cleanup(func() {
+		ctx := context.Background()
+		require.NoError(b, bed.Client.DeleteAllOf(ctx, &corev1.Service{}, client.InNamespace("default"), client.HasLabels{"fairlead.io/pool"}))
+		require.NoError(b, bed.Client.DeleteAllOf(ctx, &discoveryv1.EndpointSlice{}, client.InNamespace("default"), client.HasLabels{discoveryv1.LabelServiceName}))
+	})
+}
+
+// quiet waits until a process has used next to no processor time for a while.
+func quiet(b *testing.B, processes ...*netlab.Process) {
+	b.Helper()
+	busy := func() (sum float64) {
+		for _, p := range processes {
+			sum += p.CPU()
+		}
+		return sum
+	}
+	for began := time.Now(); ; {
+		before := busy()
+		time.Sleep(3 * time.Second)
+		if busy()-before < 0.1 {
+			return
+		}
+		require.Less(b, time.Since(began), 10*time.Minute, "the processes do not come to rest")
+	}
+}
+
+// BenchmarkPrefixes measures from the request that creates a BGPAdvertisement until the routes of all Services are in the kernel of a
+// router, FRR, with which a session is up; and beside it from the order to BIRD to read a configuration with as many static routes. Then
+// it adds a second router and measures what the speaker costs at rest.
+func BenchmarkPrefixes(b *testing.B) {
+	for _, n := range []int{1000, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			s := newSite(b, 1)
+			node, speaker := s.Nodes()[0], s.Speakers["n1"]
+			router, second, other := s.AddClient("router"), s.AddClient("second"), s.AddClient("bird")
+			r := routing.StartFRR(b, s.Lab, router, routing.Rack)
+			k := watch(b, router)
+			peer(s, router, "tor", nil)
+			// An advertisement of nothing has the session come up.
+			s.Create(&v1beta1.BGPAdvertisement{ObjectMeta: s.Meta("none"), Spec: v1beta1.BGPAdvertisementSpec{IPAddressPools: []string{"main"}}})
+			crowd(b, s, n)
+			routing.Await(b, "the session", func() bool { return r.Neighbor(node.Addr(false).String()).BGPState == "Established" })
+
+			samples, figures := map[string][]time.Duration{}, map[string]float64{}
+			adv := func() *v1beta1.BGPAdvertisement {
+				return &v1beta1.BGPAdvertisement{ObjectMeta: s.Meta("adv"), Spec: v1beta1.BGPAdvertisementSpec{IPAddressPools: []string{"many"}}}
+			}
+			for b.Loop() {
+				quiet(b, speaker)
+				began := time.Now()
+				s.Create(adv())
+				samples["speaker"] = append(samples["speaker"], k.has(many, n, "all routes").Sub(began))
+				began = time.Now()
+				require.NoError(b, bed.Client.Delete(b.Context(), adv()))
+				samples["withdraw"] = append(samples["withdraw"], k.has(many, 0, "no route").Sub(began))
+			}
+
+			// The same by BIRD.
+			static := func(count int) string {
+				var out strings.Builder
+				out.WriteString("protocol bgp tor { local as 65001; neighbor " + router.Addr(false).String() + " as 65002; connect retry time 1; " +
+					"ipv4 { import none; export where source = RTS_STATIC; }; }\nprotocol static { ipv4;\n")
+				for i := range count {
+					fmt.Fprintf(&out, "route %s/32 blackhole;\n", netip.AddrFrom4([4]byte{10, 200, byte(i >> 8), byte(i)}))
+				}
+				return out.String() + "}\n"
+			}
+			bird := routing.StartBIRD(b, s.Lab, other, static(0))
+			routing.Await(b, "BIRD's session", func() bool { return r.Neighbor(other.Addr(false).String()).BGPState == "Established" })
+			for range b.N {
+				began := time.Now()
+				bird.Configure(static(n))
+				samples["bird"] = append(samples["bird"], k.has(many, n, "all routes").Sub(began))
+				bird.Configure(static(0))
+				k.has(many, 0, "no route")
+			}
+
+			routing.StartFRR(b, s.Lab, second, routing.Rack)
+			k2 := watch(b, second)
+			peer(s, second, "tor2", nil)
+			s.Create(adv())
+			k2.has(many, n, "all routes")
+			quiet(b, speaker)
+			const rest = 30 * time.Second
+			before := speaker.CPU()
+			time.Sleep(rest)
+			figures["rest-cpu-%"] = 100 * (speaker.CPU() - before) / rest.Seconds()
+			figures["rss-MiB"] = float64(speaker.RSS()) / (1 << 20)
+			report(b, samples, figures)
+		})
+	}
+}
+
+// BenchmarkNodeLoss cuts a node off and measures until the kernel of a router has lost the routes of all its 100 Services. The router is
+// FRR, or BIRD for BFD.
+func BenchmarkNodeLoss(b *testing.B) {
+	for _, tc := range []struct {
+		name string
+		bfd  uint32 // the interval in ms, three times; 0: none, but a hold time of 3 s
+	}{{"hold-3s", 0}, {"BFD-300x3", 300}, {"BFD-50x3", 50}} {
+		b.Run(tc.name, func(b *testing.B) {
+			const n = 100
+			s := newSite(b, 1)
+			node, router := s.Nodes()[0], s.AddClient("router")
+			spec := v1beta2.BGPPeerSpec{MyASN: 65001, PeerASN: 65002, PeerAddress: router.Addr(false).String()}
+			if tc.bfd == 0 {
+				routing.StartFRR(b, s.Lab, router, routing.Rack)
+				spec.HoldTime = &metav1.Duration{Duration: 3 * time.Second}
+			} else {
+				routing.StartBIRD(b, s.Lab, router, fmt.Sprintf(`
+protocol kernel { ipv4 { export where source = RTS_BGP; }; }
+protocol bfd { interface "eth0" { interval %d ms; multiplier 3; }; }
+protocol bgp node { local %s as 65002; neighbor %s as 65001; passive on; bfd on; error wait time 1, 2; ipv4 { import all; export none; }; }
+`, tc.bfd, router.Addr(false), node.Addr(false)))
+				times := uint32(3)
+				s.Create(&v1beta1.BFDProfile{ObjectMeta: s.Meta("fast"), Spec: v1beta1.BFDProfileSpec{TransmitInterval: &tc.bfd, ReceiveInterval: &tc.bfd, DetectMultiplier: &times}})
+				spec.BFDProfile = "fast"
+			}
+			k := watch(b, router)
+			s.Create(&v1beta2.BGPPeer{ObjectMeta: s.Meta("tor"), Spec: spec})
+			s.Create(&v1beta1.BGPAdvertisement{ObjectMeta: s.Meta("adv"), Spec: v1beta1.BGPAdvertisementSpec{IPAddressPools: []string{"many"}}})
+			crowd(b, s, n)
+			samples := map[string][]time.Duration{}
+			for b.Loop() {
+				k.has(many, n, "all routes")
+				time.Sleep(3*time.Second + rand.N(time.Second)) // BFD comes up, and keepalives are sent at any time
+				began := time.Now()
+				node.Cut()
+				samples["gone"] = append(samples["gone"], k.has(many, 0, "no route").Sub(began))
+				node.Mend()
+			}
+			report(b, samples, nil)
+		})
+	}
+}
