@@ -14,9 +14,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// copiesBatch is how many objects go into one transaction; etcd takes 128.
-const copiesBatch = 100
-
 // registries is where the API server keeps the objects of some kinds (its --etcd-prefix left out).
 var registries = map[string]string{"Service": "services/specs", "EndpointSlice": "endpointslices", "IPAddress": "ipaddresses"}
 
@@ -38,39 +35,41 @@ func (b *Bed) Copies(ctx context.Context, of []client.Object, from, to int, repl
 		shapes = append(shapes, string(shape))
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(4)
-	step := copiesBatch / len(of)
-	for first := from; first < to; first += step {
+	g.SetLimit(32)
+	for i := from; i < to; i++ {
 		g.Go(func() error {
-			var puts []map[string]any
-			for i := first; i < min(first+step, to); i++ {
-				texts := replace(i)
-				for k, o := range of {
-					r := strings.NewReplacer(append([]string{string(o.GetUID()), string(uuid.NewUUID())}, texts...)...)
-					key := "/registry/" + registries[o.GetObjectKind().GroupVersionKind().Kind] + "/"
-					if o.GetNamespace() != "" {
-						key += o.GetNamespace() + "/"
-					}
-					puts = append(puts, map[string]any{"requestPut": map[string][]byte{"key": []byte(key + r.Replace(o.GetName())), "value": []byte(r.Replace(shapes[k]))}})
+			texts := replace(i)
+			for k, o := range of {
+				r := strings.NewReplacer(append([]string{string(o.GetUID()), string(uuid.NewUUID())}, texts...)...)
+				key := "/registry/" + registries[o.GetObjectKind().GroupVersionKind().Kind] + "/"
+				if o.GetNamespace() != "" {
+					key += o.GetNamespace() + "/"
+				}
+				// One at a time: objects of one transaction would have the same resourceVersion, from which a watch may go on.
+				if err := b.put(ctx, key+r.Replace(o.GetName()), r.Replace(shapes[k])); err != nil {
+					return err
 				}
 			}
-			return b.transact(ctx, map[string]any{"success": puts})
+			return nil
 		})
 	}
 	return g.Wait()
 }
 
-// transact runs a transaction of etcd.
-func (b *Bed) transact(ctx context.Context, txn map[string]any) error {
-	body, err := json.Marshal(txn)
+// etcd keeps connections to it for the next request.
+var etcd = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 32}}
+
+// put writes a key.
+func (b *Bed) put(ctx context.Context, key, value string) error {
+	body, err := json.Marshal(map[string][]byte{"key": []byte(key), "value": []byte(value)})
 	if err != nil {
 		return err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, b.EtcdURL()+"/v3/kv/txn", bytes.NewReader(body))
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, b.EtcdURL()+"/v3/kv/put", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
-	resp, err := http.DefaultClient.Do(r)
+	resp, err := etcd.Do(r)
 	if err != nil {
 		return err
 	}

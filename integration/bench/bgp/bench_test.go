@@ -3,16 +3,15 @@
 package bgp
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -28,15 +27,14 @@ import (
 	"github.com/fairlead/fairlead/integration/testbed/site"
 )
 
-var bed *testbed.Bed
-
-func TestMain(m *testing.M) { os.Exit(testbed.Main(m, &bed)) }
-
 // many is the pool of the Services that there are many of.
 var many = netip.MustParsePrefix("10.200.0.0/16")
 
 // newSite makes a site where nothing is announced by layer 2.
 func newSite(b *testing.B, nodes int) *site.Site {
+	bed, err := testbed.New() // one for each: to delete many Services takes longer
+	require.NoError(b, err)
+	b.Cleanup(func() { assert.NoError(b, bed.Close()) })
 	s := site.New(b, bed, nodes)
 	require.NoError(b, bed.Client.Delete(b.Context(), &v1beta1.L2Advertisement{ObjectMeta: s.Meta("main")}))
 	return s
@@ -110,29 +108,26 @@ func crowd(b *testing.B, s *site.Site, n int) {
 		svc.Annotations = map[string]string{"metallb.io/address-pool": "many"}
 	})
 	var slice discoveryv1.EndpointSlice
-	require.NoError(b, bed.Client.Get(b.Context(), client.ObjectKey{Namespace: first.Namespace, Name: "seed-0-ipv4"}, &slice))
+	require.NoError(b, s.Bed.Client.Get(b.Context(), client.ObjectKey{Namespace: first.Namespace, Name: "seed-0-ipv4"}, &slice))
 	var ip networkingv1.IPAddress
-	require.NoError(b, bed.Client.Get(b.Context(), client.ObjectKey{Name: first.Spec.ClusterIP}, &ip))
+	require.NoError(b, s.Bed.Client.Get(b.Context(), client.ObjectKey{Name: first.Spec.ClusterIP}, &ip))
 	addr := site.Addrs(first)[0].As4()
-	require.NoError(b, bed.Copies(b.Context(), []client.Object{first, &slice, &ip}, 1, n, func(i int) []string {
+	require.NoError(b, s.Bed.Copies(b.Context(), []client.Object{first, &slice, &ip}, 1, n, func(i int) []string {
 		return []string{
 			"seed-0", fmt.Sprint("seed-", i), netip.AddrFrom4(addr).String(), netip.AddrFrom4([4]byte{addr[0], addr[1], byte(i >> 8), byte(i)}).String(),
 			// The API server's own addresses are at the beginning of its range.
 			first.Spec.ClusterIP, netip.AddrFrom4([4]byte{10, 104, byte(i >> 8), byte(i)}).String(),
 		}
 	}))
-	b.Cleanup(func() {
-		ctx := context.Background()
-		require.NoError(b, bed.Client.DeleteAllOf(ctx, &corev1.Service{}, client.InNamespace("default"), client.HasLabels{"fairlead.io/pool"}))
-		require.NoError(b, bed.Client.DeleteAllOf(ctx, &discoveryv1.EndpointSlice{}, client.InNamespace("default"), client.HasLabels{discoveryv1.LabelServiceName}))
-	})
 }
 
-// quiet waits until a process has used next to no processor time for a while.
-func quiet(b *testing.B, processes ...*netlab.Process) {
+// quiet waits until the controller and the speakers have used next to no processor time for a while.
+func quiet(b *testing.B, s *site.Site) {
 	b.Helper()
-	busy := func() (sum float64) {
-		for _, p := range processes {
+	busy := func() float64 {
+		sum, err := netlab.CPU(s.Controller.PID())
+		require.NoError(b, err)
+		for _, p := range s.Speakers {
 			sum += p.CPU()
 		}
 		return sum
@@ -169,12 +164,12 @@ func BenchmarkPrefixes(b *testing.B) {
 				return &v1beta1.BGPAdvertisement{ObjectMeta: s.Meta("adv"), Spec: v1beta1.BGPAdvertisementSpec{IPAddressPools: []string{"many"}}}
 			}
 			for b.Loop() {
-				quiet(b, speaker)
+				quiet(b, s)
 				began := time.Now()
 				s.Create(adv())
 				samples["speaker"] = append(samples["speaker"], k.has(many, n, "all routes").Sub(began))
 				began = time.Now()
-				require.NoError(b, bed.Client.Delete(b.Context(), adv()))
+				require.NoError(b, s.Bed.Client.Delete(b.Context(), adv()))
 				samples["withdraw"] = append(samples["withdraw"], k.has(many, 0, "no route").Sub(began))
 			}
 
@@ -203,7 +198,7 @@ func BenchmarkPrefixes(b *testing.B) {
 			peer(s, second, "tor2", nil)
 			s.Create(adv())
 			k2.has(many, n, "all routes")
-			quiet(b, speaker)
+			quiet(b, s)
 			const rest = 30 * time.Second
 			before := speaker.CPU()
 			time.Sleep(rest)

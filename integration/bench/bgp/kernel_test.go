@@ -75,7 +75,7 @@ func (k *kernel) await(what string, ok func() bool) time.Time {
 	deadline := time.After(patience)
 	for {
 		k.mu.Lock()
-		yes, at, err, news := ok(), k.last, k.err, k.news
+		yes, at, err, news, have := ok(), k.last, k.err, k.news, len(k.routes)
 		k.mu.Unlock()
 		require.NoError(k.b, err)
 		if yes {
@@ -84,7 +84,7 @@ func (k *kernel) await(what string, ok func() bool) time.Time {
 		select {
 		case <-news:
 		case <-deadline:
-			require.Fail(k.b, "never in the router's kernel: "+what)
+			require.Fail(k.b, "never in the router's kernel: "+what, "it has %d routes; the last change was %s ago", have, time.Since(at).Round(time.Second))
 		}
 	}
 }

@@ -25,15 +25,26 @@ func (p *Process) RSS() int64 {
 func (p *Process) CPU() float64 {
 	t := p.host.lab.t
 	t.Helper()
-	fields, err := p.stat()
+	used, err := CPU(p.PID())
 	require.NoError(t, err)
+	return used
+}
+
+// CPU returns the seconds of processor time, user and system, that any process has used.
+func CPU(pid int) (float64, error) {
+	fields, err := stat(pid)
+	if err != nil {
+		return 0, err
+	}
 	var ticks int64
 	for _, f := range fields[11:13] { // utime and stime, 14 and 15 in proc(5)
 		n, err := strconv.ParseInt(f, 10, 64)
-		require.NoError(t, err)
+		if err != nil {
+			return 0, err
+		}
 		ticks += n
 	}
-	return float64(ticks) / clockTicks
+	return float64(ticks) / clockTicks, nil
 }
 
 // Status returns a line of /proc/PID/status by its name, such as "CapEff".
@@ -52,15 +63,15 @@ func (p *Process) Status(name string) string {
 }
 
 // stat returns the fields of /proc/PID/stat from the state on; the name before it may contain anything.
-func (p *Process) stat() ([]string, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
+func stat(pid int) ([]string, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return nil, err
 	}
 	_, rest, ok := strings.Cut(string(b), ") ")
 	fields := strings.Fields(rest)
 	if !ok || len(fields) < 13 {
-		return nil, fmt.Errorf("/proc/%d/stat: %q", p.PID(), b)
+		return nil, fmt.Errorf("/proc/%d/stat: %q", pid, b)
 	}
 	return fields, nil
 }
