@@ -33,5 +33,6 @@ func command() *cobra.Command {
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl fairlead"},
 	}
 	cmd.AddCommand(demoCommand())
+	cmd.AddCommand(convertCommand())
 	return cmd
 }
