@@ -62,6 +62,7 @@ generated: generate ## fail if a generated file is not up to date
 	if [ -n "$$changed" ]; then echo "run 'make generate' and commit:"; echo "$$changed"; git diff -- api charts | head -50; exit 1; fi
 
 VERSION ?= devel
+COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 IMAGE ?= ghcr.io/fairlead/fairlead:$(VERSION)
 PLATFORM ?= linux/amd64
 BUILDER ?= buildah
@@ -69,12 +70,12 @@ DIST := dist/$(subst /,_,$(PLATFORM))
 
 .PHONY: binaries
 binaries: ## build static binaries for PLATFORM (linux/amd64) and VERSION into dist/
-	GOOS=$(word 1,$(subst /, ,$(PLATFORM))) GOARCH=$(word 2,$(subst /, ,$(PLATFORM))) CGO_ENABLED=0 go build -trimpath \
-		-ldflags '-s -w -X github.com/fairlead/fairlead/internal/cli.version=$(VERSION)' -o $(DIST)/ ./cmd/...
+	GOOS=$(word 1,$(subst /, ,$(PLATFORM))) GOARCH=$(word 2,$(subst /, ,$(PLATFORM))) CGO_ENABLED=0 go build -trimpath -buildvcs=false \
+		-ldflags '-s -w -X github.com/fairlead/fairlead/internal/cli.version=$(VERSION) -X github.com/fairlead/fairlead/internal/cli.commit=$(COMMIT)' -o $(DIST)/ ./cmd/...
 
 .PHONY: image
 image: binaries ## build the image IMAGE for PLATFORM with BUILDER (buildah or docker)
-	$(BUILDER) build --platform $(PLATFORM) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$$(git rev-parse HEAD) --tag $(IMAGE) .
+	$(BUILDER) build --platform $(PLATFORM) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) --tag $(IMAGE) .
 
 MANIFESTS ?= dist/manifests
 .PHONY: manifests
