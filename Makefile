@@ -79,7 +79,7 @@ image: binaries ## build the image IMAGE for PLATFORM with BUILDER (buildah or d
 
 MANIFESTS ?= dist/manifests
 .PHONY: manifests
-manifests: $(BIN)/helm ## write one YAML file for each backend into dist/manifests, for those without Helm
+manifests: $(BIN)/helm ## write one YAML file for each backend, and a kustomization, into dist/manifests, for those without Helm
 	@mkdir -p $(MANIFESTS)
 	@for backend in auto calico cilium speaker none; do \
 		level=baseline; values=backend=$$backend; \
@@ -88,6 +88,10 @@ manifests: $(BIN)/helm ## write one YAML file for each backend into dist/manifes
 		$(BIN)/helm template fairlead charts/fairlead --namespace metallb-system --no-hooks --set $$values; } > $(MANIFESTS)/$$backend.yaml; \
 		echo $(MANIFESTS)/$$backend.yaml; \
 	done
+	@printf '%s\n' '# Name one of the files here, and your image.' 'apiVersion: kustomize.config.k8s.io/v1beta1' 'kind: Kustomization' \
+		'namespace: metallb-system' 'resources:' '  - auto.yaml' 'images:' '  - name: ghcr.io/fairlead/fairlead' '    newName: registry.example/fairlead' \
+		'    newTag: v1' > $(MANIFESTS)/kustomization.yaml
+	@echo $(MANIFESTS)/kustomization.yaml
 
 .PHONY: bench
 bench: ## measure the address engine
