@@ -34,5 +34,6 @@ func command() *cobra.Command {
 	}
 	cmd.AddCommand(demoCommand())
 	cmd.AddCommand(convertCommand())
+	cmd.AddCommand(migrateCommand())
 	return cmd
 }
