@@ -121,6 +121,7 @@ fuzz: ## fuzz the engine, the range parser and what comes from the wire for FUZZ
 	go test -run '^$$' -fuzz FuzzPacket -fuzztime $(FUZZTIME) ./backends/bgp/bfd
 	go test -run '^$$' -fuzz FuzzOpen -fuzztime $(FUZZTIME) ./backends/bgp
 	go test -run '^$$' -fuzz FuzzReceive -fuzztime $(FUZZTIME) ./backends/bgp
+	go test -run '^$$' -fuzz FuzzConvert -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./internal/convert
 	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./internal/membership
 
 .PHONY: tools

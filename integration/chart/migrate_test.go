@@ -332,7 +332,7 @@ func TestMigrate(t *testing.T) {
 	})
 	_, stderr, err = p.run("", append(command, "--yes", "--timeout=300ms")...)
 	require.Error(t, err)
-	assert.Contains(t, stderr, "Fairlead has not taken it over (condition fairlead.io/Allocated: missing)")
+	assert.Contains(t, stderr, "has not been taken over by Fairlead (condition fairlead.io/Allocated: missing)")
 	controller := bed.Start(t, m.name, "--lb-class="+m.class(), "--backend=speaker")
 
 	m.ended("speaker")
@@ -381,7 +381,7 @@ func TestMigrateRefuses(t *testing.T) {
 	require.NoError(t, bed.Client.Status().Update(t.Context(), lost, client.FieldOwner("controller")))
 	_, stderr, err = p.run("", "migrate", "from-metallb", "--namespace", m.name, "--yes")
 	require.Error(t, err)
-	assert.Contains(t, stderr, "Service "+m.name+"/lost has 10.94.0.1, which is in no IPAddressPool")
+	assert.Contains(t, stderr, "the Service "+m.name+"/lost has 10.94.0.1, which is in no IPAddressPool")
 	assert.Equal(t, -1, m.done())
 
 	// Somebody without rights.

@@ -143,6 +143,19 @@ func TestSeveralFiles(t *testing.T) {
 	}
 }
 
+// TestAliases: anchors of YAML are followed, one that contains itself is no trap.
+func TestAliases(t *testing.T) {
+	r, err := Convert([]Input{{Text: []byte("metallb_config:\n  address_pools:\n    a: {ip_range: &r [10.5.0.0/24, 2001:db8:5::/64]}\n  layer2: [a]\ncalico_advertise_service_loadbalancer_ips: *r\nmetallb_speaker_enabled: false\n")}}, Options{})
+	require.NoError(t, err)
+	assert.Empty(t, r.Problems)
+	assert.Len(t, r.Objects, 3)
+	for _, text := range []string{"metallb_config: &c {address_pools: *c}\n", "metallb_ip_range: &r [*r]\n", "controller: &c {resources: *c}\n"} {
+		r, err := Convert([]Input{{Text: []byte(text)}}, Options{})
+		require.NoError(t, err)
+		assert.NotEmpty(t, r.Problems, text)
+	}
+}
+
 // TestBackend: whoever converts may choose who is to advertise.
 func TestBackend(t *testing.T) {
 	text := []byte("address-pools:\n- {name: a, protocol: layer2, addresses: [10.0.0.0/24]}\n")

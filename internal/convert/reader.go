@@ -207,8 +207,11 @@ func (r reader) each(f func(key string, value reader)) {
 		if r.path == "" {
 			v.path = key.Value
 		}
+		if v.node.Kind == yaml.AliasNode {
+			v.node = v.node.Alias
+		}
 		if v.node.Kind != yaml.ScalarNode {
-			n := *value
+			n := *v.node
 			n.Line = key.Line
 			v.node = &n
 		}
@@ -229,15 +232,17 @@ func (r reader) fields(known map[string]func(reader)) {
 	})
 }
 
-// items reads a list; a single value stands for a list of one.
+// items reads a list; a single value stands for a list of one. An item may be a template that stands for a list.
 func (r reader) items(f func(reader)) {
 	r = r.resolved()
 	switch r.node.Kind {
 	case yaml.SequenceNode:
 		for i, n := range r.node.Content {
 			item := reader{r.c, r.d, fmt.Sprintf("%s[%d]", r.path, i), n}.resolved()
-			if item.node.Kind == yaml.SequenceNode { // a template that stands for a list
-				item.items(f)
+			if item.node.Kind == yaml.SequenceNode && n.Kind == yaml.ScalarNode {
+				for _, x := range item.node.Content {
+					f(reader{r.c, r.d, item.path, x})
+				}
 				continue
 			}
 			f(item)
@@ -316,6 +321,9 @@ var template = regexp.MustCompile(`^\{\{\s*([A-Za-z_][\w.]*)\s*\}\}$`)
 // resolved follows a template that names another variable, as in "{{ metallb_config.address_pools.primary.ip_range }}". Any other
 // template is a problem.
 func (r reader) resolved() reader {
+	if r.node.Kind == yaml.AliasNode {
+		r.node = r.node.Alias
+	}
 	for range 10 {
 		if r.d.kind != Kubespray || r.node.Kind != yaml.ScalarNode || !strings.Contains(r.node.Value, "{{") {
 			return r

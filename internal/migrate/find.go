@@ -194,7 +194,7 @@ func (m *Migration) findServices(ctx context.Context, f *found) error {
 			return err != nil || !inPools.Contains(x)
 		})
 		if _, ours := s.Annotations[fromPool]; outside && ours {
-			lost = append(lost, fmt.Errorf("Service %s has %s, which is in no IPAddressPool of namespace %s: add it to one first, or it would get another address",
+			lost = append(lost, fmt.Errorf("the Service %s has %s, which is in no IPAddressPool of namespace %s: add it to one first, or it would get another address",
 				name, strings.Join(addrs, ", "), m.Namespace))
 			continue
 		} else if outside {

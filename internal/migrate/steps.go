@@ -171,7 +171,7 @@ func (m *Migration) installed(ctx context.Context) (bool, error) {
 		_, err := m.compare(ctx, func(name string, s *corev1.Service) error {
 			c := meta.FindStatusCondition(s.Status.Conditions, "fairlead.io/Allocated")
 			if c == nil || c.Status != metav1.ConditionTrue && c.Reason != "ForeignStatus" {
-				missing = fmt.Errorf("Service %s: Fairlead has not taken it over (condition fairlead.io/Allocated: %s)", name, told(c))
+				missing = fmt.Errorf("the Service %s has not been taken over by Fairlead (condition fairlead.io/Allocated: %s)", name, told(c))
 			}
 			return nil
 		})
@@ -254,7 +254,7 @@ func (m *Migration) compare(ctx context.Context, check func(name string, s *core
 		}
 		n++
 		if has := addressesOf(s); !slices.Equal(had, has) {
-			changed = append(changed, fmt.Errorf("Service %s had %s and has %s", name, strings.Join(had, ", "), strings.Join(has, ", ")))
+			changed = append(changed, fmt.Errorf("the Service %s had %s and has %s", name, strings.Join(had, ", "), strings.Join(has, ", ")))
 		}
 		changed = append(changed, check(name, s))
 	}
