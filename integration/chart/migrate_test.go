@@ -25,11 +25,12 @@ import (
 	"github.com/fairlead/fairlead/integration/testbed"
 )
 
-// metallb is an installation of MetalLB by its chart: what it leaves in a cluster, without its processes.
+// metallb is an installation of MetalLB, by its chart or by its manifests: what it leaves in a cluster, without its processes.
 type metallb struct {
 	*release
-	services []*corev1.Service
-	objects  []client.Object
+	manifests bool
+	services  []*corev1.Service
+	objects   []client.Object
 }
 
 // helmLabels are those of the objects of MetalLB's chart.
@@ -42,17 +43,34 @@ func helmLabels(component string) map[string]string {
 
 var crdNames = []string{"bfdprofiles", "bgpadvertisements", "bgppeers", "communities", "configurationstates", "ipaddresspools", "l2advertisements", "servicebgpstatuses", "servicel2statuses"}
 
-func installMetalLB(t testing.TB) *metallb {
+// labels are those of a component, and workload is how its Deployment or DaemonSet is called.
+func (m *metallb) labels(component string) map[string]string {
+	if m.manifests {
+		return map[string]string{"app": "metallb", "component": component}
+	}
+	return helmLabels(component)
+}
+
+func (m *metallb) workload(component string) string {
+	if m.manifests {
+		return component
+	}
+	return "metallb-" + component
+}
+
+func installMetalLB(t testing.TB, manifests bool) *metallb {
 	t.Helper()
-	m := &metallb{release: &release{t: t, name: bed.Namespace(t)}}
-	mustHelm(t, "install", "metallb", metallbChart(t), "--namespace", m.name)
+	m := &metallb{release: &release{t: t, name: bed.Namespace(t)}, manifests: manifests}
+	if !manifests {
+		mustHelm(t, "install", "metallb", metallbChart(t), "--namespace", m.name)
+	}
 	for kind, o := range map[string]client.Object{"controller": &appsv1.Deployment{}, "speaker": &appsv1.DaemonSet{}} {
-		labels := helmLabels(kind)
-		selector := &metav1.LabelSelector{MatchLabels: map[string]string{"app.kubernetes.io/name": "metallb", "app.kubernetes.io/component": kind}}
+		labels := m.labels(kind)
+		selector := &metav1.LabelSelector{MatchLabels: labels}
 		pod := corev1.PodSpec{Containers: []corev1.Container{{Name: kind, Image: "quay.io/metallb/" + kind + ":v0.16.1", Args: []string{"--port=7472", "--lb-class=" + m.class()}}}}
 		pod.NodeSelector = map[string]string{"kubernetes.io/os": "linux"}
 		template := corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: pod}
-		meta := m.object("metallb-" + kind)
+		meta := m.object(m.workload(kind))
 		meta.Labels = labels
 		switch o := o.(type) {
 		case *appsv1.Deployment:
@@ -62,7 +80,7 @@ func installMetalLB(t testing.TB) *metallb {
 			o.ObjectMeta, o.Spec = meta, appsv1.DaemonSetSpec{Selector: selector, Template: template}
 		}
 		m.create(o)
-		p := &corev1.Pod{ObjectMeta: m.object("metallb-" + kind + "-x7k2p"), Spec: pod}
+		p := &corev1.Pod{ObjectMeta: m.object(m.workload(kind) + "-x7k2p"), Spec: pod}
 		p.Labels = labels
 		m.create(p)
 	}
@@ -71,7 +89,7 @@ func installMetalLB(t testing.TB) *metallb {
 	m.create(&v1beta1.L2Advertisement{ObjectMeta: m.applied("main")})
 	m.create(&v1beta1.BGPAdvertisement{ObjectMeta: m.applied("main")})
 	m.create(&v1beta2.BGPPeer{ObjectMeta: m.applied("tor"), Spec: v1beta2.BGPPeerSpec{MyASN: 64512, PeerASN: 64513, PeerAddress: "192.0.2.1"}})
-	pod := &corev1.Pod{ObjectMeta: m.object("metallb-speaker-x7k2p")}
+	pod := &corev1.Pod{ObjectMeta: m.object(m.workload("speaker") + "-x7k2p")}
 	require.NoError(t, bed.Client.Get(t.Context(), client.ObjectKeyFromObject(pod), pod))
 	dual := corev1.IPFamilyPolicyRequireDualStack
 	m.served("alone", []string{"10.93.0.77"}, pod)
@@ -131,8 +149,12 @@ func (m *metallb) crds() {
 	path, port := "/convert", int32(443)
 	for _, name := range crdNames {
 		m.editCRD(name, func(crd *apiextensionsv1.CustomResourceDefinition) {
-			maps.Copy(crd.Annotations, map[string]string{"meta.helm.sh/release-name": "metallb", "meta.helm.sh/release-namespace": m.name})
-			crd.Labels = map[string]string{"app.kubernetes.io/managed-by": "Helm", "app.kubernetes.io/instance": "metallb"}
+			delete(crd.Annotations, "meta.helm.sh/release-name")
+			crd.Labels = nil
+			if !m.manifests {
+				maps.Copy(crd.Annotations, map[string]string{"meta.helm.sh/release-name": "metallb", "meta.helm.sh/release-namespace": m.name})
+				crd.Labels = map[string]string{"app.kubernetes.io/managed-by": "Helm", "app.kubernetes.io/instance": "metallb"}
+			}
 			if name == "bgppeers" {
 				crd.Spec.Conversion = &apiextensionsv1.CustomResourceConversion{Strategy: apiextensionsv1.WebhookConverter, Webhook: &apiextensionsv1.WebhookConversion{
 					ConversionReviewVersions: []string{"v1beta1"},
@@ -167,7 +189,7 @@ func (m *metallb) editCRD(name string, change func(*apiextensionsv1.CustomResour
 // webhook makes MetalLB's: without its controller, nothing of metallb.io can be written in the namespace.
 func (m *metallb) webhook() {
 	path, fail, none := "/validate", admissionregistrationv1.Fail, admissionregistrationv1.SideEffectClassNone
-	o := &admissionregistrationv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "metallb-webhook-configuration", Labels: helmLabels("webhook")}}
+	o := &admissionregistrationv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "metallb-webhook-configuration", Labels: m.labels("webhook")}}
 	o.Webhooks = []admissionregistrationv1.ValidatingWebhook{{
 		Name: "ipaddresspoolvalidationwebhook.metallb.io", FailurePolicy: &fail, SideEffects: &none, AdmissionReviewVersions: []string{"v1"},
 		ClientConfig:      admissionregistrationv1.WebhookClientConfig{Service: &admissionregistrationv1.ServiceReference{Namespace: m.name, Name: "metallb-webhook-service", Path: &path}},
@@ -221,7 +243,7 @@ func shown(s *corev1.Service) (out []string) {
 func (m *metallb) ended(kind string) {
 	m.t.Helper()
 	now := int64(0)
-	require.NoError(m.t, bed.Client.Delete(m.t.Context(), &corev1.Pod{ObjectMeta: m.object("metallb-" + kind + "-x7k2p")}, &client.DeleteOptions{GracePeriodSeconds: &now}))
+	require.NoError(m.t, bed.Client.Delete(m.t.Context(), &corev1.Pod{ObjectMeta: m.object(m.workload(kind) + "-x7k2p")}, &client.DeleteOptions{GracePeriodSeconds: &now}))
 }
 
 func (m *metallb) deployment(name string) *appsv1.Deployment {
@@ -233,7 +255,7 @@ func (m *metallb) deployment(name string) *appsv1.Deployment {
 
 func (m *metallb) speakers() *appsv1.DaemonSet {
 	m.t.Helper()
-	d := &appsv1.DaemonSet{ObjectMeta: m.object("metallb-speaker")}
+	d := &appsv1.DaemonSet{ObjectMeta: m.object(m.workload("speaker"))}
 	require.NoError(m.t, bed.Client.Get(m.t.Context(), client.ObjectKeyFromObject(d), d))
 	return d
 }
@@ -254,7 +276,7 @@ func (m *metallb) done() int {
 // TestMigrate changes over from MetalLB to Fairlead, with interruptions everywhere, and back. Nobody loses an address, and nothing that
 // a user wrote changes.
 func TestMigrate(t *testing.T) {
-	m := installMetalLB(t)
+	m := installMetalLB(t, false)
 	p := buildPlugin(t)
 	command := []string{"migrate", "from-metallb", "--namespace", m.name}
 
@@ -363,6 +385,27 @@ func TestMigrate(t *testing.T) {
 	m.unchanged()
 }
 
+// TestMigrateManifests: the MetalLB of its manifests, which Kubespray has, too, has other names and labels, and no release.
+func TestMigrateManifests(t *testing.T) {
+	m := installMetalLB(t, true)
+	p := buildPlugin(t)
+	command := []string{"migrate", "from-metallb", "--namespace", m.name, "--yes"}
+	m.ended("controller")
+	stdout, stderr, err := p.run("", command...)
+	require.NoError(t, err, stderr)
+	assert.NotContains(t, stdout, "Helm release metallb")
+	assert.Contains(t, stdout, "Deployment controller\n  DaemonSet speaker\n")
+	assert.Contains(t, stdout, "--namespace "+m.name+" --set backend=speaker,speaker.enabled=true --set loadBalancerClass="+m.class())
+	assert.Equal(t, "fairlead", m.crd("bgppeers").Annotations["meta.helm.sh/release-name"])
+	assert.EqualValues(t, 0, *m.deployment("controller").Spec.Replicas)
+	m.unchanged()
+	_, stderr, err = p.run("", append(command, "--back")...)
+	require.NoError(t, err, stderr)
+	assert.NotContains(t, m.crd("bgppeers").Annotations, "meta.helm.sh/release-name")
+	assert.EqualValues(t, 1, *m.deployment("controller").Spec.Replicas)
+	m.unchanged()
+}
+
 // TestMigrateRefuses: what would go wrong is told before anything is changed.
 func TestMigrateRefuses(t *testing.T) {
 	p := buildPlugin(t)
@@ -374,7 +417,7 @@ func TestMigrateRefuses(t *testing.T) {
 	require.Error(t, err)
 	assert.Contains(t, stderr, "there is nothing to go back from")
 
-	m := installMetalLB(t)
+	m := installMetalLB(t, false)
 	lost := m.service("lost")
 	lost.Annotations = map[string]string{"metallb.io/ip-allocated-from-pool": "gone"}
 	lost.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "10.94.0.1"}}
