@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -204,14 +205,34 @@ func TestHealth(t *testing.T) {
 	is(backend, "InProgress")
 	require.NoError(t, bed.InstallCRDs(testbed.CiliumCRDs(t, "ciliumbgpadvertisements", "ciliumbgpclusterconfigs", "ciliumbgppeerconfigs", "ciliumbgpnodeconfigs", "ciliuml2announcementpolicies", "ciliumloadbalancerippools")...))
 	is(backend, "Current")
-	for _, kind := range []string{"AddressReservation", "IPAddressPool"} {
-		o := &unstructured.Unstructured{}
-		o.SetAPIVersion(map[bool]string{true: "metallb.io/v1beta1", false: "fairlead.io/v1alpha1"}[kind == "IPAddressPool"])
-		o.SetKind(kind)
-		o.SetNamespace(r.name)
-		o.SetName(map[bool]string{true: "main", false: "kept"}[kind == "IPAddressPool"])
-		is(o, "Current")
+	reservation := &unstructured.Unstructured{}
+	reservation.SetAPIVersion("fairlead.io/v1alpha1")
+	reservation.SetKind("AddressReservation")
+	reservation.SetNamespace(r.name)
+	reservation.SetName("kept")
+	ready := func(status string) func(context.Context) error {
+		return func(ctx context.Context) error {
+			for _, c := range list(reservation, "status", "conditions") {
+				if c["type"] == "Ready" && c["status"] == status {
+					return nil
+				}
+			}
+			_ = bed.Client.Get(ctx, client.ObjectKeyFromObject(reservation), reservation)
+			return fmt.Errorf("its status is %v", reservation.Object["status"])
+		}
 	}
+	is(reservation, "Current")
+	testbed.Eventually(t, "the reservation to be in force", ready("True"))
+	change := func(addresses string) {
+		patch := client.RawPatch(types.MergePatchType, []byte(`{"spec":{"addresses":["`+addresses+`"]}}`))
+		require.NoError(t, bed.Client.Patch(t.Context(), reservation, patch))
+	}
+	change("10.92.0.9-10.92.0.1")
+	is(reservation, "Failed")
+	testbed.Eventually(t, "the reservation to be faulty", ready("False"))
+	change("10.92.0.1-10.92.0.9")
+	is(reservation, "Current")
+	testbed.Eventually(t, "the reservation to be in force again", ready("True"))
 	_, err := p.Stop()
 	require.NoError(t, err)
 	bed.Cleanup(t, r.name, "--lb-class="+r.class())
