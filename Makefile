@@ -61,6 +61,10 @@ generated: generate ## fail if a generated file is not up to date
 	@changed="$$(git status --porcelain -- api charts)"; \
 	if [ -n "$$changed" ]; then echo "run 'make generate' and commit:"; echo "$$changed"; git diff -- api charts | head -50; exit 1; fi
 
+.PHONY: reference
+reference: ## write docs/reference from flags, metrics and values of the chart
+	go test -count 1 -run Reference ./cmd/controller ./cmd/speaker ./internal/reference -update
+
 VERSION ?= devel
 COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 IMAGE ?= ghcr.io/fairlead/fairlead:$(VERSION)

@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "write docs/reference anew")
 func TestReference(t *testing.T) {
 	cmd := command()
 	text := "# Reference: the controller\n\n" +
-		"Written by `go test -run Reference ./cmd/... -update`. A flag on the command line comes before its environment variable.\n\n" +
+		"Written by `make reference`. A flag on the command line comes before its environment variable.\n\n" +
 		reference.Flags(cli.EnvName, append([]*cobra.Command{cmd}, cmd.Commands()...)...) +
 		"## Metrics\n\nOn `--metrics-bind-address`, path `/metrics`. Those of controller-runtime, of client-go and of the Go runtime are there, too.\n\n" +
 		reference.Metrics(t, assign.NewMetrics(nil), new(config.Metrics), delegate.NewMetrics())

@@ -20,7 +20,7 @@ func TestReference(t *testing.T) {
 	_, err := speaker.NewMetrics(r, "NODE")
 	require.NoError(t, err)
 	text := "# Reference: the speaker\n\n" +
-		"Written by `go test -run Reference ./cmd/... -update`. A flag on the command line comes before its environment variable.\n\n" +
+		"Written by `make reference`. A flag on the command line comes before its environment variable.\n\n" +
 		reference.Flags(cli.EnvName, command()) +
 		"## Metrics\n\nOn `--metrics-bind-address`, path `/metrics`. Those of controller-runtime, of client-go and of the Go runtime are there, too.\n\n" +
 		reference.Metrics(t, append(r.Collectors, new(config.Metrics))...)

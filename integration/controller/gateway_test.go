@@ -65,7 +65,7 @@ var gateways = map[string]func(address string) func(*corev1.Service){
 func TestGateways(t *testing.T) {
 	t.Parallel()
 	i := install(t)
-	i.pool("main", "10.76.0.0/24")
+	i.pool("main", "10.76.0.0/24", "2001:db8:76::/64")
 	i.start()
 	host := map[string]string{"envoy": "10.76.0.71", "istio": "10.76.0.72", "nginx": "10.76.0.73", "cilium": "10.76.0.74"}
 	for name, service := range gateways {
@@ -77,6 +77,15 @@ func TestGateways(t *testing.T) {
 		address := []string{"10.76.0.81", "10.76.0.82"}[n]
 		has(t, i.service("infrastructure-"+string(rune('a'+n)), gateways["envoy"](""), annotated(key, address)), address)
 	}
+
+	// IPv6, alone and beside IPv4.
+	dual, only6 := corev1.IPFamilyPolicyRequireDualStack, func(s *corev1.Service) { s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv6Protocol} }
+	both := i.define("both", gateways["cilium"]("10.76.0.91,2001:db8:76::91"))
+	both.Spec.IPFamilyPolicy = &dual
+	require.NoError(t, bed.Client.Create(t.Context(), both))
+	has(t, both, "10.76.0.91 2001:db8:76::91")
+	has(t, i.service("six", gateways["nginx"]("2001:db8:76::92"), only6), "2001:db8:76::92")
+	has(t, i.service("istio-six", gateways["istio"]("2001:db8:76::93")), "2001:db8:76::93")
 
 	// Taken is taken.
 	refused(t, i.service("second", gateways["nginx"]("10.76.0.71")), "False AddressInUse")

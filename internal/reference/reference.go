@@ -105,7 +105,7 @@ func Check(t testing.TB, path, want string, update bool) {
 		t.Fatal(err)
 	}
 	if string(have) != want {
-		t.Errorf("%s is not up to date: run 'go test -run Reference ./cmd/... ./integration/chart -update' and look at the difference", path)
+		t.Errorf("%s is not up to date: run 'make reference' and look at the difference", path)
 	}
 }
 

@@ -96,5 +96,5 @@ func TestValuesReference(t *testing.T) {
 		}
 	}
 	walk("", doc.Content[0], &s)
-	Check(t, "../../docs/reference/values.md", "# Reference: values of the chart\n\nWritten by `go test -run Reference ./internal/reference -update` from `values.yaml` and its schema.\n\n| value | takes | default | |\n|---|---|---|---|\n"+rows.String(), *update)
+	Check(t, "../../docs/reference/values.md", "# Reference: values of the chart\n\nWritten by `make reference` from `values.yaml` and its schema.\n\n| value | takes | default | |\n|---|---|---|---|\n"+rows.String(), *update)
 }
