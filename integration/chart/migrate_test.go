@@ -18,6 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/api/v1beta1"
@@ -426,6 +427,43 @@ func TestMigrateRefuses(t *testing.T) {
 	require.Error(t, err)
 	assert.Contains(t, stderr, "the Service "+m.name+"/lost has 10.94.0.1, which is in no IPAddressPool")
 	assert.Equal(t, -1, m.done())
+
+	// CRDs of an older MetalLB, and a kind that newer ones dropped.
+	serve := func(served bool) {
+		m.editCRD("bgppeers", func(crd *apiextensionsv1.CustomResourceDefinition) {
+			for i := range crd.Spec.Versions {
+				if crd.Spec.Versions[i].Name == "v1beta2" {
+					crd.Spec.Versions[i].Served = served
+				}
+			}
+		})
+	}
+	serve(false)
+	_, stderr, err = p.run("", "migrate", "from-metallb", "--namespace", m.name, "--yes")
+	serve(true)
+	require.Error(t, err)
+	assert.Contains(t, stderr, "the CRD bgppeers.metallb.io v1beta2 is not served: this MetalLB is older than 0.13.2")
+	keep := true
+	old := &apiextensionsv1.CustomResourceDefinition{ObjectMeta: metav1.ObjectMeta{Name: "addresspools.metallb.io"}}
+	old.Annotations = map[string]string{"api-approved.kubernetes.io": "unapproved"}
+	old.Spec = apiextensionsv1.CustomResourceDefinitionSpec{
+		Group: "metallb.io", Scope: apiextensionsv1.NamespaceScoped,
+		Names: apiextensionsv1.CustomResourceDefinitionNames{Kind: "AddressPool", ListKind: "AddressPoolList", Plural: "addresspools", Singular: "addresspool"},
+		Versions: []apiextensionsv1.CustomResourceDefinitionVersion{{Name: "v1beta1", Served: true, Storage: true, Schema: &apiextensionsv1.CustomResourceValidation{
+			OpenAPIV3Schema: &apiextensionsv1.JSONSchemaProps{Type: "object", XPreserveUnknownFields: &keep},
+		}}},
+	}
+	require.NoError(t, bed.InstallCRDs(old))
+	pool := &unstructured.Unstructured{}
+	pool.SetAPIVersion("metallb.io/v1beta1")
+	pool.SetKind("AddressPool")
+	pool.SetNamespace(m.name)
+	pool.SetName("ancient")
+	require.NoError(t, bed.Client.Create(t.Context(), pool))
+	_, stderr, err = p.run("", "migrate", "from-metallb", "--namespace", m.name, "--yes")
+	require.NoError(t, bed.Client.Delete(t.Context(), old))
+	require.Error(t, err)
+	assert.Contains(t, stderr, "there are 1 AddressPools, such as "+m.name+"/ancient: MetalLB 0.14 dropped this kind")
 
 	// Somebody without rights.
 	m.create(&corev1.ServiceAccount{ObjectMeta: m.object(m.name + "-fairlead-nobody")})

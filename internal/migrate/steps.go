@@ -72,7 +72,7 @@ func (m *Migration) ended(ctx context.Context, selector *metav1.LabelSelector) e
 		return err
 	}
 	var left []string
-	err = wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, m.Timeout, true, func(ctx context.Context) (bool, error) {
+	err = wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, m.Timeout, true, func(context.Context) (bool, error) { // a request that was begun may end
 		pods := &corev1.PodList{}
 		if err := m.client.List(ctx, pods, client.InNamespace(m.Namespace), client.MatchingLabelsSelector{Selector: s}); err != nil {
 			return false, err
@@ -166,7 +166,7 @@ func (m *Migration) installed(ctx context.Context) (bool, error) {
 		return false, err
 	}
 	var missing error
-	err := wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, m.Timeout, true, func(ctx context.Context) (bool, error) {
+	err := wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, m.Timeout, true, func(context.Context) (bool, error) { // a request that was begun may end
 		missing = nil
 		_, err := m.compare(ctx, func(name string, s *corev1.Service) error {
 			c := meta.FindStatusCondition(s.Status.Conditions, "fairlead.io/Allocated")
