@@ -1,4 +1,4 @@
-# One image for all commands. 'make image' builds the static binaries first.
+# One image for what runs in the cluster. 'make image' builds the static binaries first.
 FROM scratch
 ARG TARGETOS=linux
 ARG TARGETARCH=amd64
@@ -10,6 +10,6 @@ LABEL org.opencontainers.image.title="fairlead" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${COMMIT}"
-COPY dist/${TARGETOS}_${TARGETARCH}/controller dist/${TARGETOS}_${TARGETARCH}/speaker dist/${TARGETOS}_${TARGETARCH}/kubectl-fairlead /
+COPY dist/${TARGETOS}_${TARGETARCH}/controller dist/${TARGETOS}_${TARGETARCH}/speaker /
 USER 65532:65532
 CMD ["/controller"]

@@ -61,7 +61,12 @@ generated: generate ## fail if a generated file is not up to date
 	@changed="$$(git status --porcelain -- api charts)"; \
 	if [ -n "$$changed" ]; then echo "run 'make generate' and commit:"; echo "$$changed"; git diff -- api charts | head -50; exit 1; fi
 
+.PHONY: reference
+reference: ## write docs/reference from flags, metrics and values of the chart
+	go test -count 1 -run Reference ./cmd/controller ./cmd/speaker ./internal/reference -update
+
 VERSION ?= devel
+COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 IMAGE ?= ghcr.io/fairlead/fairlead:$(VERSION)
 PLATFORM ?= linux/amd64
 BUILDER ?= buildah
@@ -69,16 +74,16 @@ DIST := dist/$(subst /,_,$(PLATFORM))
 
 .PHONY: binaries
 binaries: ## build static binaries for PLATFORM (linux/amd64) and VERSION into dist/
-	GOOS=$(word 1,$(subst /, ,$(PLATFORM))) GOARCH=$(word 2,$(subst /, ,$(PLATFORM))) CGO_ENABLED=0 go build -trimpath \
-		-ldflags '-s -w -X github.com/fairlead/fairlead/internal/cli.version=$(VERSION)' -o $(DIST)/ ./cmd/...
+	GOOS=$(word 1,$(subst /, ,$(PLATFORM))) GOARCH=$(word 2,$(subst /, ,$(PLATFORM))) CGO_ENABLED=0 go build -trimpath -buildvcs=false \
+		-ldflags '-s -w -X github.com/fairlead/fairlead/internal/cli.version=$(VERSION) -X github.com/fairlead/fairlead/internal/cli.commit=$(COMMIT)' -o $(DIST)/ ./cmd/...
 
 .PHONY: image
 image: binaries ## build the image IMAGE for PLATFORM with BUILDER (buildah or docker)
-	$(BUILDER) build --platform $(PLATFORM) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$$(git rev-parse HEAD) --tag $(IMAGE) .
+	$(BUILDER) build --platform $(PLATFORM) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) --tag $(IMAGE) .
 
 MANIFESTS ?= dist/manifests
 .PHONY: manifests
-manifests: $(BIN)/helm ## write one YAML file for each backend into dist/manifests, for those without Helm
+manifests: $(BIN)/helm ## write one YAML file for each backend, and a kustomization, into dist/manifests, for those without Helm
 	@mkdir -p $(MANIFESTS)
 	@for backend in auto calico cilium speaker none; do \
 		level=baseline; values=backend=$$backend; \
@@ -87,6 +92,10 @@ manifests: $(BIN)/helm ## write one YAML file for each backend into dist/manifes
 		$(BIN)/helm template fairlead charts/fairlead --namespace metallb-system --no-hooks --set $$values; } > $(MANIFESTS)/$$backend.yaml; \
 		echo $(MANIFESTS)/$$backend.yaml; \
 	done
+	@printf '%s\n' '# Name one of the files here, and your image.' 'apiVersion: kustomize.config.k8s.io/v1beta1' 'kind: Kustomization' \
+		'namespace: metallb-system' 'resources:' '  - auto.yaml' 'images:' '  - name: ghcr.io/fairlead/fairlead' '    newName: registry.example/fairlead' \
+		'    newTag: v1' > $(MANIFESTS)/kustomization.yaml
+	@echo $(MANIFESTS)/kustomization.yaml
 
 .PHONY: bench
 bench: ## measure the address engine
@@ -116,6 +125,7 @@ fuzz: ## fuzz the engine, the range parser and what comes from the wire for FUZZ
 	go test -run '^$$' -fuzz FuzzPacket -fuzztime $(FUZZTIME) ./backends/bgp/bfd
 	go test -run '^$$' -fuzz FuzzOpen -fuzztime $(FUZZTIME) ./backends/bgp
 	go test -run '^$$' -fuzz FuzzReceive -fuzztime $(FUZZTIME) ./backends/bgp
+	go test -run '^$$' -fuzz FuzzConvert -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./internal/convert
 	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./internal/membership
 
 .PHONY: tools

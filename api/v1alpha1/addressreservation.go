@@ -15,6 +15,7 @@ import (
 // +kubebuilder:printcolumn:name="Namespace",type=string,JSONPath=`.spec.service.namespace`
 // +kubebuilder:printcolumn:name="Service",type=string,JSONPath=`.spec.service.name`
 // +kubebuilder:printcolumn:name="Hold",type=string,JSONPath=`.spec.holdAfterDelete`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.expiresAt`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type AddressReservation struct {
@@ -62,8 +63,19 @@ type ServiceReference struct {
 	Name string `json:"name"`
 }
 
-// AddressReservationStatus tells of a hold that is running out.
+// AddressReservationStatus tells whether a reservation is in force, and of a hold that is running out.
 type AddressReservationStatus struct {
+	// ObservedGeneration is the generation of the spec that the conditions are about.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// Conditions are Ready, and Stalled while an entry cannot be in force. Holds, which the controller makes itself, have none.
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=8
+	// +optional
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
 	// ExpiresAt is when a reservation whose Service is gone ends.
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`

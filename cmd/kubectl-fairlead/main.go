@@ -33,5 +33,7 @@ func command() *cobra.Command {
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl fairlead"},
 	}
 	cmd.AddCommand(demoCommand())
+	cmd.AddCommand(convertCommand())
+	cmd.AddCommand(migrateCommand())
 	return cmd
 }

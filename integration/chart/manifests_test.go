@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -25,7 +26,19 @@ func TestManifests(t *testing.T) {
 	require.NoError(t, err, "%s", out)
 	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
 	require.NoError(t, err)
+	files = slices.DeleteFunc(files, func(f string) bool { return filepath.Base(f) == "kustomization.yaml" })
 	require.Len(t, files, 5)
+	t.Run("kustomization", func(t *testing.T) {
+		built := bed.Kubectl(t, "kustomize", dir)
+		plain, err := os.ReadFile(filepath.Join(dir, "auto.yaml"))
+		require.NoError(t, err)
+		assert.Len(t, parse(t, []byte(built)), len(parse(t, plain)))
+		assert.Contains(t, built, "image: registry.example/fairlead:v1\n")
+		assert.NotContains(t, built, "ghcr.io")
+		path := filepath.Join(t.TempDir(), "built.yaml")
+		write(t, path, []byte(built))
+		bed.Kubectl(t, "apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict", "-f", path)
+	})
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			text, err := os.ReadFile(file)

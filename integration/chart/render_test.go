@@ -66,8 +66,9 @@ var matrix = map[string][]string{
 	"calico-l2":     {"backend=calico", "speaker.enabled=true", "speaker.tolerateMaster=false", "speaker.excludeInterfaces.list={^wg.*}", "managePeers=false"},
 	"webhook":       {"controller.webhookMode=enabled", "crds.validationFailurePolicy=Fail", "networkpolicies.enabled=true", "networkpolicies.defaultDeny=true"},
 	"no-rbac":       {"rbac.create=false", "controller.serviceAccount.create=false", "controller.serviceAccount.name=mine"},
-	"monitoring":    {"prometheus.serviceMonitor.enabled=true", "prometheus.prometheusRule.enabled=true", "prometheus.rbacPrometheus=true", "prometheus.serviceAccount=prometheus", "prometheus.namespace=monitoring", "speaker.enabled=true"},
+	"monitoring":    {"prometheus.serviceMonitor.enabled=true", "prometheus.prometheusRule.enabled=true", "prometheus.rbacPrometheus=true", "prometheus.serviceAccount=prometheus", "prometheus.namespace=monitoring", "prometheus.prometheusRule.addressPoolExhausted.excludePools=test-.*", "speaker.enabled=true"},
 	"pod-monitor":   {"prometheus.podMonitor.enabled=true", "prometheus.podMonitor.interval=30s", "prometheus.scrapeAnnotations=true"},
+	"dashboard":     {"backend=none", "controller.enabled=false", "cleanup.enabled=false", "rbac.create=false", "prometheus.grafanaDashboard.enabled=true", "prometheus.grafanaDashboard.namespace=monitoring"},
 	"pod-overrides": {"loadBalancerClass={a.example/one,b.example/two}", "imagePullSecrets[0].name=registry", "controller.image.repository=registry.example/controller", "controller.image.tag=v9", "controller.replicas=1", "controller.nodeSelector.role=infra", "controller.tolerations[0].operator=Exists", "controller.priorityClassName=system-cluster-critical", "controller.labels.team=network", "controller.podAnnotations.note=hello", "controller.resources.limits.memory=128Mi", "controller.extraArgs={--log-level=debug}"},
 }
 

@@ -19,6 +19,8 @@ var may = map[string][]string{
 	"internal/admission":   {"internal/config", "api"},
 	"internal/announce":    {"internal/config", "backends"},
 	"internal/config":      {"allocator", "api", "internal/text"},
+	"internal/convert":     {"allocator", "api"},
+	"internal/migrate":     {"allocator", "api"},
 	"internal/membership":  {"backends"},
 	"internal/presence":    {"backends", "api"},
 	"backends":             nil,

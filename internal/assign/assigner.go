@@ -327,6 +327,7 @@ func (a *Assigner) decide(svc *corev1.Service, namespace labels.Set) Verdict {
 	case refused != nil:
 		v.Held, v.Err = inPool(before, "", ""), refused
 	default:
+		a.prefer(svc, &req)
 		v.Held, v.Err = a.engine.Allocate(req)
 		v.Held = inPool(v.Held, "", "")
 		v.Err = a.explain(v.Err, svc, namespace)

@@ -84,6 +84,7 @@ func (r Rules) requestOf(svc *corev1.Service, admitted []string) (allocator.Requ
 		}
 	}
 	if len(addrs) > 0 {
+		narrow(&req, svc)
 		return req, checkFamilies(&req, svc, field)
 	}
 	return req, nil

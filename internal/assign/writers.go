@@ -34,7 +34,8 @@ func Trim(o any) (any, error) {
 func trimService(svc *corev1.Service) {
 	svc.ManagedFields = otherWriters(svc.ManagedFields)
 	maps.DeleteFunc(svc.Annotations, func(key, _ string) bool {
-		return !strings.HasPrefix(key, annotationPrefix) && !strings.HasPrefix(key, deprecatedPrefix) && !strings.HasPrefix(key, ownPrefix)
+		return !strings.HasPrefix(key, annotationPrefix) && !strings.HasPrefix(key, deprecatedPrefix) && !strings.HasPrefix(key, ownPrefix) &&
+			!slices.Contains(ciliumAnnotations, key)
 	})
 	svc.OwnerReferences, svc.Finalizers = nil, nil
 	s := svc.Spec
@@ -44,6 +45,9 @@ func trimService(svc *corev1.Service) {
 	}
 	svc.Spec.ClusterIP, svc.Spec.ClusterIPs, svc.Spec.IPFamilyPolicy = s.ClusterIP, s.ClusterIPs, s.IPFamilyPolicy
 	svc.Spec.LoadBalancerIP, svc.Spec.ExternalTrafficPolicy, svc.Spec.Selector = s.LoadBalancerIP, s.ExternalTrafficPolicy, s.Selector
+	if ofGateway(svc) {
+		svc.Spec.ExternalIPs = s.ExternalIPs
+	}
 	for _, p := range s.Ports {
 		svc.Spec.Ports = append(svc.Spec.Ports, corev1.ServicePort{Protocol: p.Protocol, Port: p.Port})
 	}

@@ -1,23 +1,31 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
 )
 
-// version is set by the linker for a release.
-var version = "devel"
+// Set by the linker for an image: two builds of a commit are equal wherever they were made.
+var (
+	version = "devel"
+	commit  = ""
+)
 
 // Version returns version, commit and Go version of this binary, in one line.
 func Version() string {
-	commit := "unknown"
+	return fmt.Sprintf("%s (commit %s, %s)", version, cmp.Or(commit, recorded(), "unknown"), runtime.Version())
+}
+
+// recorded returns the commit that the go command has put into the binary, if it has.
+func recorded() string {
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			if s.Key == "vcs.revision" {
-				commit = s.Value
+				return s.Value
 			}
 		}
 	}
-	return fmt.Sprintf("%s (commit %s, %s)", version, commit, runtime.Version())
+	return ""
 }

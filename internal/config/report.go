@@ -62,6 +62,9 @@ func (r *reporter) report(ctx context.Context, s *Snapshot) error {
 		}, nil, corev1.EventTypeWarning, EventConfigurationError, "Validate", "%s", f.Message())
 	}
 	r.told = s.Faults()
+	if err := r.writeReservations(ctx, s); err != nil {
+		return err
+	}
 	return r.writeState(ctx, s)
 }
 

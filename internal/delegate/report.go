@@ -21,14 +21,22 @@ import (
 // findings.
 const EventNotServed = "NotServed"
 
-type metrics struct{ findings *prometheus.GaugeVec }
+// Metrics are what this package counts.
+type Metrics struct{ findings *prometheus.GaugeVec }
 
-func newMetrics() *metrics {
-	return &metrics{prometheus.NewGaugeVec(prometheus.GaugeOpts{
+// NewMetrics returns the metrics of a Task; it registers nothing.
+func NewMetrics() *Metrics {
+	return &Metrics{prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "fairlead_delegation_findings",
 		Help: "What the user has to know of what the CNI does with the configuration, by backend, kind of the object in question, and reason.",
 	}, []string{"backend", "kind", "reason"})}
 }
+
+// Describe implements prometheus.Collector.
+func (m *Metrics) Describe(ch chan<- *prometheus.Desc) { m.findings.Describe(ch) }
+
+// Collect implements prometheus.Collector.
+func (m *Metrics) Collect(ch chan<- prometheus.Metric) { m.findings.Collect(ch) }
 
 // told remembers of which findings there was an event already.
 type told struct {

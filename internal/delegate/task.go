@@ -81,7 +81,7 @@ type Task struct {
 	group     *apply.Group
 	nobody    *apply.State // stands for what auto did not find
 	speakers  *speakers
-	metrics   *metrics
+	metrics   *Metrics
 	changed   chan struct{} // holds one token while there is news
 	events    told
 
@@ -103,10 +103,10 @@ func NewTask(o Options) (*Task, error) {
 		return nil, err
 	}
 	t := &Task{
-		Options: o, discovery: d, dynamic: dyn, metrics: newMetrics(), changed: make(chan struct{}, 1),
+		Options: o, discovery: d, dynamic: dyn, metrics: NewMetrics(), changed: make(chan struct{}, 1),
 		results: map[string]announce.Result{}, nobody: &apply.State{Client: o.Manager.GetClient(), Name: None, Installation: o.Namespace},
 	}
-	if err := o.Registry.Register(t.metrics.findings); err != nil {
+	if err := o.Registry.Register(t.metrics); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	t.speakers = &speakers{

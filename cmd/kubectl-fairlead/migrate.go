@@ -1,0 +1,65 @@
+package main
+
+import (
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/internal/cli"
+	"github.com/fairlead/fairlead/internal/migrate"
+)
+
+func migrateCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "migrate", Short: "Change a cluster over to Fairlead"}
+	var o migrate.Options
+	var kubeconfig string
+	from := &cobra.Command{
+		Use:   "from-metallb",
+		Short: "Change a live cluster over from MetalLB, keeping every address",
+		Long: `migrate from-metallb looks at the MetalLB in a namespace, shows what it would do, and asks before each step:
+it stops MetalLB's controller, hands the CRDs over, tells how to install Fairlead with Helm, sees that Fairlead has
+taken every address over, and stops MetalLB's speakers. After each step it compares the addresses of all Services with
+those from before.
+
+It can be interrupted at any time and run again: what was done is kept in the ConfigMap fairlead-migration. --back undoes it.`,
+		Example: `  kubectl fairlead migrate from-metallb --namespace metallb-system
+
+  # And back again:
+  kubectl fairlead migrate from-metallb --namespace metallb-system --back`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctrl.SetLogger(logr.Discard())
+			rc, err := cli.RESTConfig(kubeconfig)
+			if err != nil {
+				return err
+			}
+			scheme := runtime.NewScheme()
+			for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, apiextensionsv1.AddToScheme, v1beta1.AddToScheme} {
+				utilruntime.Must(add(scheme))
+			}
+			c, err := client.New(rc, client.Options{Scheme: scheme})
+			if err != nil {
+				return err
+			}
+			o.In, o.Out = cmd.InOrStdin(), cmd.OutOrStdout()
+			return migrate.New(c, o).Run(cmd.Context())
+		},
+	}
+	f := from.Flags()
+	f.StringVar(&kubeconfig, "kubeconfig", "", "path of a kubeconfig; default: $KUBECONFIG")
+	f.StringVarP(&o.Namespace, "namespace", "n", "metallb-system", "namespace of MetalLB, where Fairlead will be, too")
+	f.StringVar(&o.Release, "release-name", "fairlead", "name that Fairlead's Helm release will have")
+	f.BoolVarP(&o.Yes, "yes", "y", false, "do not ask")
+	f.BoolVar(&o.Back, "back", false, "go back to MetalLB")
+	f.DurationVar(&o.Timeout, "timeout", 2*time.Minute, "how long to wait for pods, and for Fairlead to take addresses over")
+	cmd.AddCommand(from)
+	return cmd
+}

@@ -1,0 +1,153 @@
+// Package migrate changes a live cluster over from MetalLB to Fairlead, step by step, without an address changing. What was done and
+// what was there before is kept in a ConfigMap, so that it can be interrupted, go on, and go back.
+package migrate
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// Options say what to migrate and how.
+type Options struct {
+	// Namespace is that of MetalLB, and will be that of Fairlead.
+	Namespace string
+	// Release is the name that Fairlead's Helm release will have.
+	Release string
+	// Yes goes on without asking. Back undoes what was done.
+	Yes, Back bool
+	// Timeout is how long to wait for pods to come or go.
+	Timeout time.Duration
+	In      io.Reader
+	Out     io.Writer
+}
+
+// ErrNotConfirmed is returned if the user did not agree to a step. What was done before stays.
+var ErrNotConfirmed = errors.New("not confirmed")
+
+// Migration is one run of the command.
+type Migration struct {
+	Options
+	client client.Client
+	in     *bufio.Scanner
+	state  *state
+}
+
+// New returns a Migration that works through c.
+func New(c client.Client, o Options) *Migration {
+	return &Migration{Options: o, client: c, in: bufio.NewScanner(o.In)}
+}
+
+func (m *Migration) say(format string, args ...any) { fmt.Fprintf(m.Out, format+"\n", args...) }
+
+// confirm asks the user, unless all was agreed to.
+func (m *Migration) confirm(question string) error {
+	if m.Yes {
+		return nil
+	}
+	fmt.Fprintf(m.Out, "%s [y/N] ", question)
+	if m.in.Scan() {
+		if a := strings.ToLower(strings.TrimSpace(m.in.Text())); a == "y" || a == "yes" {
+			return nil
+		}
+	} else {
+		m.say("")
+	}
+	return ErrNotConfirmed
+}
+
+// Run begins or goes on, or goes back.
+func (m *Migration) Run(ctx context.Context) error {
+	var err error
+	if m.state, err = m.load(ctx); err != nil {
+		return err
+	}
+	if m.Back {
+		return m.back(ctx)
+	}
+	if m.state == nil {
+		found, err := m.find(ctx)
+		if err != nil {
+			return err
+		}
+		m.show(found)
+		if err := m.confirm("Keep a snapshot of this and begin?"); err != nil {
+			return fmt.Errorf("%w: nothing was changed", err)
+		}
+		if err := m.begin(ctx, found); err != nil {
+			return err
+		}
+	} else {
+		m.say("Going on with the change-over that began at %s: %d of %d steps are done.", m.state.Began.Format(time.RFC3339), m.state.Done, len(steps))
+	}
+	for m.state.Done < len(steps) {
+		s := steps[m.state.Done]
+		m.say("\nStep %d of %d: %s.", m.state.Done+1, len(steps), s.what)
+		if s.waits {
+			ready, err := m.installed(ctx)
+			if err != nil {
+				return err
+			}
+			if !ready {
+				m.instruct()
+				return nil
+			}
+		} else if err := m.confirm("Go on?"); err != nil {
+			return fmt.Errorf("%w: stopped before step %d. Run the command again to go on, or with --back to go back", err, m.state.Done+1)
+		}
+		if s.do != nil {
+			if err := s.do(m, ctx); err != nil {
+				return fmt.Errorf("step %d: %w. Run the command again once that is mended, or with --back to go back", m.state.Done+1, err)
+			}
+		}
+		n, err := m.verify(ctx)
+		if err != nil {
+			return fmt.Errorf("after step %d: %w. Nothing more is done; run the command again once that is mended, or with --back to go back", m.state.Done+1, err)
+		}
+		m.state.Done++
+		if err := m.save(ctx); err != nil {
+			return err
+		}
+		m.say("Done. All addresses of %d Services are as before.", n)
+	}
+	m.finished()
+	return nil
+}
+
+// back undoes the steps that were begun, the last one first.
+func (m *Migration) back(ctx context.Context) error {
+	if m.state == nil {
+		return fmt.Errorf("there is nothing to go back from: namespace %q has no ConfigMap %s", m.Namespace, stateName)
+	}
+	m.say("Going back: MetalLB's speakers start again, Fairlead's controller stops, MetalLB's controller starts.")
+	if err := m.confirm("Go back?"); err != nil {
+		return fmt.Errorf("%w: nothing was changed", err)
+	}
+	for i := min(m.state.Done, len(steps)-1); i >= 0; i-- {
+		if undo := steps[i].undo; undo != nil {
+			if err := undo(m, ctx); err != nil {
+				return fmt.Errorf("undo step %d: %w. Run the command with --back again once that is mended", i+1, err)
+			}
+		}
+		m.state.Done = i
+		if err := m.save(ctx); err != nil {
+			return err
+		}
+	}
+	n, err := m.verify(ctx)
+	if err != nil {
+		return err
+	}
+	if err := m.forget(ctx); err != nil {
+		return err
+	}
+	m.say("MetalLB is in charge again. All addresses of %d Services are as before.", n)
+	m.say("If Fairlead is installed, remove it now; the CRDs and all addresses stay:\n  helm uninstall %s --namespace %s", m.Release, m.Namespace)
+	return nil
+}
