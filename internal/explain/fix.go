@@ -101,24 +101,32 @@ func lookInto(m *survey.Model, svc *corev1.Service, reason string, r *Service) s
 	switch reason {
 	case assign.ReasonAddressInUse, assign.ReasonSharingConflict, assign.ReasonAddressReserved, assign.ReasonAddressNotInPool, assign.ReasonAddressNotUsable, assign.ReasonAddressConflict:
 		if addr := askedAddress(r); addr != "" {
-			return "kubectl fairlead explain address " + addr
+			return Command(m.Namespace, "explain address "+addr)
 		}
 	case assign.ReasonPoolExhausted, assign.ReasonNoMatchingPool, assign.ReasonPoolNotFound, assign.ReasonPoolMismatch, assign.ReasonPoolNotAdmitting:
-		return "kubectl fairlead pools"
+		return Command(m.Namespace, "pools")
 	case announce.ReasonNoBackend, announce.ReasonApplyFailed, announce.ReasonNotAdvertised, announce.ReasonClassNotAdvertised, assign.ReasonIPAMConflict:
-		return "kubectl fairlead backends -o wide"
+		return Command(m.Namespace, "backends -o wide")
 	case announce.ReasonNoAdvertisement, announce.ReasonServiceNotSelected, announce.ReasonNodeNotSelected, announce.ReasonConflictingAdvertisements, announce.ReasonNoInterface:
 		return fmt.Sprintf("kubectl -n %s get bgpadvertisements,l2advertisements", m.Namespace)
 	case announce.ReasonNoPeer:
-		return "kubectl fairlead peers"
+		return Command(m.Namespace, "peers")
 	case announce.ReasonNoSpeaker, announce.ReasonNotAnnounced:
-		return "kubectl fairlead doctor"
+		return Command(m.Namespace, "doctor")
 	case announce.ReasonNoEndpoints, announce.ReasonNoLocalEndpoints:
 		return fmt.Sprintf("kubectl -n %s get endpointslices -l kubernetes.io/service-name=%s", svc.Namespace, svc.Name)
 	case assign.ReasonForeignStatus, assign.ReasonStatusContended, assign.ReasonInvalidRequest, assign.ReasonAddressKept:
 		return fmt.Sprintf("kubectl -n %s get service %s -o yaml --show-managed-fields", svc.Namespace, svc.Name)
 	}
 	return ""
+}
+
+// Command is a command line of this tool for an installation.
+func Command(namespace, command string) string {
+	if namespace == survey.DefaultNamespace {
+		return "kubectl fairlead " + command
+	}
+	return "kubectl fairlead " + command + " -n " + namespace
 }
 
 // askedAddress returns the first address that a Service asks for, or has.
@@ -178,7 +186,7 @@ func fixEndpoints(m *survey.Model, svc *corev1.Service, r *Service) *Fix {
 	return &Fix{Reason: announce.ReasonNoEndpoints, What: what, Help: help[announce.ReasonNoEndpoints], Command: lookInto(m, svc, announce.ReasonNoEndpoints, r)}
 }
 
-func fixSessions(_ *survey.Model, _ *corev1.Service, r *Service) *Fix {
+func fixSessions(m *survey.Model, _ *corev1.Service, r *Service) *Fix {
 	for _, s := range r.Sessions {
 		if s.State == established || s.State == stateUnknown {
 			continue
@@ -187,7 +195,7 @@ func fixSessions(_ *survey.Model, _ *corev1.Service, r *Service) *Fix {
 		if s.LastError != "" {
 			what += ": " + s.LastError
 		}
-		return &Fix{Reason: FixSessionDown, What: what, Help: "correct the BGPPeer, or see to the router", Command: "kubectl fairlead peers -o wide"}
+		return &Fix{Reason: FixSessionDown, What: what, Help: "correct the BGPPeer, or see to the router", Command: Command(m.Namespace, "peers -o wide")}
 	}
 	return nil
 }

@@ -27,6 +27,9 @@ func OfService(m *survey.Model, namespace, name string) *Service {
 	out.Addresses = addressesOf(m, svc)
 	out.Endpoints, out.Nodes = endpointsOf(m, svc)
 	if svc.Spec.Type == corev1.ServiceTypeLoadBalancer {
+		if _, err := m.Assigner.Consider(svc, m.NamespaceLabels(namespace)); err != nil {
+			out.Request.Problem = err.Error()
+		}
 		out.Pools = poolsFor(m, svc)
 		out.Advertisements = advertisementsFor(m, svc)
 		out.Backends = backendsFor(m, svc, out.Advertisements)

@@ -1,0 +1,155 @@
+// Package plugin tests the binary of kubectl fairlead on a real API server with the real controller, from outside.
+package plugin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/integration/testbed"
+	"github.com/fairlead/fairlead/internal/assign"
+)
+
+var (
+	bed    *testbed.Bed
+	plugin string // path of the binary
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(testbed.MainWith(m, &bed, func(b *testbed.Bed) (err error) {
+		plugin, err = b.Build("kubectl-fairlead")
+		return err
+	}))
+}
+
+// result is how a run of the plugin ended.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+// run runs the plugin with a kubeconfig.
+func run(t *testing.T, kubeconfig string, args ...string) result {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), plugin, append(args, "--kubeconfig", kubeconfig)...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil {
+		require.True(t, errors.As(err, &exit), "%v", err)
+	}
+	return result{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
+}
+
+// installation is a namespace with pools, and a loadBalancerClass of its own, so that tests do not meet.
+type installation struct {
+	t         *testing.T
+	namespace string
+	class     string
+	config    string // path of the admin's kubeconfig
+}
+
+func install(t *testing.T) *installation {
+	ns := bed.Namespace(t)
+	config := filepath.Join(t.TempDir(), "kubeconfig")
+	require.NoError(t, os.WriteFile(config, bed.Kubeconfig, 0o600))
+	return &installation{t: t, namespace: ns, class: "example.org/" + ns, config: config}
+}
+
+func (i *installation) meta(name string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: i.namespace, Name: name}
+}
+
+func (i *installation) create(o client.Object) {
+	i.t.Helper()
+	require.NoError(i.t, bed.Client.Create(i.t.Context(), o))
+}
+
+func (i *installation) pool(name string, change func(*v1beta1.IPAddressPool), addresses ...string) {
+	i.t.Helper()
+	p := &v1beta1.IPAddressPool{ObjectMeta: i.meta(name), Spec: v1beta1.IPAddressPoolSpec{Addresses: addresses}}
+	if change != nil {
+		change(p)
+	}
+	i.create(p)
+}
+
+func (i *installation) start(args ...string) *testbed.Process {
+	return bed.Start(i.t, i.namespace, append([]string{"--lb-class", i.class}, args...)...)
+}
+
+// define returns a Service of the installation's class; it does not create it.
+func (i *installation) define(name string, change ...func(*corev1.Service)) *corev1.Service {
+	s := &corev1.Service{ObjectMeta: i.meta(name)}
+	s.Annotations = map[string]string{}
+	s.Spec = corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer, LoadBalancerClass: &i.class, Ports: []corev1.ServicePort{{Port: 80}}}
+	for _, c := range change {
+		c(s)
+	}
+	return s
+}
+
+// service creates a Service and waits until the controller has judged it.
+func (i *installation) service(name string, change ...func(*corev1.Service)) *corev1.Service {
+	i.t.Helper()
+	s := i.define(name, change...)
+	i.create(s)
+	testbed.Eventually(i.t, "the verdict on "+name, func(ctx context.Context) error {
+		if err := bed.Client.Get(ctx, client.ObjectKeyFromObject(s), s); err != nil {
+			return err
+		}
+		if meta.FindStatusCondition(s.Status.Conditions, assign.ConditionAllocated) == nil {
+			return errors.New("there is none")
+		}
+		return nil
+	})
+	return s
+}
+
+func annotated(key, value string) func(*corev1.Service) {
+	return func(s *corev1.Service) { s.Annotations[key] = value }
+}
+
+// plugin runs the plugin for the installation, as admin.
+func (i *installation) plugin(args ...string) result {
+	i.t.Helper()
+	return run(i.t, i.config, append(args, "--namespace", i.namespace)...)
+}
+
+// read runs the plugin with -o json and decodes what it prints.
+func read[T any](i *installation, wantCode int, args ...string) T {
+	i.t.Helper()
+	r := i.plugin(append(args, "-o", "json")...)
+	require.Equal(i.t, wantCode, r.code, "%s%s", r.stdout, r.stderr)
+	var out T
+	d := json.NewDecoder(strings.NewReader(r.stdout))
+	d.DisallowUnknownFields()
+	require.NoError(i.t, d.Decode(&out), "%s", r.stdout)
+	return out
+}
+
+// versions returns the resourceVersions of all objects in the API server that the plugin might be tempted to write.
+func versions(t *testing.T) string {
+	t.Helper()
+	out := bed.Kubectl(t, "get", "services,ipaddresspools,bgpadvertisements,l2advertisements,backends.fairlead.io,configmaps,addressreservations", "-A",
+		"-o", `jsonpath={range .items[*]}{.kind} {.metadata.namespace}/{.metadata.name} {.metadata.resourceVersion}{"\n"}{end}`)
+	lines := strings.Split(out, "\n")
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
