@@ -8,9 +8,11 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/delegate"
 	"github.com/fairlead/fairlead/internal/observe"
 	"github.com/fairlead/fairlead/internal/presence"
 )
@@ -81,4 +83,23 @@ func (s *Survey) Speakers() (out map[string]announce.Speaker, ignoreExclude bool
 		}
 	}
 	return out, ignoreExclude
+}
+
+// Input returns what is decided on about who advertises what.
+func (m *Model) Input(password func(*config.BGPPeer) (password, unready string)) announce.Input {
+	in := announce.Input{
+		Snapshot: m.Snapshot, Choice: m.Choice, ManagePeers: m.Controller.Settings["manage-peers"] != "false" && len(m.Snapshot.BGPPeers()) > 0, Password: password,
+	}
+	for i := range m.Nodes {
+		in.Nodes = append(in.Nodes, backends.Node{Name: m.Nodes[i].Name, Labels: m.Nodes[i].Labels})
+	}
+	slices.SortFunc(in.Nodes, func(a, b backends.Node) int { return cmp.Compare(a.Name, b.Name) })
+	for i := range m.Services {
+		svc := &m.Services[i]
+		if x, ok := delegate.Service(svc); ok && svc.Spec.Type == corev1.ServiceTypeLoadBalancer {
+			in.Services = append(in.Services, x)
+		}
+	}
+	slices.SortFunc(in.Services, delegate.ByName)
+	return in
 }

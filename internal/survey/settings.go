@@ -1,6 +1,7 @@
 package survey
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -81,20 +82,24 @@ func (s *Survey) ours(svc *corev1.Service) bool {
 	return s.Lacks("IPAddressPools")
 }
 
+// Asked returns which backends the flags of the controller ask for; auto where they are not to be seen.
+func (s *Survey) Asked() delegate.Asked {
+	set := s.Controller.Settings
+	return delegate.Asked{
+		BGP: cmp.Or(set["bgp-backend"], set["backend"], delegate.Auto), Layer2: cmp.Or(set["l2-backend"], set["backend"], delegate.Auto),
+	}
+}
+
 // Choice returns who serves advertisements that do not name a backend. known is false if nobody has said so yet: there are neither
 // flags that name a backend nor Backend objects.
 func (s *Survey) Choice() (c announce.Choice, known bool) {
-	bgp, knownBGP := s.choice(announce.BGP, "bgp-backend")
-	layer2, knownL2 := s.choice(announce.Layer2, "l2-backend")
+	asked := s.Asked()
+	bgp, knownBGP := s.choice(announce.BGP, asked.BGP)
+	layer2, knownL2 := s.choice(announce.Layer2, asked.Layer2)
 	return announce.Choice{BGP: bgp, Layer2: layer2}, knownBGP && knownL2
 }
 
-func (s *Survey) choice(kind, flag string) (string, bool) {
-	set := s.Controller.Settings
-	asked := set[flag]
-	if asked == "" {
-		asked = set["backend"]
-	}
+func (s *Survey) choice(kind, asked string) (string, bool) {
 	switch asked {
 	case delegate.None:
 		return "", true
