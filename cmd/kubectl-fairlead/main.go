@@ -60,6 +60,6 @@ read; what it may not read, it says.`,
 		SilenceErrors: true,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl fairlead"},
 	}
-	cmd.AddCommand(explainCommand(), poolsCommand(), peersCommand(), backendsCommand(), doctorCommand(), demoCommand())
+	cmd.AddCommand(explainCommand(), poolsCommand(), peersCommand(), backendsCommand(), planCommand(), doctorCommand(), demoCommand())
 	return cmd
 }

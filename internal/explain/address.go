@@ -119,7 +119,7 @@ func stateOf(a *OneAddress, pool *config.Pool, usable, gone bool) string {
 
 // addAdvertisers adds who advertises a Service that has the address.
 func (a *OneAddress) addAdvertisers(m *survey.Model, svc *corev1.Service) {
-	for _, x := range advertisementsFor(m, svc) {
+	for _, x := range AdvertisementsOf(m, svc) {
 		if x.Selects && !slices.ContainsFunc(a.Advertisements, func(y Advertisement) bool { return x.Kind == y.Kind && x.Name == y.Name }) {
 			a.Advertisements = append(a.Advertisements, x)
 		}

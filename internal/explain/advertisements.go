@@ -29,8 +29,8 @@ func isPassed(err error) bool {
 	return errors.Is(err, allocator.ErrNotAsked) || errors.Is(err, allocator.ErrNotAutomatic)
 }
 
-// advertisementsFor says of every advertisement object whether it is about a Service.
-func advertisementsFor(m *survey.Model, svc *corev1.Service) []Advertisement {
+// AdvertisementsOf says of every advertisement object whether it is about a Service.
+func AdvertisementsOf(m *survey.Model, svc *corev1.Service) []Advertisement {
 	var pools []*config.Pool
 	for _, g := range m.Assigner.Held(ownerOf(svc)).Grants() {
 		if p := m.Snapshot.Pool(g.Pool); p != nil && !slices.Contains(pools, p) {

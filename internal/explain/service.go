@@ -31,7 +31,7 @@ func OfService(m *survey.Model, namespace, name string) *Service {
 			out.Request.Problem = err.Error()
 		}
 		out.Pools = poolsFor(m, svc)
-		out.Advertisements = advertisementsFor(m, svc)
+		out.Advertisements = AdvertisementsOf(m, svc)
 		out.Backends = backendsFor(m, svc, out.Advertisements)
 		out.Sessions = sessionsFor(m, out.Nodes)
 	}

@@ -93,6 +93,9 @@ func (s *Survey) Asked() delegate.Asked {
 // Choice returns who serves advertisements that do not name a backend. known is false if nobody has said so yet: there are neither
 // flags that name a backend nor Backend objects.
 func (s *Survey) Choice() (c announce.Choice, known bool) {
+	if s.Chosen != nil {
+		return *s.Chosen, true
+	}
 	asked := s.Asked()
 	bgp, knownBGP := s.choice(announce.BGP, asked.BGP)
 	layer2, knownL2 := s.choice(announce.Layer2, asked.Layer2)

@@ -42,6 +42,8 @@ type Survey struct {
 	Sessions   []v1alpha1.BGPSession
 	// Controller is what is known of the process that assigns addresses.
 	Controller Controller
+	// Chosen is who serves advertisements, where somebody has found that out although no controller says so; else nil.
+	Chosen *announce.Choice
 	// Gaps are what could not be read, in the order in which it was tried.
 	Gaps []Gap
 }
