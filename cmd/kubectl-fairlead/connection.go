@@ -8,17 +8,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/fairlead/fairlead/api/v1alpha1"
-	"github.com/fairlead/fairlead/api/v1beta1"
-	"github.com/fairlead/fairlead/api/v1beta2"
 	"github.com/fairlead/fairlead/internal/survey"
 )
 
@@ -42,16 +35,6 @@ func (c *connection) addFlags(cmd *cobra.Command) {
 	complete(cmd, "namespace", c.completeNamespaces)
 }
 
-func newScheme() *runtime.Scheme {
-	s := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{
-		clientgoscheme.AddToScheme, apiextensionsv1.AddToScheme, v1alpha1.AddToScheme, v1beta1.AddToScheme, v1beta2.AddToScheme,
-	} {
-		utilruntime.Must(add(s))
-	}
-	return s
-}
-
 func (c *connection) config() clientcmd.ClientConfig {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = c.kubeconfig
@@ -71,7 +54,7 @@ func (c *connection) open() error {
 	rc.QPS, rc.WarningHandler = -1, rest.NoWarnings{}
 	rc.Wrap(func(next http.RoundTripper) http.RoundTripper { return readOnly{next} })
 	c.rest = rc
-	if c.client, err = client.New(rc, client.Options{Scheme: newScheme()}); err != nil {
+	if c.client, err = client.New(rc, client.Options{Scheme: survey.NewScheme()}); err != nil {
 		return fmt.Errorf("connect to the API server: %w", err)
 	}
 	return nil

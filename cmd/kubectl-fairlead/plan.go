@@ -110,7 +110,7 @@ func showPlan(s *screen.Screen, r *plan.Report, wide bool) {
 	}
 	s.Table(rows...)
 	if ignored > 0 {
-		s.Line(screen.C("  %d others are ignored (-o wide)", ignored).In(screen.Faint))
+		s.Line(screen.C("  ignored (-o wide shows them): %d", ignored).In(screen.Faint))
 	}
 	showFaults(s, r.Faults)
 	showServices(s, r.Services)
@@ -214,7 +214,7 @@ func showWrites(s *screen.Screen, b *plan.Backend, wide bool) {
 		s.Line(screen.C("  nothing because of this"))
 	}
 	if b.Outstanding > 0 {
-		s.Line(screen.C("  %d objects are yet to be written as things are", b.Outstanding).In(screen.Faint))
+		s.Line(screen.C("  yet to be written without this, too: %d", b.Outstanding).In(screen.Faint))
 	}
 	if b.Steps {
 		s.Line(screen.C("  more is written in steps, once this has taken effect").In(screen.Faint))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/explain"
 	"github.com/fairlead/fairlead/internal/screen"
 )
@@ -170,8 +171,12 @@ func showBackend(s *screen.Screen, b *explain.Backend, wide, inService bool) {
 		}
 	}
 	if wide || inService {
+		did := "wrote"
+		if b.Name == announce.SpeakerBackend {
+			did = "hands to the speakers"
+		}
 		for _, w := range b.Wrote {
-			s.Line(screen.C("    wrote: %s", w))
+			s.Line(screen.C("    %s: %s", did, w))
 		}
 	}
 }

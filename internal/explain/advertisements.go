@@ -57,11 +57,6 @@ func AdvertisementsOf(m *survey.Model, svc *corev1.Service) []Advertisement {
 		}
 		out = append(out, x)
 	}
-	for i := range out {
-		if out[i].Backend == announce.SpeakerBackend && out[i].Kind == kindBGP {
-			out[i].Details = append(out[i].Details, "by the speakers")
-		}
-	}
 	for _, f := range m.Snapshot.Faults() {
 		if (f.Object.Kind == kindBGP || f.Object.Kind == kindL2) && !slices.ContainsFunc(out, func(a Advertisement) bool { return a.Kind == f.Object.Kind && a.Name == f.Object.Name }) {
 			out = append(out, Advertisement{Kind: f.Object.Kind, Name: f.Object.Name, Why: fmt.Sprintf("it is faulty and set aside: %s: %s", f.Field, f.Problem)})

@@ -122,7 +122,7 @@ func OfPeers(m *survey.Model) *Peers {
 		}
 		i := slices.IndexFunc(out.Peers, func(p Peer) bool { return p.Name == f.Object.Name })
 		if i < 0 {
-			out.Peers = append(out.Peers, Peer{Name: f.Object.Name, Sessions: []Session{}})
+			out.Peers = append(out.Peers, Peer{Name: f.Object.Name, Backend: servesPeers(m), Sessions: []Session{}})
 			i = len(out.Peers) - 1
 		}
 		out.Peers[i].Problems = append(out.Peers[i].Problems, fmt.Sprintf("%s: %s", f.Field, f.Problem))

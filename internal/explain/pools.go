@@ -52,11 +52,11 @@ func (f FamilyUse) Percent() int {
 	if f.Capacity == 0 || f.Free == math.MaxInt64 {
 		return 0
 	}
-	taken := f.Capacity - f.Free
-	if taken > 0 && taken*100 < f.Capacity {
-		return 1 // not nothing
+	taken := float64(f.Capacity - f.Free)
+	if percent := int(taken / float64(f.Capacity) * 100); percent > 0 || taken == 0 {
+		return percent
 	}
-	return int(float64(taken) / float64(f.Capacity) * 100)
+	return 1 // not nothing
 }
 
 // Holder is an address and the Services that have it, as namespace/name.

@@ -32,6 +32,17 @@ func worlds(now, then *survey.Survey) (before, after *world, err error) {
 	return before, after, after.become(then)
 }
 
+// Compare tells what differs between a cluster as it is and as it would be, as far as no backend has to be asked.
+func Compare(now, then *survey.Survey) (*Report, error) {
+	before, after, err := worlds(now, then)
+	if err != nil {
+		return nil, err
+	}
+	r := compare(now, before, after)
+	r.judge()
+	return r, nil
+}
+
 // compare tells what differs between two worlds. Services that would change of themselves, because the controller has not caught up, are
 // no difference.
 func compare(now *survey.Survey, before, after *world) *Report {
@@ -45,7 +56,7 @@ func compare(now *survey.Survey, before, after *world) *Report {
 		r.Notes = append(r.Notes, "the flags of the controller are not to be seen; which classes of Services it serves is taken from the Services that it has judged")
 	}
 	if n := outstanding(now, before); n > 0 {
-		r.Notes = append(r.Notes, fmt.Sprintf("%d Services will change without this, too, as soon as the controller looks at them", n))
+		r.Notes = append(r.Notes, fmt.Sprintf("Services that will change without this, too, as soon as the controller looks at them: %d", n))
 	}
 	return r
 }

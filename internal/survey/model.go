@@ -17,7 +17,7 @@ import (
 	"github.com/fairlead/fairlead/internal/presence"
 )
 
-// Model is what a controller that starts now would make of a Survey: the code of the controller, on a copy of the cluster.
+// Model is a Survey in the eyes of the controller: its code, on a copy of the cluster, knows who has what and gives out nothing.
 type Model struct {
 	*Survey
 	Snapshot *config.Snapshot
@@ -41,7 +41,7 @@ func (s *Survey) Model() (*Model, error) {
 	for i := range s.Services {
 		services[i] = s.Services[i].DeepCopy()
 	}
-	return m, m.Assigner.Adopt(m.Snapshot, services, assign.Reserves(s.Config.Reservations), s.NamespaceLabels)
+	return m, m.Assigner.Observe(m.Snapshot, services, assign.Reserves(s.Config.Reservations))
 }
 
 // NamespaceLabels returns the labels of a namespace.
