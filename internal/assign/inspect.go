@@ -5,8 +5,6 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/fairlead/fairlead/allocator"
@@ -149,26 +147,4 @@ func (a *Assigner) PoolOrder() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.engine.Pools()
-}
-
-// Condition returns the condition ConditionAllocated that a Verdict on svc leads to; false if it leads to none.
-func (v Verdict) Condition(svc *corev1.Service) (metav1.Condition, bool) {
-	if !v.Ours {
-		return metav1.Condition{}, false
-	}
-	want := svc.DeepCopy()
-	meta.RemoveStatusCondition(&want.Status.Conditions, ConditionAllocated)
-	switch {
-	case len(v.Foreign) > 0:
-		planForeign(want, v)
-	case v.Claimed != "":
-		planClaimed(want, v)
-	default:
-		planOurs(want, v)
-	}
-	c := meta.FindStatusCondition(want.Status.Conditions, ConditionAllocated)
-	if c == nil {
-		return metav1.Condition{}, false
-	}
-	return *c, true
 }

@@ -44,6 +44,8 @@ type Facts struct {
 	WebhookService, WebhookReady bool
 	// Memberlist is set if the speakers' Secret exists; MemberlistKnown, if that could be found out.
 	Memberlist, MemberlistKnown bool
+	// SpeakerPods are the nodes with a running pod of the speakers; nil: no pod was found, or none may be read.
+	SpeakerPods map[string]bool
 	// Rehearsed are what the backends that write a CNI's objects would find, where no controller tells: by name, with what keeps them
 	// from finding out.
 	Rehearsed map[string]Rehearsed
@@ -79,7 +81,7 @@ func Read(ctx context.Context, c client.Client, m *survey.Model, o rehearse.Opti
 	if f.Wanted, err = crds.All(); err != nil {
 		return nil, err
 	}
-	for _, read := range []func(context.Context, client.Client) error{f.readCRDs, f.readWorkloads, f.readProxy, f.readWebhook, f.readMemberlist} {
+	for _, read := range []func(context.Context, client.Client) error{f.readCRDs, f.readWorkloads, f.readProxy, f.readWebhook, f.readMemberlist, f.readPods} {
 		if err := read(ctx, c); err != nil {
 			return nil, err
 		}
@@ -178,6 +180,23 @@ func (f *Facts) readMemberlist(ctx context.Context, c client.Client) error {
 		return nil // it does not matter
 	}
 	return f.note("Secret "+name, err)
+}
+
+func (f *Facts) readPods(ctx context.Context, c client.Client) error {
+	var list corev1.PodList
+	if err := c.List(ctx, &list, client.InNamespace(f.Namespace), survey.SpeakerLabels); err != nil {
+		return f.note("Pods", err)
+	}
+	for _, p := range list.Items {
+		if p.Status.Phase != corev1.PodRunning {
+			continue
+		}
+		if f.SpeakerPods == nil {
+			f.SpeakerPods = map[string]bool{}
+		}
+		f.SpeakerPods[p.Spec.NodeName] = true
+	}
+	return nil
 }
 
 // usesSpeakers reports whether speakers serve any advertisement.

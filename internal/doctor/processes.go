@@ -120,6 +120,14 @@ func speakersCheck(f *Facts, c *check) {
 	if len(alive) == 0 && !f.Lacks("ConfigurationStates") {
 		c.add(Error, Finding{What: "no speaker runs", Why: "nobody announces the addresses that the speakers are to serve", Command: f.helm("--set speaker.enabled=true")})
 	}
+	for _, node := range slices.Sorted(maps.Keys(alive)) {
+		if f.SpeakerPods != nil && !f.SpeakerPods[node] {
+			c.add(Warning, Finding{
+				What: fmt.Sprintf("the speaker of node %q says that it runs, and no pod of it does", node), Why: "it has ended without a word; others answer for its addresses",
+				Command: fmt.Sprintf("kubectl -n %s get pods -o wide", f.Namespace),
+			})
+		}
+	}
 	if f.Lacks("Nodes") {
 		return
 	}
