@@ -211,7 +211,19 @@ func threeWay(u, have *unstructured.Unstructured) (types.PatchType, []byte, erro
 	if err != nil {
 		return "", nil, err
 	}
-	modified, err := json.Marshal(u.Object)
+	applied, err := json.Marshal(u.Object)
+	if err != nil {
+		return "", nil, err
+	}
+	// kubectl keeps the manifest in an annotation; without it, a manifest that has no annotations any more would drop those of others.
+	marked := u.DeepCopy()
+	annotations := marked.GetAnnotations()
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[corev1.LastAppliedConfigAnnotation] = string(applied)
+	marked.SetAnnotations(annotations)
+	modified, err := json.Marshal(marked.Object)
 	if err != nil {
 		return "", nil, err
 	}
