@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,7 +46,12 @@ type result struct {
 // run runs the plugin with a kubeconfig.
 func run(t *testing.T, kubeconfig string, args ...string) result {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), plugin, append(args, "--kubeconfig", kubeconfig)...)
+	return runAsIs(t, append(args, "--kubeconfig", kubeconfig)...)
+}
+
+func runAsIs(t *testing.T, args ...string) result {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), plugin, args...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
@@ -125,6 +131,24 @@ func annotated(key, value string) func(*corev1.Service) {
 	return func(s *corev1.Service) { s.Annotations[key] = value }
 }
 
+// has says whether a Service has exactly these addresses.
+func (i *installation) has(name string, want ...string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		var s corev1.Service
+		if err := bed.Client.Get(ctx, client.ObjectKey{Namespace: i.namespace, Name: name}, &s); err != nil {
+			return err
+		}
+		var got []string
+		for _, in := range s.Status.LoadBalancer.Ingress {
+			got = append(got, in.IP)
+		}
+		if !slices.Equal(got, want) {
+			return fmt.Errorf("it has %q, want %q", got, want)
+		}
+		return nil
+	}
+}
+
 // plugin runs the plugin for the installation, as admin.
 func (i *installation) plugin(args ...string) result {
 	i.t.Helper()
@@ -152,4 +176,3 @@ func versions(t *testing.T) string {
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")
 }
-
