@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/fairlead/fairlead/internal/explain"
 	"github.com/fairlead/fairlead/internal/screen"
+	"github.com/fairlead/fairlead/internal/survey"
 )
 
 func explainCommand() *cobra.Command {
@@ -59,7 +59,7 @@ Exit codes: 0 there is nothing to fix, 1 the command failed, 2 there is somethin
 		}),
 	}
 	c.addFlags(cmd)
-	o.addFlag(cmd, formatTable, formatWide, formatJSON, formatYAML)
+	o.addFlag(cmd, allFormats...)
 	return cmd
 }
 
@@ -95,7 +95,6 @@ func (c *connection) explainService(ctx context.Context, name string) (*explain.
 
 func explainAddressCommand() *cobra.Command {
 	var c connection
-	var o output
 	cmd := &cobra.Command{
 		Use:     "address IP",
 		Aliases: []string{"ip"},
@@ -108,116 +107,13 @@ Exit codes: 0 done, 1 the command failed.`,
   kubectl fairlead explain address 2001:db8::10 -o yaml`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: c.offer(c.addresses),
-		RunE: c.run(&o, func(ctx context.Context, cmd *cobra.Command, args []string) error {
-			addr, err := netip.ParseAddr(args[0])
-			if err != nil || addr.Zone() != "" {
-				return fmt.Errorf("%q is not an IP address; write one like 192.0.2.10 or 2001:db8::10", args[0])
-			}
-			m, err := c.model(ctx)
-			if err != nil {
-				return err
-			}
-			report := explain.OfAddress(m, addr)
-			return o.print(cmd, report, func(s *screen.Screen, _ bool) { showAddress(s, report) })
-		}),
 	}
-	c.addFlags(cmd)
-	o.addFlag(cmd, formatTable, formatJSON, formatYAML)
-	return cmd
-}
-
-func poolsCommand() *cobra.Command {
-	var c connection
-	var o output
-	cmd := &cobra.Command{
-		Use:   "pools [NAME]",
-		Short: "Show how full the pools are, and who holds what",
-		Long: `pools shows the pools in the order in which they are tried, with their capacity, what is in use, reserved and free, for each family.
-With a NAME, or with -o wide, it also shows who holds which address.
-
-Exit codes: 0 done, 1 the command failed.`,
-		Example: `  kubectl fairlead pools
-  kubectl fairlead pools public
-  kubectl fairlead pools -o json | jq '.pools[] | {name, families}'`,
-		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: c.offer(c.pools),
-		RunE: c.run(&o, func(ctx context.Context, cmd *cobra.Command, args []string) error {
-			m, err := c.model(ctx)
-			if err != nil {
-				return err
-			}
-			report := explain.OfPools(m, args...)
-			if len(args) == 1 && len(report.Pools) == 0 && !m.Lacks("IPAddressPools") {
-				return fmt.Errorf("there is no IPAddressPool %q in namespace %q; there are %s", args[0], c.namespace, listed(m.Assigner.PoolOrder()))
-			}
-			return o.print(cmd, report, func(s *screen.Screen, wide bool) { showPools(s, report, wide || len(args) == 1) })
-		}),
-	}
-	c.addFlags(cmd)
-	o.addFlag(cmd, formatTable, formatWide, formatJSON, formatYAML)
-	return cmd
-}
-
-func peersCommand() *cobra.Command {
-	var c connection
-	var o output
-	cmd := &cobra.Command{
-		Use:   "peers",
-		Short: "Show the BGP sessions with each peer",
-		Long: `peers shows each BGPPeer, who holds the sessions with it, and how they are doing: of the speakers' sessions state, BFD, prefixes and
-last error for each node; of a CNI's, which of its objects hold them. How a CNI's sessions are doing, only the CNI knows.
-
-Exit codes: 0 done, 1 the command failed.`,
-		Example: `  kubectl fairlead peers
-  kubectl fairlead peers -o json | jq -r '.peers[].sessions[] | select(.state != "Established") | .node'`,
-		Args: cobra.NoArgs,
-		RunE: c.run(&o, func(ctx context.Context, cmd *cobra.Command, _ []string) error {
-			m, err := c.model(ctx)
-			if err != nil {
-				return err
-			}
-			report := explain.OfPeers(m)
-			return o.print(cmd, report, func(s *screen.Screen, wide bool) { showPeers(s, report, m.At, wide) })
-		}),
-	}
-	c.addFlags(cmd)
-	o.addFlag(cmd, formatTable, formatWide, formatJSON, formatYAML)
-	return cmd
-}
-
-func backendsCommand() *cobra.Command {
-	var c connection
-	var o output
-	cmd := &cobra.Command{
-		Use:   "backends",
-		Short: "Show who makes the addresses reachable, and how they are doing",
-		Long: `backends shows the Backend objects: which advertisements each serves, whether it works, and with -o wide what was detected of the
-CNI and what was written into its configuration.
-
-Exit codes: 0 done, 1 the command failed.`,
-		Example: `  kubectl fairlead backends
-  kubectl fairlead backends -o wide`,
-		Args: cobra.NoArgs,
-		RunE: c.run(&o, func(ctx context.Context, cmd *cobra.Command, _ []string) error {
-			m, err := c.model(ctx)
-			if err != nil {
-				return err
-			}
-			report := explain.OfBackends(m)
-			return o.print(cmd, report, func(s *screen.Screen, wide bool) { showBackends(s, report, wide) })
-		}),
-	}
-	c.addFlags(cmd)
-	o.addFlag(cmd, formatTable, formatWide, formatJSON, formatYAML)
-	return cmd
-}
-
-// listed is a list in words.
-func listed(names []string) string {
-	if len(names) == 0 {
-		return "none"
-	}
-	names = slices.Clone(names)
-	slices.Sort(names)
-	return strings.Join(names, ", ")
+	return c.reports(cmd, []string{formatTable, formatJSON, formatYAML}, func(m *survey.Model, args []string) (any, show, error) {
+		addr, err := netip.ParseAddr(args[0])
+		if err != nil || addr.Zone() != "" {
+			return nil, nil, fmt.Errorf("%q is not an IP address; write one like 192.0.2.10 or 2001:db8::10", args[0])
+		}
+		report := explain.OfAddress(m, addr)
+		return report, func(s *screen.Screen, _ bool) { showAddress(s, report) }, nil
+	})
 }

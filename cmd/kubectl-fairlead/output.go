@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/fairlead/fairlead/internal/screen"
+	"github.com/fairlead/fairlead/internal/survey"
 )
 
 // output is how a report is printed.
@@ -24,6 +26,30 @@ const (
 	formatJSON  = "json"
 	formatYAML  = "yaml"
 )
+
+var allFormats = []string{formatTable, formatWide, formatJSON, formatYAML}
+
+// show prints a report for people.
+type show = func(s *screen.Screen, wide bool)
+
+// reports has cmd print what tell says of the cluster.
+func (c *connection) reports(cmd *cobra.Command, formats []string, tell func(m *survey.Model, args []string) (report any, show show, err error)) *cobra.Command {
+	var o output
+	cmd.RunE = c.run(&o, func(ctx context.Context, cmd *cobra.Command, args []string) error {
+		m, err := c.model(ctx)
+		if err != nil {
+			return err
+		}
+		report, show, err := tell(m, args)
+		if err != nil {
+			return err
+		}
+		return o.print(cmd, report, show)
+	})
+	c.addFlags(cmd)
+	o.addFlag(cmd, formats...)
+	return cmd
+}
 
 // addFlag adds -o with the formats that a command has, the default first.
 func (o *output) addFlag(cmd *cobra.Command, formats ...string) {
@@ -42,7 +68,7 @@ func (o *output) check() error {
 }
 
 // print prints a report: as data, or by show.
-func (o *output) print(cmd *cobra.Command, report any, show func(s *screen.Screen, wide bool)) error {
+func (o *output) print(cmd *cobra.Command, report any, show show) error {
 	switch o.format {
 	case formatJSON, formatYAML:
 		b, err := screen.JSON(report)

@@ -83,7 +83,7 @@ Exit codes: 0 nothing to tell, 1 the command failed, 2 as --exit-code says:
 		}),
 	}
 	c.addFlags(cmd)
-	o.addFlag(cmd, formatTable, formatWide, formatJSON, formatYAML)
+	o.addFlag(cmd, allFormats...)
 	f := cmd.Flags()
 	f.StringSliceVarP(&files, "filename", "f", nil, "file or folder with the objects; - is standard input; can be repeated")
 	f.BoolVarP(&recursive, "recursive", "R", false, "read folders in folders, too")

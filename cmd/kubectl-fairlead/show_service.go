@@ -88,7 +88,7 @@ func showRequest(s *screen.Screen, r *explain.Request) {
 }
 
 func poolRow(i int, p explain.Pool) []screen.Cell {
-	verdict, why := screen.Cell{}, screen.C("%s", p.Why)
+	verdict, why := screen.C("no").In(screen.Bad), screen.C("%s", p.Why)
 	addresses := strings.Join(p.Addresses, ", ")
 	switch p.Verdict {
 	case explain.PoolHolds:
@@ -99,8 +99,6 @@ func poolRow(i int, p explain.Pool) []screen.Cell {
 		verdict = screen.C("set aside").In(screen.Bad)
 	case explain.PoolPassed:
 		verdict, why = screen.C("passed over").In(screen.Faint), why.In(screen.Faint)
-	default:
-		verdict = screen.C("no").In(screen.Bad)
 	}
 	return []screen.Cell{screen.C("%d. %s", i, p.Name), verdict, why}
 }

@@ -94,7 +94,7 @@ spec: {type: LoadBalancer, loadBalancerClass: %[2]s, ports: [{port: 80}]}
 	}
 	assert.Len(t, pruned.Services, 3)
 	assert.Equal(t, 0, i.plugin("plan", "-f", only, "--prune", "--exit-code", "never").code)
-	more := i.file("more.yaml", fmt.Sprintf("apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: more}\nspec: {addresses: [10.72.9.0/30]}\n"))
+	more := i.file("more.yaml", "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: more}\nspec: {addresses: [10.72.9.0/30]}\n")
 	assert.Equal(t, 0, i.plugin("plan", "-f", more).code, "nothing is taken from anybody")
 	assert.Equal(t, 2, i.plugin("plan", "-f", more, "--exit-code", "changes").code, "Calico is told of it")
 	assert.Equal(t, 0, i.plugin("plan", "-f", more, "--server-side").code)
