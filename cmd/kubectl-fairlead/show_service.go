@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/fairlead/fairlead/internal/announce"
+	"github.com/fairlead/fairlead/internal/apply"
 	"github.com/fairlead/fairlead/internal/explain"
 	"github.com/fairlead/fairlead/internal/screen"
 )
@@ -147,11 +148,13 @@ func showAdvertisements(s *screen.Screen, all []explain.Advertisement) {
 func showBackend(s *screen.Screen, b *explain.Backend, wide, inService bool) {
 	var rows [][]screen.Cell
 	for _, c := range b.Conditions {
-		status := mark(c.Status)
-		if c.Type != "Ready" {
-			status = status.In(screen.Doubtful) // all others tell of trouble
+		if c.Type == apply.ConditionReady {
+			rows = append(rows, []screen.Cell{screen.C("  %s", c.Type), mark(c.Status), screen.C("%s: %s", c.Reason, c.Message)})
+			continue
 		}
-		rows = append(rows, []screen.Cell{screen.C("  %s", c.Type), status, screen.C("%s", c.Reason), screen.C("%s", c.Message)})
+		for _, finding := range explain.Findings(c.Message) { // all others tell of trouble
+			rows = append(rows, []screen.Cell{screen.C("  %s", c.Type), screen.C("%s", c.Status).In(screen.Doubtful), screen.C("%s", finding)})
+		}
 	}
 	serves := strings.Join(b.Serves, " and ")
 	if serves == "" {

@@ -144,7 +144,9 @@ func backendCheck(c *check, name string, conditions []metav1.Condition) {
 		case x.Type == apply.ConditionReady:
 			c.add(Error, Finding{What: fmt.Sprintf("backend %q is not ready: %s: %s", name, x.Reason, x.Message), Why: "what it serves may not be advertised", Command: command})
 		case x.Status == metav1.ConditionTrue:
-			c.add(severityOf(x.Type), Finding{What: fmt.Sprintf("backend %q: %s: %s", name, x.Type, x.Message), Command: command})
+			for _, finding := range explain.Findings(x.Message) {
+				c.add(severityOf(x.Type), Finding{What: fmt.Sprintf("backend %q: %s: %s", name, x.Type, finding), Command: command})
+			}
 		}
 	}
 }

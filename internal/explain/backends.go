@@ -177,12 +177,17 @@ func objectsOfPeer(o *v1alpha1.Backend, peer string) []string {
 // nextFinding is where one finding ends and the next begins in the message of a condition of a Backend object.
 var nextFinding = regexp.MustCompile(`; ([A-Z][A-Za-z0-9]*/)`)
 
+// Findings takes apart the message of a condition of a Backend object: one text for each finding.
+func Findings(message string) []string {
+	return strings.Split(nextFinding.ReplaceAllString(message, "\n$1"), "\n")
+}
+
 // findingsOn returns what the conditions of a Backend object say of one object of the user's.
 func findingsOn(o *v1alpha1.Backend, ref config.Ref) []string {
 	about := backends.Source{Kind: ref.Kind, Namespace: ref.Namespace, Name: ref.Name}.String()
 	var out []string
 	for _, c := range o.Status.Conditions {
-		for _, finding := range strings.Split(nextFinding.ReplaceAllString(c.Message, "\n$1"), "\n") {
+		for _, finding := range Findings(c.Message) {
 			if rest, ok := strings.CutPrefix(finding, about); ok && (strings.HasPrefix(rest, ":") || strings.HasPrefix(rest, " ")) {
 				out = append(out, fmt.Sprintf("%s: %s", c.Type, strings.TrimLeft(rest, ": ")))
 			}
