@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -23,6 +24,7 @@ type connection struct {
 	rest    *rest.Config
 	client  client.Client
 	current string // the namespace of the kubeconfig's context
+	clock   clock
 }
 
 func (c *connection) addFlags(cmd *cobra.Command) {
@@ -52,7 +54,7 @@ func (c *connection) open() error {
 		return fmt.Errorf("connect to the API server: %w", err)
 	}
 	rc.QPS, rc.WarningHandler = -1, rest.NoWarnings{}
-	rc.Wrap(func(next http.RoundTripper) http.RoundTripper { return readOnly{next} })
+	rc.Wrap(func(next http.RoundTripper) http.RoundTripper { return readOnly{next, &c.clock} })
 	c.rest = rc
 	if c.client, err = client.New(rc, client.Options{Scheme: survey.NewScheme()}); err != nil {
 		return fmt.Errorf("connect to the API server: %w", err)
@@ -76,7 +78,11 @@ func (c *connection) survey(ctx context.Context) (*survey.Survey, error) {
 	if err := c.find(ctx); err != nil {
 		return nil, err
 	}
-	return survey.Read(ctx, c.client, c.namespace)
+	s, err := survey.Read(ctx, c.client, c.namespace)
+	if err == nil && !c.clock.now().IsZero() {
+		s.At = c.clock.now()
+	}
+	return s, err
 }
 
 // model reads the cluster and models what the controller makes of it.
@@ -89,7 +95,30 @@ func (c *connection) model(ctx context.Context) (*survey.Model, error) {
 }
 
 // readOnly lets through what changes nothing: reads, questions about permissions, and dry runs.
-type readOnly struct{ next http.RoundTripper }
+type readOnly struct {
+	next  http.RoundTripper
+	clock *clock
+}
+
+// clock is the time of the API server: whether a Lease has run out is not to depend on the clock of this machine.
+type clock struct {
+	mu   sync.Mutex // protects last
+	last time.Time
+}
+
+func (c *clock) set(date string) {
+	if t, err := http.ParseTime(date); err == nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.last = t
+	}
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last
+}
 
 // RoundTrip refuses requests that would write.
 func (r readOnly) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -98,7 +127,11 @@ func (r readOnly) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodGet && req.Method != http.MethodHead && !question && !dry {
 		return nil, fmt.Errorf("%s %s: this command only reads", req.Method, req.URL.Path)
 	}
-	return r.next.RoundTrip(req)
+	resp, err := r.next.RoundTrip(req)
+	if err == nil {
+		r.clock.set(resp.Header.Get("Date"))
+	}
+	return resp, err
 }
 
 // run is a command's function with flags that are checked and a context that ends with the timeout.

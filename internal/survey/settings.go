@@ -11,26 +11,37 @@ import (
 
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/assign"
+	"github.com/fairlead/fairlead/internal/cli"
 	"github.com/fairlead/fairlead/internal/delegate"
 )
 
 // Settings are the flags of a controller, as its Deployment has them.
 type Settings map[string]string
 
-// settingsOf reads the flags of a container called controller.
+// settingsOf reads the flags of a container called controller, and those that are given by environment.
 func settingsOf(d *appsv1.Deployment) Settings {
 	out := Settings{}
 	for _, c := range d.Spec.Template.Spec.Containers {
 		if c.Name != "controller" {
 			continue
 		}
-		for _, arg := range c.Args {
-			name, value, has := strings.Cut(strings.TrimPrefix(arg, "--"), "=")
-			if !strings.HasPrefix(arg, "--") {
+		for _, e := range c.Env {
+			if name, ok := strings.CutPrefix(e.Name, cli.EnvName("")); ok && e.Value != "" {
+				out[strings.ToLower(strings.ReplaceAll(name, "_", "-"))] = e.Value
+			}
+		}
+		args := slices.Concat(c.Command, c.Args)
+		for i, arg := range args {
+			name, ok := strings.CutPrefix(arg, "--")
+			if !ok {
 				continue
 			}
+			name, value, has := strings.Cut(name, "=")
 			if !has {
 				value = "true"
+				if i+1 < len(args) && !strings.HasPrefix(args[i+1], "-") {
+					value = args[i+1]
+				}
 			}
 			out[name] = value
 		}

@@ -163,3 +163,26 @@ func TestWorks(t *testing.T) {
 	s.Controller.Leader = ""
 	assert.False(t, s.Controller.Works(s.At), "nobody holds the Lease")
 }
+
+// TestSettings: flags are read in every form that the controller takes them in; the command line wins over the environment.
+func TestSettings(t *testing.T) {
+	const deployment = `apiVersion: apps/v1
+kind: Deployment
+metadata: {name: d, namespace: metallb-system, labels: {app.kubernetes.io/name: fairlead, app.kubernetes.io/component: controller}}
+spec:
+  selector: {matchLabels: {a: b}}
+  template:
+    metadata: {labels: {a: b}}
+    spec:
+      containers:
+      - {name: sidecar, image: x, args: ["--backend=none"]}
+      - name: controller
+        image: x
+        command: [/controller, --manage-peers]
+        args: ["--backend=calico", --lb-class, ",internal", --leader-elect=false]
+        env: [{name: FAIRLEAD_BACKEND, value: cilium}, {name: FAIRLEAD_L2_BACKEND, value: speaker}, {name: OTHER, value: x}]
+`
+	s := surveytest.Survey(t, []byte(deployment))
+	assert.Equal(t, survey.Settings{"manage-peers": "true", "backend": "calico", "lb-class": ",internal", "leader-elect": "false", "l2-backend": "speaker"}, s.Controller.Settings)
+	assert.Equal(t, "d", s.Controller.Deployment)
+}
