@@ -120,9 +120,8 @@ func TestCalico(t *testing.T) {
 	assert.NotContains(t, text, "\x1b", "it is not a terminal")
 }
 
-// withCalico makes an installation in a cluster with Calico's CRDs and BIRD on. Such tests do not run in parallel.
+// withCalico makes an installation in a cluster where BIRD runs. Such tests do not run in parallel.
 func withCalico(t *testing.T) *installation {
-	require.NoError(t, bed.InstallCRDs(testbed.CalicoCRDs(t, "bgpconfigurations", "bgppeers", "bgpfilters", "ippools", "clusterinformations", "kubecontrollersconfigurations")...))
 	i := install(t)
 	settings := &corev1.ConfigMap{ObjectMeta: i.meta("calico-config"), Data: map[string]string{"calico_backend": "bird"}}
 	settings.Namespace = "kube-system"

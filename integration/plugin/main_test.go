@@ -15,7 +15,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -23,6 +25,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/integration/testbed"
 	"github.com/fairlead/fairlead/internal/assign"
+	"github.com/fairlead/fairlead/internal/localcluster"
 )
 
 var (
@@ -31,10 +34,27 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	os.Exit(testbed.MainWith(m, &bed, func(b *testbed.Bed) (err error) {
-		plugin, err = b.Build("kubectl-fairlead")
-		return err
+	os.Exit(testbed.MainWith(m, &bed, func(b *testbed.Bed) error {
+		var g errgroup.Group
+		g.Go(func() (err error) {
+			plugin, err = b.Build("kubectl-fairlead")
+			return err
+		})
+		g.Go(func() error { return installCalico(b) })
+		return g.Wait()
 	}))
+}
+
+// installCalico installs Calico's CRDs, which takes a while.
+func installCalico(b *testbed.Bed) error {
+	all, err := localcluster.ReadCRDs(localcluster.CalicoCRDs, testbed.Folder("bin"))
+	if err != nil {
+		return err
+	}
+	needed := []string{"bgpconfigurations", "bgppeers", "bgpfilters", "ippools", "clusterinformations", "kubecontrollersconfigurations"}
+	return b.InstallCRDs(slices.DeleteFunc(all, func(crd *apiextensionsv1.CustomResourceDefinition) bool {
+		return !slices.Contains(needed, crd.Spec.Names.Plural)
+	})...)
 }
 
 // result is how a run of the plugin ended.
