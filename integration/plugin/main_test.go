@@ -40,18 +40,25 @@ func TestMain(m *testing.M) {
 			plugin, err = b.Build("kubectl-fairlead")
 			return err
 		})
-		g.Go(func() error { return installCalico(b) })
+		g.Go(func() error { return installCNIs(b) })
 		return g.Wait()
 	}))
 }
 
-// installCalico installs Calico's CRDs, which takes a while.
-func installCalico(b *testbed.Bed) error {
-	all, err := localcluster.ReadCRDs(localcluster.CalicoCRDs, testbed.Folder("bin"))
-	if err != nil {
-		return err
+// installCNIs installs the CRDs of Calico and Cilium that matter, which takes a while.
+func installCNIs(b *testbed.Bed) error {
+	needed := []string{
+		"bgpconfigurations", "bgppeers", "bgpfilters", "ippools", "clusterinformations", "kubecontrollersconfigurations",
+		"ciliumbgpadvertisements", "ciliumbgppeerconfigs", "ciliumbgpclusterconfigs", "ciliumbgpnodeconfigs", "ciliumloadbalancerippools", "ciliuml2announcementpolicies",
 	}
-	needed := []string{"bgpconfigurations", "bgppeers", "bgpfilters", "ippools", "clusterinformations", "kubecontrollersconfigurations"}
+	var all []*apiextensionsv1.CustomResourceDefinition
+	for _, folder := range []string{localcluster.CalicoCRDs, localcluster.CiliumCRDs} {
+		crds, err := localcluster.ReadCRDs(folder, testbed.Folder("bin"))
+		if err != nil {
+			return err
+		}
+		all = append(all, crds...)
+	}
 	return b.InstallCRDs(slices.DeleteFunc(all, func(crd *apiextensionsv1.CustomResourceDefinition) bool {
 		return !slices.Contains(needed, crd.Spec.Names.Plural)
 	})...)
@@ -187,11 +194,14 @@ func read[T any](i *installation, wantCode int, args ...string) T {
 	return out
 }
 
-// versions returns the resourceVersions of all objects in the API server that the plugin might be tempted to write.
+// versions returns what tells whether the plugin has written anything: the resourceVersions of Services and ConfigMaps, and of objects
+// whose status the controller keeps writing, the generations.
 func versions(t *testing.T) string {
 	t.Helper()
-	out := bed.Kubectl(t, "get", "services,ipaddresspools,bgpadvertisements,l2advertisements,backends.fairlead.io,configmaps,addressreservations", "-A",
-		"-o", `jsonpath={range .items[*]}{.kind} {.metadata.namespace}/{.metadata.name} {.metadata.resourceVersion}{"\n"}{end}`)
+	list := func(kinds, field string) string {
+		return bed.Kubectl(t, "get", kinds, "-A", "-o", `jsonpath={range .items[*]}{.kind} {.metadata.namespace}/{.metadata.name} {.metadata.`+field+`}{"\n"}{end}`)
+	}
+	out := list("services,configmaps", "resourceVersion") + list("ipaddresspools,bgpadvertisements,l2advertisements,backends.fairlead.io,addressreservations", "generation")
 	lines := strings.Split(out, "\n")
 	slices.Sort(lines)
 	return strings.Join(lines, "\n")

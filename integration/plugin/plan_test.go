@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 
 	"github.com/fairlead/fairlead/api/v1beta1"
@@ -98,6 +99,46 @@ spec: {type: LoadBalancer, loadBalancerClass: %[2]s, ports: [{port: 80}]}
 	assert.Equal(t, 0, i.plugin("plan", "-f", more).code, "nothing is taken from anybody")
 	assert.Equal(t, 2, i.plugin("plan", "-f", more, "--exit-code", "changes").code, "Calico is told of it")
 	assert.Equal(t, 0, i.plugin("plan", "-f", more, "--server-side").code)
+}
+
+// TestPlanCilium: before a controller is installed, the plan is what it would do with the CNI that it would find.
+func TestPlanCilium(t *testing.T) {
+	i := install(t)
+	settings := &corev1.ConfigMap{ObjectMeta: i.meta("cilium-config"), Data: map[string]string{"enable-bgp-control-plane": "true", "enable-l2-announcements": "true", "enable-lb-ipam": "false"}}
+	settings.Namespace = "kube-system"
+	i.create(settings)
+	t.Cleanup(func() { require.NoError(t, bed.Client.Delete(context.WithoutCancel(t.Context()), settings)) })
+	file := i.file("all.yaml", `apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: main}
+spec: {addresses: [10.73.0.0/28, "2001:db8:73::/124"]}
+---
+apiVersion: metallb.io/v1beta1
+kind: BGPAdvertisement
+metadata: {name: all}
+---
+apiVersion: metallb.io/v1beta1
+kind: L2Advertisement
+metadata: {name: lan}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: `+i.namespace+`}
+spec: {type: LoadBalancer, ipFamilyPolicy: RequireDualStack, ports: [{port: 80}]}
+`)
+	before := versions(t)
+	r := read[plan.Report](i, 0, "plan", "-f", file)
+	assert.Equal(t, before, versions(t), "something was written")
+	require.Len(t, r.Backends, 1, "%+v", r)
+	assert.Empty(t, r.Backends[0].Problem)
+	var told []string
+	for _, w := range r.Backends[0].Writes {
+		told = append(told, w.Verb+" "+w.Kind)
+	}
+	assert.Equal(t, []string{"create CiliumBGPAdvertisement", "create CiliumL2AnnouncementPolicy"}, told)
+	require.Len(t, r.Services, 1)
+	assert.Equal(t, []string{"10.73.0.0", "2001:db8:73::"}, r.Services[0].After)
+	assert.Equal(t, []string{"BGPAdvertisement all by cilium", "L2Advertisement lan by cilium"}, r.Services[0].AdvertisedAfter)
 }
 
 // TestPlanFaults: what the API server, the controller's rules and the files themselves have to say against objects.

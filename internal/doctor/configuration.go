@@ -79,7 +79,7 @@ func poolsCheck(f *Facts, c *check) {
 	switch {
 	case len(f.Config.Pools) == 0:
 		c.add(Error, Finding{
-			What: fmt.Sprintf("there is no IPAddressPool in namespace %q", f.Namespace), Why: "there is nothing to assign",
+			What: fmt.Sprintf("there is no IPAddressPool in namespace %q", f.Namespace), Why: "there is nothing to assign; put addresses of your network into the command",
 			Command: fmt.Sprintf(`printf 'apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: main, namespace: %s}\nspec: {addresses: [192.0.2.0/24]}\n' | kubectl apply -f -`, f.Namespace),
 		})
 	case !automatic:
@@ -111,7 +111,7 @@ func backendsCheck(f *Facts, c *check) {
 		c.add(Info, Finding{What: "found of the CNIs: " + strings.Join(facts, ", ")})
 	}
 	if f.Seen != "" {
-		c.add(Warning, Finding{What: f.Seen, Why: "with backend auto, nobody would advertise by BGP", Command: f.helm("--set backend=<calico, cilium or speaker>")})
+		c.add(Warning, Finding{What: f.Seen, Why: "with backend auto, nobody would advertise by BGP", Command: f.helm("--set backend=calico   # or cilium, or speaker")})
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Rehearsed)) {
 		r := f.Rehearsed[name]
@@ -168,7 +168,7 @@ func unserved(f *Facts, c *check) {
 		}
 	}
 	if len(names) > 0 {
-		c.add(Warning, Finding{What: fmt.Sprintf("nobody serves %s", some(names)), Why: "their addresses are not announced in this way", Command: f.helm("--set backend=<calico, cilium or speaker>")})
+		c.add(Warning, Finding{What: fmt.Sprintf("nobody serves %s", some(names)), Why: "their addresses are not announced in this way", Command: f.helm("--set backend=calico   # or cilium, or speaker")})
 	}
 }
 
