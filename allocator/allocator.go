@@ -240,6 +240,7 @@ type Stats struct {
 	AssignedIPv4, AssignedIPv6   int64
 	AvailableIPv4, AvailableIPv6 int64
 	TotalIPv4, TotalIPv6         int64 // that can be given out, held, reserved or free
+	ReservedIPv4, ReservedIPv6   int64 // of the total, reserved, held or not
 }
 
 // Stats returns the counters of a pool; ok is false if there is no such pool. They are never negative, and a count of
@@ -252,8 +253,8 @@ func (a *Allocator) Stats(name string) (s Stats, ok bool) {
 	}
 	v4, v6 := p.use[0], p.use[1]
 	return Stats{
-		AssignedIPv4: saturate(v4.held), AvailableIPv4: available(v4), TotalIPv4: saturate(v4.size),
-		AssignedIPv6: saturate(v6.held), AvailableIPv6: available(v6), TotalIPv6: saturate(v6.size),
+		AssignedIPv4: saturate(v4.held), AvailableIPv4: available(v4), TotalIPv4: saturate(v4.size), ReservedIPv4: saturate(v4.reserved),
+		AssignedIPv6: saturate(v6.held), AvailableIPv6: available(v6), TotalIPv6: saturate(v6.size), ReservedIPv6: saturate(v6.reserved),
 	}, true
 }
 

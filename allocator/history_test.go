@@ -1,6 +1,7 @@
 package allocator
 
 import (
+	"errors"
 	"math/rand/v2"
 	"net/netip"
 	"slices"
@@ -212,6 +213,9 @@ func (h *history) setReservations(rs []Reservation) {
 }
 
 func (h *history) allocate(req Request) {
+	before := h.engine.Held(req.Owner)
+	considered, malformed := h.engine.Consider(req)
+	h.compare() // nothing has changed
 	got, err := h.engine.Allocate(req)
 	twinGot, twinErr := h.twin.Allocate(req)
 	require.Equal(h.t, got, twinGot)
@@ -227,6 +231,27 @@ func (h *history) allocate(req Request) {
 	// Asking again for the same changes nothing.
 	again, _ := h.engine.Allocate(req)
 	require.Equal(h.t, got, again)
+
+	if errors.Is(err, ErrInvalidRequest) {
+		require.ErrorIs(h.t, malformed, ErrInvalidRequest)
+		return
+	}
+	require.NoError(h.t, malformed)
+	if before.IsZero() && req.Policy == SingleStack {
+		foretold(h.t, req, considered, got)
+	}
+}
+
+// foretold checks that the first pool that was said to serve an owner without an address has done so.
+func foretold(t require.TestingT, req Request, considered []Considered, got Assignment) {
+	for _, c := range considered {
+		if c.Serves() {
+			require.Equal(t, c.Free, got.Addrs(), "%+v", req)
+			require.Equal(t, c.Pool, got.Pool(), "%+v", req)
+			return
+		}
+	}
+	require.True(t, got.IsZero(), "%+v: no pool was said to serve it, and it got %v", req, got)
 }
 
 // restart replaces the engine by a new one that is told what every owner holds, in any order.

@@ -447,7 +447,7 @@ func (o *oracle) assignment(owner Owner) Assignment {
 }
 
 func (o *oracle) stats(p *Pool) Stats {
-	count := func(f Family) (assigned, available int64) {
+	count := func(f Family) (assigned, available, reserved int64) {
 		seen := map[netip.Addr]bool{}
 		for _, h := range o.held {
 			if a, ok := h.addrs[f]; ok && o.poolOf(a) == p {
@@ -455,15 +455,18 @@ func (o *oracle) stats(p *Pool) Stats {
 			}
 		}
 		for _, a := range addresses(p, f) {
-			if at, _, _ := o.reserved(a, Owner{"nobody", "at all"}); !seen[a] && !at {
+			at, _, _ := o.reserved(a, Owner{"nobody", "at all"})
+			if at {
+				reserved++
+			} else if !seen[a] {
 				available++
 			}
 		}
-		return int64(len(seen)), available
+		return int64(len(seen)), available, reserved
 	}
 	var s Stats
-	s.AssignedIPv4, s.AvailableIPv4 = count(IPv4)
-	s.AssignedIPv6, s.AvailableIPv6 = count(IPv6)
+	s.AssignedIPv4, s.AvailableIPv4, s.ReservedIPv4 = count(IPv4)
+	s.AssignedIPv6, s.AvailableIPv6, s.ReservedIPv6 = count(IPv6)
 	s.TotalIPv4, s.TotalIPv6 = int64(len(addresses(p, IPv4))), int64(len(addresses(p, IPv6)))
 	return s
 }

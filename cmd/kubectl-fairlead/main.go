@@ -3,37 +3,64 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 
+	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/fairlead/fairlead/internal/cli"
+	"github.com/fairlead/fairlead/internal/screen"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	if err := command().ExecuteContext(ctx); err != nil {
-		fmt.Fprintln(os.Stderr, "kubectl-fairlead:", err)
-		os.Exit(1)
+	klog.SetLogger(logr.Discard())
+	ctrl.SetLogger(logr.Discard())
+	err := command().ExecuteContext(ctx)
+	var code exitCode
+	switch {
+	case err == nil:
+	case errors.As(err, &code):
+		os.Exit(int(code))
+	default:
+		fmt.Fprintln(os.Stderr, "kubectl-fairlead:", screen.Clean(err.Error()))
+		os.Exit(exitFailed)
 	}
 }
 
+// The exit codes, the same for all commands.
+const (
+	exitFailed = 1 // the command could not do its work
+	exitFound  = 2 // it did, and found something that the exit code is to tell
+)
+
+// exitCode ends the command with that code; everything has been said.
+type exitCode int
+
+// Error is needed for the type to be an error; nobody sees it.
+func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
 func command() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:           "kubectl-fairlead",
-		Short:         "See how Fairlead works",
+		Use:   "kubectl-fairlead",
+		Short: "See what Fairlead does, and why",
+		Long: `kubectl fairlead tells why a Service has the address it has, or has none; how full the pools are; who advertises; what is wrong with an
+installation; and what a change would do before it is made. It writes nothing to the cluster. It needs no more than permission to
+read; what it may not read, it says.`,
 		Version:       cli.Version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl fairlead"},
 	}
-	cmd.AddCommand(demoCommand())
-	cmd.AddCommand(convertCommand())
-	cmd.AddCommand(migrateCommand())
+	cmd.AddCommand(explainCommand(), poolsCommand(), peersCommand(), backendsCommand(), planCommand(), doctorCommand(),
+		convertCommand(), migrateCommand(), demoCommand())
 	return cmd
 }

@@ -143,7 +143,15 @@ func (b *Bed) Close() error {
 
 // Main runs the tests of a package on one Bed, which it stores in *bed.
 func Main(m *testing.M, bed **Bed) int {
+	return MainWith(m, bed, func(*Bed) error { return nil })
+}
+
+// MainWith is Main with something to prepare on the Bed before the tests.
+func MainWith(m *testing.M, bed **Bed, prepare func(*Bed) error) int {
 	b, err := New()
+	if err == nil {
+		err = prepare(b)
+	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "testbed:", err)
 		return 1

@@ -103,9 +103,33 @@ type NamespaceLabels func(namespace string) labels.Set
 func (a *Assigner) Adopt(s *config.Snapshot, services []*corev1.Service, holds []Reserved, namespace NamespaceLabels) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	byAge, err := a.take(s, services, holds)
+	if err != nil {
+		return err
+	}
+	for _, svc := range byAge {
+		a.decide(svc, namespace(svc.Namespace))
+	}
+	a.wake()
+	for _, p := range s.Pools() {
+		a.notify.Pool(p.Name)
+	}
+	return nil
+}
+
+// Observe is Adopt without giving out anything: it takes over what services and holds already have.
+func (a *Assigner) Observe(s *config.Snapshot, services []*corev1.Service, holds []Reserved) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, err := a.take(s, services, holds)
+	return err
+}
+
+// take takes over what there is; it returns the services by age.
+func (a *Assigner) take(s *config.Snapshot, services []*corev1.Service, holds []Reserved) ([]*corev1.Service, error) {
 	a.snapshot = s
 	if _, err := a.engine.SetPools(s.AllocatorPools()); err != nil {
-		return err
+		return nil, err
 	}
 	a.engine.SetReservations(s.Reservations())
 	byAge := slices.SortedFunc(slices.Values(services), func(x, y *corev1.Service) int {
@@ -124,14 +148,7 @@ func (a *Assigner) Adopt(s *config.Snapshot, services []*corev1.Service, holds [
 			a.holds[h.Owner] = true
 		}
 	}
-	for _, svc := range byAge {
-		a.decide(svc, namespace(svc.Namespace))
-	}
-	a.wake()
-	for _, p := range s.Pools() {
-		a.notify.Pool(p.Name)
-	}
-	return nil
+	return byAge, nil
 }
 
 // SetSnapshot puts a new configuration in force and reconsiders every Service it concerns.

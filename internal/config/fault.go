@@ -50,12 +50,16 @@ func (f Fault) String() string {
 
 // Message is String without the object, for an event on the object itself.
 func (f Fault) Message() string {
-	consequence := "it is set aside; Services keep the addresses they have"
+	return fmt.Sprintf("%s: %s; %s", f.Field, f.Problem, f.Consequence())
+}
+
+// Consequence says what is in force instead of the faulty version.
+func (f Fault) Consequence() string {
 	switch {
 	case f.LastValid:
-		consequence = "its last valid version stays in force"
+		return "its last valid version stays in force"
 	case f.PoolsOnly:
-		consequence = "of it, only which pools it selects is in force"
+		return "of it, only which pools it selects is in force"
 	}
-	return fmt.Sprintf("%s: %s; %s", f.Field, f.Problem, consequence)
+	return "it is set aside; Services keep the addresses they have"
 }

@@ -30,6 +30,15 @@ func untypedPeer() *unstructured.Unstructured {
 
 // List reads the objects of a namespace, from a cache that knows Kinds.
 func List(ctx context.Context, reader client.Reader, namespace string) (Objects, error) {
+	o, failed := ListWhatCan(ctx, reader, namespace)
+	if len(failed) > 0 {
+		return Objects{}, failed[0]
+	}
+	return o, nil
+}
+
+// ListWhatCan is List for those who may not read all kinds: it goes on, and returns one error for each kind that could not be read.
+func ListWhatCan(ctx context.Context, reader client.Reader, namespace string) (Objects, []error) {
 	var pools v1beta1.IPAddressPoolList
 	var bgp v1beta1.BGPAdvertisementList
 	var l2 v1beta1.L2AdvertisementList
@@ -38,6 +47,7 @@ func List(ctx context.Context, reader client.Reader, namespace string) (Objects,
 	var reservations v1alpha1.AddressReservationList
 	peers := &unstructured.UnstructuredList{}
 	peers.SetGroupVersionKind(v1beta2.GroupVersion.WithKind("BGPPeerList"))
+	var failed []error
 	for _, l := range []struct {
 		name string
 		list client.ObjectList
@@ -46,7 +56,7 @@ func List(ctx context.Context, reader client.Reader, namespace string) (Objects,
 		{"BFDProfiles", &profiles}, {"AddressReservations", &reservations}, {"BGPPeers", peers},
 	} {
 		if err := reader.List(ctx, l.list, client.InNamespace(namespace)); err != nil {
-			return Objects{}, fmt.Errorf("list %s in namespace %q: %w", l.name, namespace, err)
+			failed = append(failed, fmt.Errorf("list %s in namespace %q: %w", l.name, namespace, err))
 		}
 	}
 	o := Objects{
@@ -54,7 +64,7 @@ func List(ctx context.Context, reader client.Reader, namespace string) (Objects,
 		BFDProfiles: profiles.Items, Reservations: reservations.Items,
 	}
 	o.BGPPeers, o.Unreadable = decodePeers(peers.Items)
-	return o, nil
+	return o, failed
 }
 
 func decodePeers(in []unstructured.Unstructured) ([]v1beta2.BGPPeer, []Fault) {

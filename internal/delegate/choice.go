@@ -1,8 +1,17 @@
 package delegate
 
 import (
+	"context"
 	"fmt"
+	"slices"
+	"strings"
 
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
+
+	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/backends/calico"
+	"github.com/fairlead/fairlead/backends/cilium"
 	"github.com/fairlead/fairlead/internal/announce"
 )
 
@@ -48,6 +57,32 @@ func choose(asked Asked, calico, cilium active) (c announce.Choice, seen string)
 		c.Layer2 = Speaker
 	}
 	return c, seen
+}
+
+// Look resolves what is asked for on a cluster; it looks at the CNIs only if that is needed. seen says in words why auto came to
+// nobody, empty if it came to somebody; facts are what was found.
+func Look(ctx context.Context, d discovery.DiscoveryInterface, c dynamic.Interface, ciliumConfig string, asked Asked) (choice announce.Choice, seen string, facts []backends.Fact, err error) {
+	var hasCalico, hasCilium active
+	if asked.BGP == Auto || asked.Layer2 == Auto {
+		found, err := calico.Detect(ctx, d, c)
+		if err != nil {
+			return choice, "", nil, fmt.Errorf("detect Calico: %w", err)
+		}
+		l, err := cilium.Detect(ctx, d, c, ciliumConfig)
+		if err != nil {
+			return choice, "", nil, fmt.Errorf("detect Cilium: %w", err)
+		}
+		hasCalico, hasCilium = active{bgp: found.BGP}, active{bgp: l.BGP, layer2: l.L2}
+		for name, list := range map[string][]backends.Fact{Calico: found.Facts, Cilium: l.Facts} {
+			for _, f := range list {
+				f.Name = name + ": " + f.Name
+				facts = append(facts, f)
+			}
+		}
+		slices.SortFunc(facts, func(a, b backends.Fact) int { return strings.Compare(a.Name, b.Name) })
+	}
+	choice, seen = choose(asked, hasCalico, hasCilium)
+	return choice, seen, facts, nil
 }
 
 // unserved says why nobody serves L2Advertisements, for the user who asked.

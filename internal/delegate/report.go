@@ -171,13 +171,7 @@ func (t *Task) Verdict(svc *corev1.Service, held allocator.Assignment) (v *annou
 	if s == nil || !resolved {
 		return nil, ""
 	}
-	x := announce.Subject{Namespace: svc.Namespace, Name: svc.Name, Labels: svc.Labels, Pools: held.Pools(), Addrs: held.Addrs()}
-	if svc.Spec.LoadBalancerClass != nil {
-		x.Class = *svc.Spec.LoadBalancerClass
-	}
-	for _, in := range svc.Status.LoadBalancer.Ingress {
-		x.Proxy = x.Proxy || in.IPMode != nil && *in.IPMode == corev1.LoadBalancerIPModeProxy
-	}
+	x := Subject(svc, held)
 	for _, name := range []string{Calico, Cilium} {
 		if o := results[name].Outcome; o != nil && (slices.Contains(o.Claims, x.Class) || o.ClaimsLoadBalancerIP && svc.Spec.LoadBalancerIP != "") {
 			claimed = conflictOf(o)
@@ -188,6 +182,15 @@ func (t *Task) Verdict(svc *corev1.Service, held allocator.Assignment) (v *annou
 	}
 	verdict := announce.Advertised(s, choice, results, x)
 	return &verdict, claimed
+}
+
+// Subject returns what matters of a Service to whether what it holds is advertised.
+func Subject(svc *corev1.Service, held allocator.Assignment) announce.Subject {
+	x := announce.Subject{Namespace: svc.Namespace, Name: svc.Name, Labels: svc.Labels, Class: assign.Class(svc), Pools: held.Pools(), Addrs: held.Addrs()}
+	for _, in := range svc.Status.LoadBalancer.Ingress {
+		x.Proxy = x.Proxy || in.IPMode != nil && *in.IPMode == corev1.LoadBalancerIPModeProxy
+	}
+	return x
 }
 
 // asksNobody reports whether nobody is asked to advertise anything.

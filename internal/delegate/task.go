@@ -300,27 +300,10 @@ func (t *Task) step(ctx context.Context, detect bool) error {
 
 // resolve finds out who serves what.
 func (t *Task) resolve(ctx context.Context) error {
-	var hasCalico, hasCilium active
-	var facts []backends.Fact
-	if t.Asked.BGP == Auto || t.Asked.Layer2 == Auto {
-		c, err := calico.Detect(ctx, t.discovery, t.dynamic)
-		if err != nil {
-			return fmt.Errorf("detect Calico: %w", err)
-		}
-		l, err := cilium.Detect(ctx, t.discovery, t.dynamic, t.CiliumConfig)
-		if err != nil {
-			return fmt.Errorf("detect Cilium: %w", err)
-		}
-		hasCalico, hasCilium = active{bgp: c.BGP}, active{bgp: l.BGP, layer2: l.L2}
-		for name, list := range map[string][]backends.Fact{Calico: c.Facts, Cilium: l.Facts} {
-			for _, f := range list {
-				f.Name = name + ": " + f.Name
-				facts = append(facts, f)
-			}
-		}
-		slices.SortFunc(facts, func(a, b backends.Fact) int { return slices.Compare([]string{a.Name}, []string{b.Name}) })
+	choice, seen, facts, err := Look(ctx, t.discovery, t.dynamic, t.CiliumConfig, t.Asked)
+	if err != nil {
+		return err
 	}
-	choice, seen := choose(t.Asked, hasCalico, hasCilium)
 	t.mu.Lock()
 	first, same := !t.resolved, t.choice == choice
 	t.choice, t.resolved = choice, true
@@ -332,7 +315,7 @@ func (t *Task) resolve(ctx context.Context) error {
 	if seen == "" {
 		return t.nobody.Forget(ctx)
 	}
-	err := t.nobody.Report(ctx, nil, &backends.Outcome{Facts: facts}, fmt.Errorf("%w: %s", apply.ErrNotDetected, seen))
+	err = t.nobody.Report(ctx, nil, &backends.Outcome{Facts: facts}, fmt.Errorf("%w: %s", apply.ErrNotDetected, seen))
 	if errors.Is(err, apply.ErrTaken) {
 		return nil // another installation tells of itself there; events and conditions tell of this one
 	}
@@ -356,18 +339,26 @@ func (t *Task) nodes(ctx context.Context) ([]backends.Node, error) {
 func (t *Task) services(ctx context.Context) ([]backends.Service, error) {
 	var out []backends.Service
 	err := t.each(ctx, func(s *corev1.Service) {
-		pool := s.Annotations[assign.AnnotationFromPool]
-		if addrs := assign.ShownAddresses(s); pool != "" && len(addrs) > 0 {
-			out = append(out, backends.Service{
-				Namespace: s.Namespace, Name: s.Name, Labels: s.Labels, Pool: pool, Addrs: addrs,
-				Local: s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
-			})
+		if x, ok := Service(s); ok {
+			out = append(out, x)
 		}
 	})
-	slices.SortFunc(out, func(a, b backends.Service) int {
-		return slices.Compare([]string{a.Namespace, a.Name}, []string{b.Namespace, b.Name})
-	})
+	slices.SortFunc(out, ByName)
 	return out, err
+}
+
+// Service returns what backends know of a Service; false if it has no address of ours.
+func Service(s *corev1.Service) (backends.Service, bool) {
+	pool, addrs := s.Annotations[assign.AnnotationFromPool], assign.ShownAddresses(s)
+	return backends.Service{
+		Namespace: s.Namespace, Name: s.Name, Labels: s.Labels, Pool: pool, Addrs: addrs,
+		Local: s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
+	}, pool != "" && len(addrs) > 0
+}
+
+// ByName orders Services by namespace and name.
+func ByName(a, b backends.Service) int {
+	return slices.Compare([]string{a.Namespace, a.Name}, []string{b.Namespace, b.Name})
 }
 
 // each calls do for all Services of type LoadBalancer in the cache, which it must not change.

@@ -87,14 +87,14 @@ func (x *Cluster) take(o any, gone bool) bool {
 		if x.slices[of] == nil {
 			x.slices[of] = map[string]announce.Endpoints{}
 		}
-		changed := put(x.slices[of], o.Name, endpoints(o), !gone, equalEndpoints)
+		changed := put(x.slices[of], o.Name, Endpoints(o), !gone, equalEndpoints)
 		if len(x.slices[of]) == 0 {
 			delete(x.slices, of)
 		}
 		_, announced := x.services[of]
 		return changed && announced
 	case *corev1.Node:
-		return put(x.nodes, o.Name, node(o), !gone, equalNode)
+		return put(x.nodes, o.Name, Node(o), !gone, equalNode)
 	}
 	return false
 }
@@ -142,14 +142,13 @@ func (x *Cluster) Nodes() map[string]announce.Node {
 	return maps.Clone(x.nodes)
 }
 
-// endpoints sums up a slice: an endpoint serves if it is ready, or not ready but serving, as one is that terminates
+// Endpoints sums up a slice: an endpoint serves if it is ready, or not ready but serving, as one is that terminates
 // (KEP-1672). Unset stands for ready.
-func endpoints(s *discoveryv1.EndpointSlice) announce.Endpoints {
+func Endpoints(s *discoveryv1.EndpointSlice) announce.Endpoints {
 	var out announce.Endpoints
 	for i := range s.Endpoints {
 		e := &s.Endpoints[i]
-		c := e.Conditions
-		if c.Ready != nil && !*c.Ready && (c.Serving == nil || !*c.Serving) {
+		if !Serves(e) {
 			continue
 		}
 		out.Any = true
@@ -163,7 +162,14 @@ func endpoints(s *discoveryv1.EndpointSlice) announce.Endpoints {
 	return out
 }
 
-func node(n *corev1.Node) announce.Node {
+// Serves reports whether an endpoint serves.
+func Serves(e *discoveryv1.Endpoint) bool {
+	c := e.Conditions
+	return c.Ready == nil || *c.Ready || c.Serving != nil && *c.Serving
+}
+
+// Node returns what matters of a Node.
+func Node(n *corev1.Node) announce.Node {
 	out := announce.Node{Labels: n.Labels, NotReady: true, Cordoned: n.Spec.Unschedulable, Annotations: n.Annotations}
 	for _, c := range n.Status.Conditions {
 		switch c.Type {

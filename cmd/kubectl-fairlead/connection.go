@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/internal/survey"
+)
+
+// connection is how a command reaches the cluster. It only reads: the transport refuses to write.
+type connection struct {
+	kubeconfig, context, namespace string
+	timeout                        time.Duration
+
+	rest    *rest.Config
+	client  client.Client
+	current string // the namespace of the kubeconfig's context
+	clock   clock
+}
+
+func (c *connection) addFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&c.kubeconfig, "kubeconfig", "", "path of a kubeconfig; default: $KUBECONFIG, then ~/.kube/config")
+	f.StringVar(&c.context, "context", "", "context of the kubeconfig; default: the current one")
+	f.StringVarP(&c.namespace, "namespace", "n", "", "namespace of the installation; default: the one that has IPAddressPools, else "+survey.DefaultNamespace)
+	f.DurationVar(&c.timeout, "request-timeout", 30*time.Second, "how long to wait for the API server in all")
+	complete(cmd, "context", c.completeContexts)
+	complete(cmd, "namespace", c.completeNamespaces)
+}
+
+func (c *connection) config() clientcmd.ClientConfig {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	rules.ExplicitPath = c.kubeconfig
+	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: c.context})
+}
+
+// open connects; it contacts nobody yet.
+func (c *connection) open() error {
+	config := c.config()
+	rc, err := config.ClientConfig()
+	if err != nil {
+		return fmt.Errorf("connect to the API server: %w", err)
+	}
+	if c.current, _, err = config.Namespace(); err != nil {
+		return fmt.Errorf("connect to the API server: %w", err)
+	}
+	rc.QPS, rc.WarningHandler = -1, rest.NoWarnings{}
+	rc.Wrap(func(next http.RoundTripper) http.RoundTripper { return readOnly{next, &c.clock} })
+	c.rest = rc
+	if c.client, err = client.New(rc, client.Options{Scheme: survey.NewScheme()}); err != nil {
+		return fmt.Errorf("connect to the API server: %w", err)
+	}
+	return nil
+}
+
+// find connects, and finds the installation unless its namespace is given.
+func (c *connection) find(ctx context.Context) (err error) {
+	if err := c.open(); err != nil {
+		return err
+	}
+	if c.namespace == "" {
+		c.namespace, err = survey.FindNamespace(ctx, c.client)
+	}
+	return err
+}
+
+// survey reads the cluster.
+func (c *connection) survey(ctx context.Context) (*survey.Survey, error) {
+	if err := c.find(ctx); err != nil {
+		return nil, err
+	}
+	s, err := survey.Read(ctx, c.client, c.namespace)
+	if err == nil && !c.clock.now().IsZero() {
+		s.At = c.clock.now()
+	}
+	return s, err
+}
+
+// model reads the cluster and models what the controller makes of it.
+func (c *connection) model(ctx context.Context) (*survey.Model, error) {
+	s, err := c.survey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return s.Model()
+}
+
+// readOnly lets through what changes nothing: reads, questions about permissions, and dry runs.
+type readOnly struct {
+	next  http.RoundTripper
+	clock *clock
+}
+
+// clock is the time of the API server: whether a Lease has run out is not to depend on the clock of this machine.
+type clock struct {
+	mu   sync.Mutex // protects last
+	last time.Time
+}
+
+func (c *clock) set(date string) {
+	if t, err := http.ParseTime(date); err == nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.last = t
+	}
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last
+}
+
+// RoundTrip refuses requests that would write.
+func (r readOnly) RoundTrip(req *http.Request) (*http.Response, error) {
+	question := req.Method == http.MethodPost && strings.HasPrefix(req.URL.Path, "/apis/authorization.k8s.io/")
+	dry := req.URL.Query().Get("dryRun") == "All"
+	if req.Method != http.MethodGet && req.Method != http.MethodHead && !question && !dry {
+		return nil, fmt.Errorf("%s %s: this command only reads", req.Method, req.URL.Path)
+	}
+	resp, err := r.next.RoundTrip(req)
+	if err == nil {
+		r.clock.set(resp.Header.Get("Date"))
+	}
+	return resp, err
+}
+
+// run is a command's function with flags that are checked and a context that ends with the timeout.
+func (c *connection) run(o *output, do func(ctx context.Context, cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := o.check(); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), c.timeout)
+		defer cancel()
+		return do(ctx, cmd, args)
+	}
+}

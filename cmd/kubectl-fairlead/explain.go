@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/spf13/cobra"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+
+	"github.com/fairlead/fairlead/internal/explain"
+	"github.com/fairlead/fairlead/internal/screen"
+	"github.com/fairlead/fairlead/internal/survey"
+)
+
+func explainCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "explain",
+		Short: "Tell the whole story of a Service or an address",
+		Example: `  kubectl fairlead explain service shop/web
+  kubectl fairlead explain address 192.0.2.10`,
+	}
+	cmd.AddCommand(explainServiceCommand(), explainAddressCommand())
+	return cmd
+}
+
+func explainServiceCommand() *cobra.Command {
+	var c connection
+	var o output
+	cmd := &cobra.Command{
+		Use:     "service [NAMESPACE/]NAME",
+		Aliases: []string{"svc"},
+		Short:   "Tell why a Service has its address, or none, and who advertises it",
+		Long: `service tells what a Service asks for, what each pool makes of it, in the order in which pools are considered, which address it has,
+which advertisements select it, what the backend has written or which nodes announce it, and what its endpoints do. It ends with the
+first thing to fix.
+
+A NAME alone is looked up in the namespace of the kubeconfig's context; --namespace is that of the installation.
+
+Exit codes: 0 there is nothing to fix, 1 the command failed, 2 there is something to fix.`,
+		Example: `  kubectl fairlead explain service shop/web
+  kubectl fairlead explain service web --context prod
+  kubectl fairlead explain service shop/web -o json | jq -r .fix.reason`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: c.offer(c.services),
+		RunE: c.run(&o, func(ctx context.Context, cmd *cobra.Command, args []string) error {
+			report, err := c.explainService(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			if err := o.print(cmd, report, func(s *screen.Screen, wide bool) { showService(s, report, wide) }); err != nil {
+				return err
+			}
+			if report.Fix != nil {
+				return exitCode(exitFound)
+			}
+			return nil
+		}),
+	}
+	c.addFlags(cmd)
+	o.addFlag(cmd, allFormats...)
+	return cmd
+}
+
+func (c *connection) explainService(ctx context.Context, name string) (*explain.Service, error) {
+	s, err := c.survey(ctx)
+	if err != nil {
+		return nil, err
+	}
+	namespace, name, ok := strings.Cut(strings.TrimPrefix(name, "service/"), "/")
+	if !ok {
+		namespace, name = c.current, namespace
+	}
+	if namespace == "" || name == "" || strings.Contains(name, "/") {
+		return nil, fmt.Errorf("%q does not name a Service; write NAMESPACE/NAME", namespace+"/"+name)
+	}
+	found, err := s.ReadService(ctx, c.client, namespace, name)
+	switch {
+	case apierrors.IsForbidden(err):
+		return nil, fmt.Errorf("you may not read Service %s/%s; ask for permission to get services in namespace %q", namespace, name, namespace)
+	case err != nil:
+		return nil, err
+	case !found && !ok:
+		return nil, fmt.Errorf("there is no Service %q in namespace %q, which is that of the context; write NAMESPACE/NAME for another one", name, namespace)
+	case !found:
+		return nil, fmt.Errorf("there is no Service %q in namespace %q", name, namespace)
+	}
+	m, err := s.Model()
+	if err != nil {
+		return nil, err
+	}
+	return explain.OfService(m, namespace, name), nil
+}
+
+func explainAddressCommand() *cobra.Command {
+	var c connection
+	cmd := &cobra.Command{
+		Use:     "address IP",
+		Aliases: []string{"ip"},
+		Short:   "Tell which pool an address is in, who has it and who advertises it",
+		Long: `address tells which pool has an address, or which ranges are nearest, who holds it, who asks for it, what keeps it, and who
+advertises it.
+
+Exit codes: 0 done, 1 the command failed.`,
+		Example: `  kubectl fairlead explain address 192.0.2.10
+  kubectl fairlead explain address 2001:db8::10 -o yaml`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: c.offer(c.addresses),
+	}
+	return c.reports(cmd, []string{formatTable, formatJSON, formatYAML}, func(m *survey.Model, args []string) (any, show, error) {
+		addr, err := netip.ParseAddr(args[0])
+		if err != nil || addr.Zone() != "" {
+			return nil, nil, fmt.Errorf("%q is not an IP address; write one like 192.0.2.10 or 2001:db8::10", args[0])
+		}
+		report := explain.OfAddress(m, addr)
+		return report, func(s *screen.Screen, _ bool) { showAddress(s, report) }, nil
+	})
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"sigs.k8s.io/yaml"
+
+	"github.com/fairlead/fairlead/internal/screen"
+	"github.com/fairlead/fairlead/internal/survey"
+)
+
+// output is how a report is printed.
+type output struct {
+	format  string
+	formats []string
+}
+
+const (
+	formatTable = "table"
+	formatWide  = "wide"
+	formatJSON  = "json"
+	formatYAML  = "yaml"
+)
+
+var allFormats = []string{formatTable, formatWide, formatJSON, formatYAML}
+
+// show prints a report for people.
+type show = func(s *screen.Screen, wide bool)
+
+// reports has cmd print what tell says of the cluster.
+func (c *connection) reports(cmd *cobra.Command, formats []string, tell func(m *survey.Model, args []string) (report any, show show, err error)) *cobra.Command {
+	var o output
+	cmd.RunE = c.run(&o, func(ctx context.Context, cmd *cobra.Command, args []string) error {
+		m, err := c.model(ctx)
+		if err != nil {
+			return err
+		}
+		report, show, err := tell(m, args)
+		if err != nil {
+			return err
+		}
+		return o.print(cmd, report, show)
+	})
+	c.addFlags(cmd)
+	o.addFlag(cmd, formats...)
+	return cmd
+}
+
+// addFlag adds -o with the formats that a command has, the default first.
+func (o *output) addFlag(cmd *cobra.Command, formats ...string) {
+	o.formats = formats
+	cmd.Flags().StringVarP(&o.format, "output", "o", formats[0], "format: "+strings.Join(formats, ", "))
+	complete(cmd, "output", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return formats, cobra.ShellCompDirectiveNoFileComp
+	})
+}
+
+func (o *output) check() error {
+	if !slices.Contains(o.formats, o.format) {
+		return fmt.Errorf("--output: %q is not a format; use one of %s", o.format, strings.Join(o.formats, ", "))
+	}
+	return nil
+}
+
+// print prints a report: as data, or by show.
+func (o *output) print(cmd *cobra.Command, report any, show show) error {
+	switch o.format {
+	case formatJSON, formatYAML:
+		b, err := screen.JSON(report)
+		if err == nil && o.format == formatYAML {
+			b, err = yaml.JSONToYAML(b)
+		}
+		if err != nil {
+			return fmt.Errorf("print the report: %w", err)
+		}
+		_, err = cmd.OutOrStdout().Write(b)
+		return err
+	}
+	show(screen.New(cmd.OutOrStdout(), os.Getenv), o.format == formatWide)
+	return nil
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/internal/doctor"
+	"github.com/fairlead/fairlead/internal/explain"
+	"github.com/fairlead/fairlead/internal/plan"
+	"github.com/fairlead/fairlead/internal/rehearse"
+	"github.com/fairlead/fairlead/internal/screen"
+	"github.com/fairlead/fairlead/internal/survey"
+	"github.com/fairlead/fairlead/internal/survey/surveytest"
+)
+
+var update = flag.Bool("update", false, "write the screens in testdata anew")
+
+// golden compares what show prints with a file in testdata.
+func golden(t *testing.T, name string, show func(*screen.Screen)) {
+	t.Helper()
+	var b bytes.Buffer
+	show(screen.New(&b, func(string) string { return "" }))
+	path := filepath.Join("testdata", name+".txt")
+	if *update {
+		require.NoError(t, os.WriteFile(path, b.Bytes(), 0o644))
+	}
+	want, err := os.ReadFile(path)
+	require.NoError(t, err, "run go test -update")
+	assert.Equal(t, string(want), b.String(), "if this is meant to be, run go test -update")
+	assert.NotContains(t, b.String(), "\x1b", "a text commands the terminal")
+}
+
+func TestServiceScreens(t *testing.T) {
+	partial := func(s *survey.Survey) {
+		s.Nodes, s.Gaps = nil, []survey.Gap{{What: "EndpointSlices", Why: "you may not list endpointslices.discovery.k8s.io"}}
+	}
+	hostile := func(s *survey.Survey) {
+		svc := s.Service("shop", "lost")
+		svc.Annotations["metallb.io/address-pool"] = "no\x1b[2Jwhere\u202e"
+		svc.Status.Conditions[0].Message = "line one\nline two\x07"
+	}
+	for _, tc := range []struct {
+		golden, name string
+		change       []func(*survey.Survey)
+	}{
+		{golden: "service-web", name: "web"},
+		{golden: "service-lost", name: "lost"},
+		{golden: "service-wide", name: "wide"},
+		{golden: "service-mail", name: "mail"},
+		{golden: "service-partial", name: "web", change: []func(*survey.Survey){partial}},
+		{golden: "service-hostile", name: "lost", change: []func(*survey.Survey){hostile}},
+	} {
+		t.Run(tc.golden, func(t *testing.T) {
+			r := explain.OfService(surveytest.Model(t, surveytest.Shop, tc.change...), "shop", tc.name)
+			golden(t, tc.golden, func(s *screen.Screen) { showService(s, r, false) })
+		})
+	}
+}
+
+func TestOtherScreens(t *testing.T) {
+	m := surveytest.Model(t, surveytest.Shop)
+	golden(t, "address-held", func(s *screen.Screen) { showAddress(s, explain.OfAddress(m, netip.MustParseAddr("192.0.2.1"))) })
+	golden(t, "address-outside", func(s *screen.Screen) { showAddress(s, explain.OfAddress(m, netip.MustParseAddr("2001:db8::ffff"))) })
+	golden(t, "pools", func(s *screen.Screen) { showPools(s, explain.OfPools(m), false) })
+	golden(t, "pools-main", func(s *screen.Screen) { showPools(s, explain.OfPools(m, "main"), true) })
+	golden(t, "peers", func(s *screen.Screen) { showPeers(s, explain.OfPeers(m), m.At, false) })
+	golden(t, "backends-wide", func(s *screen.Screen) { showBackends(s, explain.OfBackends(m), true) })
+
+	r := doctor.Examine(&doctor.Facts{Model: m})
+	r.Gaps = []string{"cannot check Nodes: you may not list nodes"}
+	golden(t, "doctor", func(s *screen.Screen) { showReport(s, r) })
+}
+
+func TestPlanScreen(t *testing.T) {
+	now := surveytest.Survey(t, surveytest.Shop)
+	then := surveytest.Survey(t, surveytest.Shop, func(s *survey.Survey) {
+		s.Config.Pools[0].Spec.Addresses = []string{"192.0.2.1/32"}
+		s.Config.Pools = append(s.Config.Pools, v1beta1.IPAddressPool{
+			ObjectMeta: metav1.ObjectMeta{Name: "nowhere", Namespace: s.Namespace}, Spec: v1beta1.IPAddressPoolSpec{Addresses: []string{"10.9.0.0/30"}},
+		})
+	})
+	r, err := plan.Compare(now, then)
+	require.NoError(t, err)
+	r.Objects = []plan.Object{
+		{Kind: "IPAddressPool", Namespace: "metallb-system", Name: "main", Action: plan.ActionChange}, {Kind: "Deployment", Name: "x", Action: plan.ActionIgnored},
+		{Kind: "IPAddressPool", Namespace: "metallb-system", Name: "broken", Action: plan.ActionInvalid, Why: `unknown field "spec.addreses"`},
+	}
+	r.Backends = []plan.Backend{{
+		Name: "calico", Outstanding: 1, Findings: []string{"UnsupportedField: BGPAdvertisement/metallb-system/routed spec.localPref: is not honoured"},
+		Writes: []rehearse.Write{{
+			Verb: rehearse.Update, Kind: "BGPConfiguration", Name: "default", APIVersion: "projectcalico.org/v3",
+			Before: map[string]any{"spec": map[string]any{"serviceLoadBalancerIPs": []any{map[string]any{"cidr": "192.0.2.0/30"}}}},
+			After:  map[string]any{"spec": map[string]any{"serviceLoadBalancerIPs": []any{map[string]any{"cidr": "192.0.2.1/32"}}}},
+		}},
+	}}
+	golden(t, "plan", func(s *screen.Screen) { showPlan(s, r, false) })
+}
+
+// TestCommands: every command has a Long text, examples that begin with its own name, and exit codes where it has its own.
+func TestCommands(t *testing.T) {
+	for _, cmd := range command().Commands() {
+		for _, c := range append(cmd.Commands(), cmd) {
+			if c.Name() == "help" || c.Name() == "completion" || c.Parent().Name() == "completion" {
+				continue
+			}
+			assert.Contains(t, c.Example, "kubectl fairlead", c.CommandPath())
+			assert.NotEmpty(t, c.Short, c.CommandPath())
+			if c.Flags().Lookup("output") != nil {
+				assert.Contains(t, c.Long, "Exit codes: 0", c.CommandPath())
+				assert.NotNil(t, c.Flags().Lookup("kubeconfig"), c.CommandPath())
+			}
+		}
+	}
+}

@@ -1,0 +1,250 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/duration"
+
+	"github.com/fairlead/fairlead/internal/explain"
+	"github.com/fairlead/fairlead/internal/screen"
+)
+
+const (
+	barWidth = 20
+	// fullAt is from which percentage on a pool is nearly full.
+	fullAt = 90
+)
+
+func showPools(s *screen.Screen, r *explain.Pools, holders bool) {
+	header := []screen.Cell{}
+	for _, h := range []string{"POOL", "FAMILY", "USE", "", "CAPACITY", "IN USE", "RESERVED", "FREE", "WAITING", "NOTES"} {
+		header = append(header, screen.C("%s", h).In(screen.Bold))
+	}
+	rows := [][]screen.Cell{header}
+	for _, p := range r.Pools {
+		rows = append(rows, poolRows(&p)...)
+	}
+	s.Table(rows...)
+	if len(r.Pools) == 0 {
+		s.Line(screen.C("  there are no pools"))
+	}
+	if holders {
+		for _, p := range r.Pools {
+			showHolders(s, &p)
+		}
+	}
+	showNotes(s, nil, r.Gaps)
+}
+
+func poolRows(p *explain.PoolUse) [][]screen.Cell {
+	var notes []string
+	if !p.AutoAssign && p.Problem == "" {
+		notes = append(notes, "only on request")
+	}
+	if p.Restricted {
+		notes = append(notes, "restricted")
+		if p.Priority != 0 {
+			notes = append(notes, fmt.Sprintf("priority %d", p.Priority))
+		}
+	}
+	if p.AvoidBuggyIPs {
+		notes = append(notes, "without .0 and .255")
+	}
+	if len(p.Reservations) > 0 {
+		notes = append(notes, "reservations: "+strings.Join(p.Reservations, ", "))
+	}
+	if p.Problem != "" {
+		blank := screen.C("")
+		return [][]screen.Cell{{screen.C("%s", p.Name), blank, screen.C("set aside").In(screen.Bad), blank, blank, blank, blank, blank, blank, screen.C("%s", p.Problem)}}
+	}
+	var rows [][]screen.Cell
+	name, note, waiting := p.Name, strings.Join(notes, ", "), fmt.Sprint(p.Waiting)
+	for _, f := range p.Families {
+		percent, style := f.Percent(), screen.Good
+		switch {
+		case f.Free == 0:
+			style = screen.Bad
+		case percent >= fullAt:
+			style = screen.Doubtful
+		}
+		rows = append(rows, []screen.Cell{
+			screen.C("%s", name), screen.C("%s", f.Family), screen.C("%s", screen.Bar(percent, barWidth)).In(style), screen.C("%d%%", percent),
+			screen.C("%s", number(f.Capacity)), screen.C("%s", number(f.InUse)), screen.C("%s", number(f.Reserved)), screen.C("%s", number(f.Free)), screen.C("%s", waiting), screen.C("%s", note),
+		})
+		name, note, waiting = "", "", ""
+	}
+	return rows
+}
+
+// number spells out numbers that people can read, and writes others as a power of two.
+func number(n int64) string {
+	switch {
+	case n == math.MaxInt64:
+		return ">2^62"
+	case n >= 1<<32:
+		return fmt.Sprintf("~2^%.0f", math.Log2(float64(n)))
+	}
+	return fmt.Sprint(n)
+}
+
+func showHolders(s *screen.Screen, p *explain.PoolUse) {
+	s.Heading(fmt.Sprintf("Pool %s: %s", p.Name, strings.Join(p.Addresses, ", ")))
+	var rows [][]screen.Cell
+	for _, h := range p.Holders {
+		rows = append(rows, []screen.Cell{screen.C("%s", h.IP), screen.C("%s", strings.Join(h.Services, ", "))})
+	}
+	s.Table(rows...)
+	if len(rows) == 0 {
+		s.Line(screen.C("  nobody has an address of it"))
+	}
+}
+
+func showAddress(s *screen.Screen, r *explain.OneAddress) {
+	style := screen.Plain
+	switch r.State {
+	case explain.AddressFree, explain.AddressHeld:
+		style = screen.Good
+	case explain.AddressOutside, explain.AddressAvoided:
+		style = screen.Bad
+	case explain.AddressReserved, explain.AddressKept:
+		style = screen.Doubtful
+	}
+	s.Line(screen.C("Address %s", r.IP).In(screen.Bold), screen.C("%s", r.State).In(style))
+	s.Heading("Pool")
+	if r.Pool == "" {
+		s.Line(screen.C("  no pool contains it"))
+		for _, n := range r.Nearest {
+			s.Line(screen.C("  nearest %s: %s of pool %s", n.Side, n.Range, n.Pool))
+		}
+	} else {
+		s.Line(screen.C("  %s, by %s", r.Pool, r.Range))
+	}
+	for _, n := range r.Notes {
+		s.Line(screen.C("  %s", n))
+	}
+	list := func(title string, all []string, none string) {
+		if len(all) == 0 && none == "" {
+			return
+		}
+		s.Heading(title)
+		if len(all) == 0 {
+			s.Line(screen.C("  %s", none))
+		}
+		for _, x := range all {
+			s.Line(screen.C("  %s", x))
+		}
+	}
+	list("Held by", r.Holders, "nobody")
+	list("Shown in the status of, but not held by", r.AlsoShown, "")
+	list("Asked for, in vain, by", r.AskedBy, "")
+	var reserved []string
+	for _, x := range r.Reservations {
+		text := "AddressReservation " + x.Name
+		if x.For != "" {
+			text += " for " + x.For
+		}
+		if x.HoldAfterDelete != "" {
+			text += ", for " + x.HoldAfterDelete + " after it is deleted"
+		}
+		if x.ExpiresAt != "" {
+			text += ", until " + x.ExpiresAt
+		}
+		reserved = append(reserved, text)
+	}
+	list("Reserved by", reserved, "")
+	if len(r.Advertisements) > 0 {
+		s.Heading("Advertised by")
+		showAdvertisements(s, r.Advertisements)
+	}
+	var nodes []string
+	for _, n := range r.Nodes {
+		what := "node " + n.Name
+		if n.Layer2 {
+			what += ", on the local network"
+		}
+		if len(n.Peers) > 0 {
+			what += ", to peers " + strings.Join(n.Peers, ", ")
+		}
+		nodes = append(nodes, what)
+	}
+	list("Announced from", nodes, "")
+	showNotes(s, nil, r.Gaps)
+}
+
+func showPeers(s *screen.Screen, r *explain.Peers, now time.Time, wide bool) {
+	if len(r.Peers) == 0 {
+		s.Line(screen.C("There are no BGPPeers."))
+	}
+	for i, p := range r.Peers {
+		if i > 0 {
+			s.Line()
+		}
+		where := p.Address
+		if where == "" && p.Interface != "" {
+			where = "on interface " + p.Interface
+		}
+		as := fmt.Sprintf("AS %d", p.PeerASN)
+		if p.DynamicASN != "" {
+			as = p.DynamicASN + " AS"
+		}
+		by := "held by " + p.Backend
+		if p.Backend == "" {
+			by = "held by nobody"
+		}
+		bfd := ""
+		if p.BFDProfile != "" {
+			bfd = ", BFD profile " + p.BFDProfile
+		}
+		s.Line(screen.C("BGPPeer %s", p.Name).In(screen.Bold), screen.C("%s, %s (ours: %d), %s%s", where, as, p.MyASN, by, bfd))
+		var rows [][]screen.Cell
+		for _, x := range p.Sessions {
+			row := sessionRow(x)
+			row = append(row[:1], row[2:]...) // the peer is above
+			since := ""
+			if x.Since != nil {
+				since = "for " + duration.HumanDuration(now.Sub(*x.Since))
+			}
+			rows = append(rows, append(row[:3:3], append([]screen.Cell{screen.C("%s", since)}, row[3:]...)...))
+		}
+		s.Table(rows...)
+		switch {
+		case len(p.Sessions) == 0 && len(p.Objects) > 0:
+			s.Line(screen.C("  sessions are the CNI's, by %s", strings.Join(p.Objects, ", ")))
+		case len(p.Sessions) == 0:
+			s.Line(screen.C("  no sessions are known").In(screen.Doubtful))
+		case wide && len(p.Objects) > 0:
+			s.Line(screen.C("  objects: %s", strings.Join(p.Objects, ", ")))
+		}
+		for _, problem := range p.Problems {
+			s.Line(screen.C("  %s", problem).In(screen.Bad))
+		}
+	}
+	showNotes(s, nil, r.Gaps)
+}
+
+func showBackends(s *screen.Screen, r *explain.Backends, wide bool) {
+	who := func(name string) screen.Cell {
+		switch {
+		case name != "":
+			return screen.C("%s", name).In(screen.Good)
+		case !r.Known:
+			return screen.C("not known yet").In(screen.Doubtful)
+		}
+		return screen.C("nobody").In(screen.Doubtful)
+	}
+	s.Table(
+		[]screen.Cell{screen.C("BGPAdvertisements are served by"), who(r.BGP)},
+		[]screen.Cell{screen.C("L2Advertisements are served by"), who(r.Layer2)},
+	)
+	s.Heading("Backends")
+	for i := range r.Backends {
+		showBackend(s, &r.Backends[i], wide, false)
+	}
+	if len(r.Backends) == 0 {
+		s.Line(screen.C("  there are none"))
+	}
+	showNotes(s, nil, r.Gaps)
+}

@@ -1,0 +1,225 @@
+package doctor
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/fairlead/fairlead/internal/admission"
+	"github.com/fairlead/fairlead/internal/announce"
+	"github.com/fairlead/fairlead/internal/survey"
+)
+
+// controllerCheck looks at the Deployment and the Lease.
+func controllerCheck(f *Facts, c *check) {
+	k := f.Controller
+	pods := fmt.Sprintf("kubectl -n %s get pods -l app.kubernetes.io/name=fairlead,app.kubernetes.io/component=controller", f.Namespace)
+	for i := range f.Deployments {
+		d := &f.Deployments[i]
+		if d.Namespace != f.Namespace || d.Name != k.Deployment {
+			continue
+		}
+		want := int32(1)
+		if d.Spec.Replicas != nil {
+			want = *d.Spec.Replicas
+		}
+		switch {
+		case want == 0:
+			c.add(Error, Finding{What: fmt.Sprintf("Deployment %s has 0 replicas", d.Name), Why: "nobody assigns addresses", Command: fmt.Sprintf("kubectl -n %s scale deployment/%s --replicas=2", f.Namespace, d.Name)})
+		case d.Status.ReadyReplicas == 0:
+			c.add(Error, Finding{What: fmt.Sprintf("none of the %d replicas of Deployment %s is ready", want, d.Name), Why: "nobody assigns addresses", Command: pods})
+		case d.Status.ReadyReplicas < want:
+			c.add(Warning, Finding{What: fmt.Sprintf("%d of %d replicas of Deployment %s are ready", d.Status.ReadyReplicas, want, d.Name), Why: "there may be nobody to take over", Command: pods})
+		}
+	}
+	switch {
+	case k.Works(f.At), f.Lacks("Leases"):
+	case !k.LeaseFound && k.Settings["leader-elect"] == "false":
+	case !k.LeaseFound:
+		c.add(Error, Finding{
+			What: fmt.Sprintf("there is no Lease %s in namespace %q: no controller has run there", survey.LeaseName, f.Namespace), Why: "nobody assigns addresses",
+			Command: fmt.Sprintf("helm install fairlead charts/fairlead -n %s --create-namespace", f.Namespace),
+		})
+	case k.Leader == "":
+		c.add(Error, Finding{What: "no controller holds the Lease " + survey.LeaseName, Why: "nobody assigns addresses", Command: pods})
+	default:
+		c.add(Error, Finding{
+			What: fmt.Sprintf("the controller %q has not renewed the Lease %s for %s", k.Leader, survey.LeaseName, f.At.Sub(k.Renewed).Round(time.Second)),
+			Why:  "nobody assigns addresses", Command: pods,
+		})
+	}
+}
+
+// metallbImage are parts of the images of MetalLB's processes.
+var metallbImages = []string{"metallb/controller", "metallb/speaker", "metallb-controller", "metallb-speaker"}
+
+func isMetalLB(labels map[string]string, spec *corev1.PodSpec) bool {
+	if labels["app.kubernetes.io/name"] == "metallb" || labels["app"] == "metallb" {
+		return true
+	}
+	for _, c := range spec.Containers {
+		for _, image := range metallbImages {
+			if strings.Contains(c.Image, image) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// metallbCheck looks for a MetalLB that runs beside us.
+func metallbCheck(f *Facts, c *check) {
+	for i := range f.Deployments {
+		d := &f.Deployments[i]
+		if isMetalLB(d.Labels, &d.Spec.Template.Spec) && (d.Spec.Replicas == nil || *d.Spec.Replicas > 0) {
+			c.add(Error, Finding{
+				What: fmt.Sprintf("MetalLB's controller is still there: Deployment %s/%s", d.Namespace, d.Name), Why: "two controllers write to the same Services",
+				Command: fmt.Sprintf("kubectl -n %s scale deployment/%s --replicas=0", d.Namespace, d.Name),
+			})
+		}
+	}
+	for i := range f.DaemonSets {
+		d := &f.DaemonSets[i]
+		if isMetalLB(d.Labels, &d.Spec.Template.Spec) && (d.Status.DesiredNumberScheduled > 0 || d.Status.ObservedGeneration == 0) {
+			c.add(Error, Finding{
+				What: fmt.Sprintf("MetalLB's speakers are still there: DaemonSet %s/%s", d.Namespace, d.Name), Why: "two processes announce the same addresses, or hold sessions with the same routers",
+				Command: fmt.Sprintf("kubectl -n %s delete daemonset/%s", d.Namespace, d.Name),
+			})
+		}
+	}
+}
+
+// speakersCheck looks at the speakers, if they serve anything.
+func speakersCheck(f *Facts, c *check) {
+	alive, _ := f.Speakers()
+	set := f.speakerSet()
+	if !f.usesSpeakers() {
+		if set != nil && set.Status.DesiredNumberScheduled > 0 && f.ChoiceKnown {
+			c.add(Info, Finding{What: fmt.Sprintf("speakers run (DaemonSet %s) and serve no advertisement", set.Name), Command: f.helm("--set speaker.enabled=false")})
+		}
+		return
+	}
+	if set != nil && set.Status.NumberReady < set.Status.DesiredNumberScheduled {
+		c.add(Warning, Finding{
+			What: fmt.Sprintf("%d of %d speakers are ready", set.Status.NumberReady, set.Status.DesiredNumberScheduled), Why: "nodes without a speaker announce nothing",
+			Command: fmt.Sprintf("kubectl -n %s get pods -l app.kubernetes.io/name=fairlead,app.kubernetes.io/component=speaker -o wide", f.Namespace),
+		})
+	}
+	if f.MemberlistKnown && !f.Memberlist {
+		c.add(Error, Finding{
+			What: "the Secret of the speakers is missing", Why: "the controller makes it when the speakers are to serve anything; their pods wait for it",
+			Command: fmt.Sprintf("kubectl -n %s create secret generic %s --from-literal=secretkey=\"$(openssl rand -base64 128)\"", f.Namespace, memberlistSecret),
+		})
+	}
+	if len(alive) == 0 && !f.Lacks("ConfigurationStates") {
+		c.add(Error, Finding{What: "no speaker runs", Why: "nobody announces the addresses that the speakers are to serve", Command: f.helm("--set speaker.enabled=true")})
+	}
+	for _, node := range slices.Sorted(maps.Keys(alive)) {
+		if f.SpeakerPods != nil && !f.SpeakerPods[node] {
+			c.add(Warning, Finding{
+				What: fmt.Sprintf("the speaker of node %q says that it runs, and no pod of it does", node), Why: "it has ended without a word; others answer for its addresses",
+				Command: fmt.Sprintf("kubectl -n %s get pods -o wide", f.Namespace),
+			})
+		}
+	}
+	if f.Lacks("Nodes") {
+		return
+	}
+	nodes := f.AnnounceNodes()
+	for _, node := range slices.Sorted(maps.Keys(alive)) {
+		n, known := nodes[node]
+		switch {
+		case !known:
+			c.add(Warning, Finding{What: fmt.Sprintf("a speaker runs as node %q, and there is no such Node", node), Why: "it announces nothing", Command: "kubectl get nodes"})
+		case n.NetworkUnavailable:
+			c.add(Warning, Finding{What: fmt.Sprintf("node %q has the condition NetworkUnavailable", node), Why: "its speaker announces nothing", Command: "kubectl describe node " + node})
+		}
+	}
+}
+
+func (f *Facts) speakerSet() *appsv1.DaemonSet {
+	for i := range f.DaemonSets {
+		d := &f.DaemonSets[i]
+		if d.Namespace == f.Namespace && d.Labels["app.kubernetes.io/name"] == "fairlead" && d.Labels["app.kubernetes.io/component"] == "speaker" {
+			return d
+		}
+	}
+	return nil
+}
+
+// proxyCheck looks at kube-proxy, where a speaker answers ARP for addresses that IPVS binds to every node.
+func proxyCheck(f *Facts, c *check) {
+	l2 := slices.ContainsFunc(f.Snapshot.L2Advertisements(), func(a l2Advertisement) bool { return f.Choice.L2Backend(a) == announce.SpeakerBackend })
+	if f.Proxy == nil || f.Proxy.Mode != "ipvs" || f.Proxy.IPVS.StrictARP || !l2 {
+		return
+	}
+	c.add(Error, Finding{
+		What: "kube-proxy is in IPVS mode without strictARP", Why: "every node answers ARP for every address, whoever is to announce it",
+		Command: `kubectl -n kube-system get configmap kube-proxy -o yaml | sed 's/strictARP: false/strictARP: true/' | kubectl apply -f - && kubectl -n kube-system rollout restart daemonset kube-proxy`,
+	})
+}
+
+// sessionsCheck looks at the BGP sessions of the speakers.
+func sessionsCheck(f *Facts, c *check) {
+	up, down := map[string]int{}, map[string][]string{}
+	said := map[string]string{}
+	for i := range f.Sessions {
+		s := &f.Sessions[i].Status
+		if s.State == "Established" {
+			up[s.Peer]++
+			continue
+		}
+		down[s.Peer] = append(down[s.Peer], s.Node)
+		if s.LastError != "" {
+			said[s.Peer] = "; " + s.LastError
+		}
+	}
+	for _, peer := range slices.Sorted(maps.Keys(down)) {
+		severity, why := Warning, "these nodes advertise nothing to the peer"
+		if up[peer] == 0 {
+			severity, why = Error, "nobody advertises anything to the peer"
+		}
+		slices.Sort(down[peer])
+		c.add(severity, Finding{What: fmt.Sprintf("no session with BGPPeer %q on %s%s", peer, some(down[peer]), said[peer]), Why: why, Command: f.tool("peers")})
+	}
+}
+
+// webhookCheck looks at the admission webhook.
+func webhookCheck(f *Facts, c *check) {
+	if f.Webhook == nil {
+		if f.Controller.Settings["webhook"] == "enabled" && !f.Lacks("ValidatingWebhookConfigurations") {
+			c.add(Warning, Finding{What: "the controller serves the admission webhook, and nothing leads to it: there is no ValidatingWebhookConfiguration " + admission.ConfigurationName, Why: "faulty objects are not refused", Command: "kubectl apply -f docs/webhook.yaml"})
+		}
+		return
+	}
+	fails, empty, served := false, false, false
+	for _, w := range f.Webhook.Webhooks {
+		fails = fails || w.FailurePolicy == nil || *w.FailurePolicy == admissionregistrationv1.Fail
+		empty = empty || len(w.ClientConfig.CABundle) == 0
+		served = served || w.ClientConfig.Service != nil
+	}
+	severity, why := Warning, "faulty objects are not refused"
+	if fails {
+		severity, why = Error, "the API server refuses every change of metallb.io objects (failurePolicy: Fail)"
+	}
+	remove := "kubectl delete validatingwebhookconfiguration " + admission.ConfigurationName
+	enable := f.helm("--set controller.webhookMode=enabled")
+	switch {
+	case served && !f.Lacks("Services") && !f.WebhookService:
+		c.add(severity, Finding{What: "the Service of the admission webhook does not exist", Why: why, Command: remove})
+	case served && !f.Lacks("EndpointSlices") && !f.WebhookReady:
+		command := enable
+		if f.Controller.Settings["webhook"] == "disabled" {
+			command = remove
+		}
+		c.add(severity, Finding{What: "no endpoint of the Service of the admission webhook serves", Why: why, Command: command})
+	case empty:
+		c.add(severity, Finding{What: fmt.Sprintf("caBundle of ValidatingWebhookConfiguration %s is empty", admission.ConfigurationName), Why: why, Command: enable})
+	}
+}

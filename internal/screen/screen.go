@@ -1,0 +1,163 @@
+// Package screen prints reports for people: headings, tables and bars, with colours where they are wanted. Texts of objects are
+// hostile input: whatever could command a terminal is taken out.
+package screen
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Style is how a text looks.
+type Style int
+
+// The styles. Good, Bad and Doubtful are verdicts.
+const (
+	Plain Style = iota
+	Bold
+	Faint
+	Good
+	Bad
+	Doubtful
+)
+
+var codes = map[Style]string{Bold: "1", Faint: "2", Good: "32", Bad: "31", Doubtful: "33"}
+
+// Screen is where a report is printed.
+type Screen struct {
+	w       io.Writer
+	colours bool
+}
+
+// New returns a Screen with colours if w is a terminal and the environment does not say otherwise (no-color.org).
+func New(w io.Writer, env func(string) string) *Screen {
+	f, isFile := w.(*os.File)
+	if !isFile || env("NO_COLOR") != "" || env("TERM") == "dumb" {
+		return &Screen{w: w}
+	}
+	info, err := f.Stat()
+	return &Screen{w: w, colours: err == nil && info.Mode()&os.ModeCharDevice != 0}
+}
+
+// Coloured returns a Screen with colours.
+func Coloured(w io.Writer) *Screen { return &Screen{w: w, colours: true} }
+
+// Cell is a text with a style.
+type Cell struct {
+	Text  string
+	Style Style
+}
+
+// C returns a plain cell.
+func C(format string, args ...any) Cell { return Cell{Text: fmt.Sprintf(format, args...)} }
+
+// In returns the cell in a style.
+func (c Cell) In(s Style) Cell { return Cell{c.Text, s} }
+
+func (s *Screen) text(c Cell) string {
+	t := Clean(c.Text)
+	if !s.colours || c.Style == Plain || t == "" {
+		return t
+	}
+	return "\x1b[" + codes[c.Style] + "m" + t + "\x1b[0m"
+}
+
+// Line prints cells with a space between them.
+func (s *Screen) Line(cells ...Cell) {
+	parts := make([]string, len(cells))
+	for i, c := range cells {
+		parts[i] = s.text(c)
+	}
+	fmt.Fprintln(s.w, strings.TrimRight(strings.Join(parts, " "), " "))
+}
+
+// Heading prints an empty line and a title.
+func (s *Screen) Heading(title string) {
+	fmt.Fprintln(s.w)
+	s.Line(Cell{title, Bold})
+}
+
+// Table prints rows with aligned columns, indented by two spaces. The last column is as wide as it is.
+func (s *Screen) Table(rows ...[]Cell) {
+	var widths []int
+	for _, r := range rows {
+		for i, c := range r {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			if i < len(r)-1 {
+				widths[i] = max(widths[i], utf8.RuneCountInString(Clean(c.Text)))
+			}
+		}
+	}
+	for _, r := range rows {
+		var line strings.Builder
+		for i, c := range r {
+			line.WriteString("  ")
+			line.WriteString(s.text(c))
+			if i < len(r)-1 {
+				line.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(Clean(c.Text))))
+			}
+		}
+		fmt.Fprintln(s.w, strings.TrimRight(line.String(), " "))
+	}
+}
+
+// Bar returns a bar of width characters, of which percent are full.
+func Bar(percent, width int) string {
+	full := min(width, max(0, percent*width/100))
+	if percent > 0 && full == 0 {
+		full = 1
+	}
+	return "[" + strings.Repeat("#", full) + strings.Repeat(".", width-full) + "]"
+}
+
+// Clean returns s without anything that a terminal obeys: control characters, and those that change the direction of text. White space
+// of any kind becomes a space.
+func Clean(s string) string {
+	var out strings.Builder
+	for _, r := range strings.ToValidUTF8(s, "\uFFFD") {
+		switch {
+		case r == '\n' || r == '\t' || r == '\r':
+			out.WriteByte(' ')
+		case !dangerous(r):
+			out.WriteRune(r)
+		}
+	}
+	return out.String()
+}
+
+// dangerous reports whether a terminal may act on r: control characters of both sets, format characters, line separators.
+func dangerous(r rune) bool {
+	return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp)
+}
+
+// JSON returns v as indented JSON in which nothing is dangerous to a terminal either.
+func JSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	for _, r := range b.String() {
+		if r != '\n' && dangerous(r) {
+			if r > 0xffff {
+				high, low := (r-0x10000)>>10+0xd800, (r-0x10000)&0x3ff+0xdc00
+				fmt.Fprintf(&out, `\u%04x\u%04x`, high, low)
+				continue
+			}
+			fmt.Fprintf(&out, `\u%04x`, r)
+			continue
+		}
+		out.WriteRune(r)
+	}
+	return out.Bytes(), nil
+}

@@ -1,0 +1,64 @@
+package screen
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+	"unicode"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestClean(t *testing.T) {
+	for _, tc := range []struct{ name, in, want string }{
+		{"plain", "pool \"main\" übrig 池", "pool \"main\" übrig 池"},
+		{"escape", "a\x1b[2Jb", "a[2Jb"},
+		{"operating system command", "\x1b]0;title\x07x", "]0;titlex"},
+		{"C1 control sequence introducer", "a\u009b31mb", "a31mb"},
+		{"lines become spaces", "a\nb\r\tc", "a b  c"},
+		{"direction", "a\u202eb\u2066c", "abc"},
+		{"line separator", "a\u2028b", "ab"},
+		{"zero width", "a\u200bb\ufeff", "ab"},
+		{"invalid UTF-8", "a\xffb", "a\uFFFDb"},
+		{"delete", "a\x7fb", "ab"},
+	} {
+		t.Run(tc.name, func(t *testing.T) { assert.Equal(t, tc.want, Clean(tc.in)) })
+	}
+}
+
+func FuzzClean(f *testing.F) {
+	f.Add("a\x1b[0m\u009b\u202e\xff")
+	f.Fuzz(func(t *testing.T, s string) {
+		for _, r := range Clean(s) {
+			require.False(t, unicode.IsControl(r) || unicode.Is(unicode.Cf, r), "%q", Clean(s))
+		}
+		b, err := JSON(s)
+		require.NoError(t, err)
+		for _, r := range string(bytes.TrimSuffix(b, []byte("\n"))) {
+			require.False(t, unicode.IsControl(r) || unicode.Is(unicode.Cf, r), "%q", b)
+		}
+		var back, want string
+		require.NoError(t, json.Unmarshal(b, &back))
+		plain, err := json.Marshal(s)
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(plain, &want))
+		require.Equal(t, want, back)
+	})
+}
+
+func TestTable(t *testing.T) {
+	rows := [][]Cell{{C("NAME"), C("WHY")}, {C("a\x1b[1m").In(Good), C("one")}, {C("longer"), C("two\nlines")}, {C("x")}}
+	var plain bytes.Buffer
+	New(&plain, func(string) string { return "" }).Table(rows...)
+	assert.Equal(t, "  NAME    WHY\n  a[1m    one\n  longer  two lines\n  x\n", plain.String(), "no colours: it is not a terminal")
+	var coloured bytes.Buffer
+	Coloured(&coloured).Table(rows...)
+	assert.Contains(t, coloured.String(), "\x1b[32ma[1m\x1b[0m    one\n", "colours do not count for the width")
+}
+
+func TestBar(t *testing.T) {
+	for percent, want := range map[int]string{0: "[..........]", 1: "[#.........]", 50: "[#####.....]", 100: "[##########]", 140: "[##########]"} {
+		assert.Equal(t, want, Bar(percent, 10))
+	}
+}

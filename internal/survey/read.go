@@ -1,0 +1,191 @@
+package survey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/internal/config"
+)
+
+// DefaultNamespace is where an installation is looked for if nothing says where it is.
+const DefaultNamespace = "metallb-system"
+
+// LeaseName is the Lease of the controller.
+const LeaseName = "fairlead-controller"
+
+// ControllerLabels and SpeakerLabels are what the chart gives its Deployment, its DaemonSet and their pods.
+var (
+	ControllerLabels = client.MatchingLabels{"app.kubernetes.io/name": "fairlead", "app.kubernetes.io/component": "controller"}
+	SpeakerLabels    = client.MatchingLabels{"app.kubernetes.io/name": "fairlead", "app.kubernetes.io/component": "speaker"}
+)
+
+// Read reads everything. What cannot be read is a Gap; the error is that the API server could not be reached.
+func Read(ctx context.Context, c client.Reader, namespace string) (*Survey, error) {
+	s := &Survey{Namespace: namespace, At: time.Now(), Namespaces: map[string]labels.Set{}}
+	objects, failed := config.ListWhatCan(ctx, c, namespace)
+	s.Config = objects
+	for _, err := range failed {
+		if err := s.gap(kindIn(err), err); err != nil {
+			return nil, err
+		}
+	}
+	in := client.InNamespace(namespace)
+	namespaces := &metav1.PartialObjectMetadataList{}
+	namespaces.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NamespaceList"))
+	var services corev1.ServiceList
+	var nodes corev1.NodeList
+	var endpoints discoveryv1.EndpointSliceList
+	var backends v1alpha1.BackendList
+	var states v1beta1.ConfigurationStateList
+	var l2 v1beta1.ServiceL2StatusList
+	var bgp v1beta1.ServiceBGPStatusList
+	var sessions v1alpha1.BGPSessionList
+	for _, l := range []struct {
+		what string
+		list client.ObjectList
+		in   []client.ListOption
+	}{
+		{"Services", &services, nil}, {"Namespaces", namespaces, nil}, {"Nodes", &nodes, nil}, {"EndpointSlices", &endpoints, nil},
+		{"Backends", &backends, nil}, {"ConfigurationStates", &states, []client.ListOption{in}},
+		{"ServiceL2Statuses", &l2, []client.ListOption{in}}, {"ServiceBGPStatuses", &bgp, []client.ListOption{in}},
+		{"BGPSessions", &sessions, []client.ListOption{in}},
+	} {
+		if err := c.List(ctx, l.list, l.in...); err != nil {
+			if err := s.gap(l.what, err); err != nil {
+				return nil, err
+			}
+		}
+	}
+	s.Services, s.Nodes, s.Slices, s.Backends = services.Items, nodes.Items, endpoints.Items, backends.Items
+	s.States, s.L2, s.BGP, s.Sessions = states.Items, l2.Items, bgp.Items, sessions.Items
+	for i := range namespaces.Items {
+		s.Namespaces[namespaces.Items[i].Name] = namespaces.Items[i].Labels
+	}
+	return s, s.readController(ctx, c)
+}
+
+// kindIn returns the kind that an error of config.ListWhatCan is about.
+func kindIn(err error) string {
+	return strings.Fields(err.Error())[1]
+}
+
+// gap notes that a kind could not be read; it returns an error if it seems that nothing can be.
+func (s *Survey) gap(what string, err error) error {
+	if !apierrors.IsForbidden(err) && !meta.IsNoMatchError(err) && !apierrors.IsNotFound(err) {
+		return fmt.Errorf("read %s: %w", what, err)
+	}
+	s.Gaps = append(s.Gaps, GapOf(what, err))
+	return nil
+}
+
+func (s *Survey) readController(ctx context.Context, c client.Reader) error {
+	var deployments appsv1.DeploymentList
+	if err := c.List(ctx, &deployments, client.InNamespace(s.Namespace), ControllerLabels); err != nil {
+		if err := s.gap("Deployments", err); err != nil {
+			return err
+		}
+	}
+	for i := range deployments.Items {
+		d := &deployments.Items[i]
+		s.Controller.Deployment, s.Controller.Settings = d.Name, settingsOf(d)
+	}
+	var lease coordinationv1.Lease
+	err := c.Get(ctx, types.NamespacedName{Namespace: s.Namespace, Name: LeaseName}, &lease)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil
+	case err != nil:
+		return s.gap("Leases", err)
+	}
+	s.Controller.LeaseFound = true
+	if h := lease.Spec.HolderIdentity; h != nil {
+		s.Controller.Leader = *h
+	}
+	if r := lease.Spec.RenewTime; r != nil {
+		s.Controller.Renewed = r.Time
+	}
+	if d := lease.Spec.LeaseDurationSeconds; d != nil {
+		s.Controller.LeaseFor = time.Duration(*d) * time.Second
+	}
+	return nil
+}
+
+// FindNamespace returns the namespace of the installation: the only one with IPAddressPools; of several, the only one with the Lease
+// of a controller; DefaultNamespace if there is none, or if they may not be listed.
+func FindNamespace(ctx context.Context, c client.Reader) (string, error) {
+	pools := &metav1.PartialObjectMetadataList{}
+	pools.SetGroupVersionKind(v1beta1.GroupVersion.WithKind("IPAddressPoolList"))
+	if err := c.List(ctx, pools); err != nil {
+		if apierrors.IsForbidden(err) || meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
+			return DefaultNamespace, nil
+		}
+		return "", fmt.Errorf("look for IPAddressPools: %w", err)
+	}
+	var all []string
+	for _, p := range pools.Items {
+		if !slices.Contains(all, p.Namespace) {
+			all = append(all, p.Namespace)
+		}
+	}
+	slices.Sort(all)
+	switch len(all) {
+	case 0:
+		return DefaultNamespace, nil
+	case 1:
+		return all[0], nil
+	}
+	var led []string
+	for _, ns := range all {
+		if c.Get(ctx, types.NamespacedName{Namespace: ns, Name: LeaseName}, &coordinationv1.Lease{}) == nil {
+			led = append(led, ns)
+		}
+	}
+	if len(led) == 1 {
+		return led[0], nil
+	}
+	return "", fmt.Errorf("%w: there are IPAddressPools in the namespaces %s; choose one by --namespace", ErrAmbiguous, strings.Join(all, ", "))
+}
+
+// ErrAmbiguous: several namespaces could be that of the installation.
+var ErrAmbiguous = errors.New("which installation is meant is not clear")
+
+// ReadService adds a Service and its EndpointSlices to a Survey whose reader may not list those of all namespaces. It returns false if
+// there is no such Service; what may not be read is a Gap.
+func (s *Survey) ReadService(ctx context.Context, c client.Reader, namespace, name string) (found bool, err error) {
+	if s.Service(namespace, name) != nil {
+		return true, nil
+	}
+	var svc corev1.Service
+	if err := c.Get(ctx, types.NamespacedName{Namespace: namespace, Name: name}, &svc); err != nil {
+		if apierrors.IsNotFound(err) {
+			return false, nil
+		}
+		return false, fmt.Errorf("read Service %s/%s: %w", namespace, name, err)
+	}
+	s.Services = append(s.Services, svc)
+	if s.Lacks("EndpointSlices") {
+		var list discoveryv1.EndpointSliceList
+		if c.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabels{discoveryv1.LabelServiceName: name}) == nil {
+			s.Slices = append(s.Slices, list.Items...)
+			s.Gaps = slices.DeleteFunc(s.Gaps, func(g Gap) bool { return g.What == "EndpointSlices" })
+		}
+	}
+	return true, nil
+}
