@@ -18,7 +18,10 @@ import (
 )
 
 func migrateCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "migrate", Short: "Change a cluster over to Fairlead"}
+	cmd := &cobra.Command{
+		Use: "migrate", Short: "Change a cluster over to Fairlead",
+		Example: "  kubectl fairlead migrate from-metallb --namespace metallb-system",
+	}
 	var o migrate.Options
 	var kubeconfig string
 	from := &cobra.Command{
