@@ -34,10 +34,15 @@ type PeerError struct {
 
 // Error names the object, the field, its value and the reason.
 func (e *PeerError) Error() string {
+	return e.Peer.String() + ": " + e.Message()
+}
+
+// Message is Error without the object.
+func (e *PeerError) Message() string {
 	if e.Field == "" {
-		return fmt.Sprintf("%s: %v", e.Peer, e.Err)
+		return e.Err.Error()
 	}
-	return fmt.Sprintf("%s: %s %q: %v", e.Peer, e.Field, e.Value, e.Err)
+	return fmt.Sprintf("%s %q: %v", e.Field, e.Value, e.Err)
 }
 
 // Unwrap returns the reason.

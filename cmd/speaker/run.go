@@ -125,6 +125,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	var routes *speaker.BGP // as task
 	router := bgp.New(bgp.Config{NodeName: o.NodeName, ListenPort: o.BGPListenPort, Changed: func() { routes.SessionsChanged() }, Log: log})
 	watch := speaker.NewBFD(router.Down, func() { routes.SessionsChanged() }, log)
+	series.Watch(router, watch)
 	routes = speaker.NewBGP(speaker.BGPOptions{
 		Node: o.NodeName, Namespace: o.Namespace, Asked: cmp.Or(o.BGPBackend, o.Backend), IgnoreExclude: o.IgnoreExcludeLB, ShutdownWait: o.BGPShutdownWait, DrainCordoned: o.BGPDrainCordoned,
 		Owner: o.owner(), Feed: feed, Cache: mgr.GetCache(), Client: mgr.GetClient(), Router: router, BFD: watch, Recorder: recorder, Metrics: series, Log: log,

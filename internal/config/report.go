@@ -57,9 +57,7 @@ func (r *reporter) report(ctx context.Context, s *Snapshot) error {
 		if r.recorder == nil {
 			continue
 		}
-		r.recorder.Eventf(&corev1.ObjectReference{
-			APIVersion: f.Object.APIVersion, Kind: f.Object.Kind, Namespace: f.Object.Namespace, Name: f.Object.Name, UID: f.Object.UID,
-		}, nil, corev1.EventTypeWarning, EventConfigurationError, "Validate", "%s", f.Message())
+		r.recorder.Eventf(f.Object.Reference(), nil, corev1.EventTypeWarning, EventConfigurationError, "Validate", "%s", f.Message())
 	}
 	r.told = s.Faults()
 	if err := r.writeReservations(ctx, s); err != nil {

@@ -132,7 +132,7 @@ func refTo(s *config.Snapshot, o backends.Source) *corev1.ObjectReference {
 	is := func(r config.Ref) bool { return r.Kind == o.Kind && r.Namespace == o.Namespace && r.Name == o.Name }
 	for _, r := range s.Refs() {
 		if is(r) {
-			return &corev1.ObjectReference{APIVersion: r.APIVersion, Kind: r.Kind, Namespace: r.Namespace, Name: r.Name, UID: r.UID}
+			return r.Reference()
 		}
 	}
 	return nil

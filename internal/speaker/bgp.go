@@ -76,6 +76,7 @@ type BGP struct {
 type nodePeer struct {
 	backends.Peer
 	bfd *config.BFDProfile // nil: not at all
+	ref config.Ref         // of the BGPPeer
 }
 
 // NewBGP returns a BGP task; it starts nothing.
@@ -132,6 +133,21 @@ func (t *BGP) Run(ctx, inner context.Context) error {
 	}
 	stop()
 	return g.Wait()
+}
+
+// event tells of an error on the user's object that it is about, if there is one.
+func (t *BGP) event(err error, peers []nodePeer) {
+	switch e := err.(type) {
+	case *unsupportedError:
+		t.Recorder.Eventf(e.profile.Reference(), nil, corev1.EventTypeWarning, string(backends.UnsupportedField), "Announce", "node %q: spec.%s: %s",
+			t.Node, e.field.Field, e.field.Reason)
+	case *bgp.PeerError:
+		for _, p := range peers {
+			if p.Source == e.Peer {
+				t.Recorder.Eventf(p.ref.Reference(), nil, corev1.EventTypeWarning, EventPeerNotReady, "Announce", "node %q: %s", t.Node, e.Message())
+			}
+		}
+	}
 }
 
 // leaving reports whether the node is about to go: it is cordoned, or there is no such Node any more.
@@ -204,7 +220,7 @@ func (t *BGP) step(ctx context.Context) bool {
 			}
 			p = announce.OnNode(p, asked[i].FromNode, t.Node, in.Node.Annotations)
 			want.Peers = append(want.Peers, p)
-			watched = append(watched, nodePeer{Peer: p, bfd: asked[i].BFD})
+			watched = append(watched, nodePeer{Peer: p, bfd: asked[i].BFD, ref: asked[i].Ref})
 		}
 	}
 	t.mu.Lock()
@@ -221,6 +237,7 @@ func (t *BGP) step(ctx context.Context) bool {
 		}
 		if !t.told[e.Error()] {
 			t.Log.Warn("backend could not apply everything", "backend", protocolBGP, "err", e)
+			t.event(e, watched)
 		}
 	}
 	for _, p := range want.Peers {

@@ -137,9 +137,6 @@ func (w *bgpStatus) write(ctx context.Context) error {
 	if v == nil {
 		return nil
 	}
-	sessions := w.o.Router.Sessions()
-	w.o.Metrics.showSessions(sessions)
-	w.o.Metrics.showBFD(w.o.BFD.states(), sessions)
 	return errors.Join(w.writeServices(ctx, v), w.writeSessions(ctx, v))
 }
 

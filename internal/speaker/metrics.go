@@ -18,16 +18,13 @@ const protocolLayer2 = "layer2"
 
 // Metrics are the series of a speaker. It implements layer2.Observer. The names that begin with metallb are MetalLB's.
 type Metrics struct {
-	announced                                     *prometheus.GaugeVec
-	received, answered, gratuitous                *prometheus.CounterVec
-	conflicts                                     *prometheus.CounterVec
-	takeovers                                     prometheus.Counter
-	failover                                      prometheus.Histogram
-	sessionUp, prefixes                           *prometheus.GaugeVec
-	updates                                       *prometheus.CounterVec
-	bfdUp, bfdSent, bfdReceived, bfdUps, bfdDowns *prometheus.GaugeVec
-	shown, shownRoutes                            map[series]bool   // touched by show and showRoutes alone
-	sent                                          map[string]uint64 // UPDATEs by peer, as counted last; touched by showSessions alone
+	announced                      *prometheus.GaugeVec
+	received, answered, gratuitous *prometheus.CounterVec
+	conflicts                      *prometheus.CounterVec
+	takeovers                      prometheus.Counter
+	failover                       prometheus.Histogram
+	sessions                       sessionMetrics
+	shown, shownRoutes             map[series]bool // touched by show and showRoutes alone
 }
 
 type series struct{ service, ip string }
@@ -50,23 +47,21 @@ func NewMetrics(r prometheus.Registerer, node string) (*Metrics, error) {
 			Name: "fairlead_layer2_failover_seconds", Help: "From noticing that an address has lost its node to its first announcement from this one.",
 			Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5},
 		}),
-		sessionUp: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "metallb_bgp_session_up", Help: "BGP session state: 1 is up, 0 is down."}, []string{"peer"}),
-		prefixes:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "metallb_bgp_announced_prefixes_total", Help: "Prefixes that a BGP peer has been told."}, []string{"peer"}),
-		updates:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "metallb_bgp_updates_total", Help: "BGP UPDATE messages sent to a peer."}, []string{"peer"}),
-		bfdUp:     bfdGauge("session_up", "BFD session state: 1 is up, 0 is down."), bfdSent: bfdGauge("control_packet_output", "BFD control packets sent."),
-		bfdReceived: bfdGauge("control_packet_input", "BFD control packets received."), bfdUps: bfdGauge("session_up_events", "How often a BFD session came up."),
-		bfdDowns: bfdGauge("session_down_events", "How often a BFD session went down."),
-		shown:    map[series]bool{}, shownRoutes: map[series]bool{}, sent: map[string]uint64{},
+		shown: map[series]bool{}, shownRoutes: map[series]bool{},
+		sessions: sessionMetrics{
+			sessions: func() []bgp.Session { return nil }, bfd: func() map[string]bfd.Status { return nil },
+		},
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.announced, m.received, m.answered, m.gratuitous, m.conflicts, m.takeovers, m.failover, m.sessionUp, m.prefixes, m.updates, m.bfdUp, m.bfdSent, m.bfdReceived, m.bfdUps, m.bfdDowns} {
+	for _, c := range []prometheus.Collector{m.announced, m.received, m.answered, m.gratuitous, m.conflicts, m.takeovers, m.failover, &m.sessions} {
 		errs = append(errs, r.Register(c))
 	}
 	return m, errors.Join(errs...)
 }
 
-func bfdGauge(name, help string) *prometheus.GaugeVec {
-	return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "metallb_bfd_" + name, Help: help}, []string{"peer"})
+// Watch has the series of sessions tell of a router's. It is to be called before anybody asks for them.
+func (m *Metrics) Watch(router Router, b *BFD) {
+	m.sessions = sessionMetrics{sessions: router.Sessions, bfd: b.states}
 }
 
 // Received counts a request.
@@ -138,60 +133,4 @@ func (m *Metrics) showRoutes(services []announce.Service, d announce.RoutesDecis
 		m.announced.WithLabelValues(s.service, protocolBGP, s.ip).Set(1)
 	}
 	m.shownRoutes = now
-}
-
-// showSessions makes the series tell of exactly these sessions. The label is MetalLB's: address and port of the peer.
-func (m *Metrics) showSessions(sessions []bgp.Session) {
-	now := map[string]bool{}
-	for _, s := range sessions {
-		peer := s.Interface
-		if s.Address.IsValid() {
-			peer = netip.AddrPortFrom(s.Address, s.Port).String()
-		}
-		now[peer] = true
-		up := 0.
-		if s.State == bgp.Established {
-			up = 1
-		}
-		m.sessionUp.WithLabelValues(peer).Set(up)
-		m.prefixes.WithLabelValues(peer).Set(float64(s.Prefixes))
-		if more := s.Sent.Update - m.sent[peer]; s.Sent.Update >= m.sent[peer] {
-			m.updates.WithLabelValues(peer).Add(float64(more))
-		}
-		m.sent[peer] = s.Sent.Update
-	}
-	for peer := range m.sent {
-		if !now[peer] {
-			m.sessionUp.DeleteLabelValues(peer)
-			m.prefixes.DeleteLabelValues(peer)
-			m.updates.DeleteLabelValues(peer)
-			delete(m.sent, peer)
-		}
-	}
-}
-
-// showBFD makes the series tell of exactly these BFD sessions, by the name of the peer. The label is the address of the peer.
-func (m *Metrics) showBFD(states map[string]bfd.Status, sessions []bgp.Session) {
-	for _, g := range []*prometheus.GaugeVec{m.bfdUp, m.bfdSent, m.bfdReceived, m.bfdUps, m.bfdDowns} {
-		g.Reset()
-	}
-	for _, s := range sessions {
-		x, watched := states[s.Peer]
-		if !watched {
-			continue
-		}
-		peer := s.Interface
-		if s.Address.IsValid() {
-			peer = s.Address.String()
-		}
-		up := 0.
-		if x.State == bfd.Up {
-			up = 1
-		}
-		m.bfdUp.WithLabelValues(peer).Set(up)
-		m.bfdSent.WithLabelValues(peer).Set(float64(x.ControlSent))
-		m.bfdReceived.WithLabelValues(peer).Set(float64(x.ControlReceived))
-		m.bfdUps.WithLabelValues(peer).Set(float64(x.SessionUp))
-		m.bfdDowns.WithLabelValues(peer).Set(float64(x.SessionDown))
-	}
 }

@@ -29,6 +29,8 @@ import (
 const (
 	EventNodeAssigned   = "nodeAssigned"
 	EventAnnounceFailed = "announceFailed"
+	// EventPeerNotReady is ours: a BGPPeer is not served as it is asked for.
+	EventPeerNotReady = "PeerNotReady"
 
 	labelNode             = "metallb.io/node"
 	labelServiceName      = "metallb.io/service-name"
