@@ -115,6 +115,27 @@ func (in *RoutesInput) advertise(s *Service, table routeTable) (heard map[string
 			}
 		}
 	}
+	type told struct {
+		prefix netip.Prefix
+		peer   string
+	}
+	united := map[told]map[backends.Community]bool{}
+	for _, c := range all {
+		k := told{c.prefix, c.peer}
+		if united[k] == nil {
+			united[k] = map[backends.Community]bool{}
+			if other := table[c.prefix][c.peer]; other != nil {
+				maps.Copy(united[k], other.communities)
+			}
+		}
+		for _, x := range communities(c.ad.Communities) {
+			united[k][x] = true
+		}
+		if len(united[k]) > maxCommunities {
+			return nil, refuse(ReasonConflictingAdvertisements, "BGPAdvertisements, %q among them, give %s more than %d communities together for peer %q; remove some",
+				c.ad.Ref.Name, c.prefix, maxCommunities, c.peer)
+		}
+	}
 	heard = map[string]bool{}
 	for _, c := range all {
 		table.add(c.prefix, c.peer, c.ad)
@@ -208,9 +229,7 @@ func (t routeTable) add(prefix netip.Prefix, peer string, a *config.BGPAdvertise
 		t[prefix][peer] = r
 	}
 	for _, c := range communities(a.Communities) {
-		if len(r.communities) < maxCommunities {
-			r.communities[c] = true
-		}
+		r.communities[c] = true
 	}
 }
 

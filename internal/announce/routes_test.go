@@ -31,6 +31,15 @@ func bgp(specs ...v1beta1.BGPAdvertisementSpec) *config.Snapshot {
 	return config.Build(o, nil)
 }
 
+// numbered returns the communities 64512:from to 64512:to-1.
+func numbered(from, to int) []string {
+	var out []string
+	for i := range to - from {
+		out = append(out, fmt.Sprint("64512:", from+i))
+	}
+	return out
+}
+
 func TestRoutes(t *testing.T) {
 	length := func(n int32) *int32 { return &n }
 	web := Service{
@@ -63,6 +72,13 @@ func TestRoutes(t *testing.T) {
 			want: []string{"192.0.2.7/32 tor-b 7 [1:2:3 64512:2]", "2001:db8::7/128 tor-b 7 [1:2:3 64512:2]"}},
 		{name: "communities of two advertisements", snapshot: bgp(v1beta1.BGPAdvertisementSpec{Communities: []string{"64512:2"}}, v1beta1.BGPAdvertisementSpec{Peers: []string{"tor-a"}, Communities: []string{"64512:1", "64512:2"}}),
 			want: []string{"192.0.2.7/32 tor-a 0 [64512:1 64512:2]", "192.0.2.7/32 tor-b 0 [64512:2]", "2001:db8::7/128 tor-a 0 [64512:1 64512:2]", "2001:db8::7/128 tor-b 0 [64512:2]"}},
+		{name: "too many communities of two advertisements",
+			snapshot: bgp(v1beta1.BGPAdvertisementSpec{Communities: numbered(0, 63)}, v1beta1.BGPAdvertisementSpec{Peers: []string{"tor-a"}, Communities: numbered(62, 64)}),
+			reason:   ReasonConflictingAdvertisements,
+			message:  `BGPAdvertisements, "adv-1" among them, give 192.0.2.7/32 more than 63 communities together for peer "tor-a"; remove some`},
+		{name: "cordoned", node: &Node{Cordoned: true}, change: func(in *RoutesInput) { in.DrainCordoned = true },
+			want: []string{"192.0.2.7/32 tor-a,tor-b 0 [] draining", "2001:db8::7/128 tor-a,tor-b 0 [] draining"}},
+		{name: "cordoned, and that is ignored", node: &Node{Cordoned: true}, want: []string{"192.0.2.7/32 tor-a,tor-b 0 []", "2001:db8::7/128 tor-a,tor-b 0 []"}},
 		{name: "aggregated, of two Services", snapshot: bgp(v1beta1.BGPAdvertisementSpec{AggregationLength: length(28), AggregationLengthV6: length(120)}), services: []Service{mail, web},
 			want: []string{"192.0.2.0/28 tor-a,tor-b 0 []", "2001:db8::/120 tor-a,tor-b 0 []"}},
 		{name: "aggregated and single", snapshot: bgp(all, v1beta1.BGPAdvertisementSpec{AggregationLength: length(24), Peers: []string{"tor-a"}}), services: []Service{mail},
@@ -109,7 +125,7 @@ func TestRoutes(t *testing.T) {
 			d := Routes(in)
 			var got []string
 			for _, r := range d.Routes {
-				got = append(got, fmt.Sprint(r.Prefix, " ", strings.Join(r.Peers, ","), " ", r.LocalPref, " ", r.Communities))
+				got = append(got, fmt.Sprint(r.Prefix, " ", strings.Join(r.Peers, ","), " ", r.LocalPref, " ", r.Communities, map[bool]string{true: " draining"}[r.Draining]))
 			}
 			assert.Equal(t, tc.want, got)
 			if tc.reason == "" {
