@@ -35,13 +35,15 @@ func TestBadInput(t *testing.T) {
 	r.Create(&v1beta1.BFDProfile{ObjectMeta: r.Meta("echo"), Spec: v1beta1.BFDProfileSpec{EchoMode: &yes}})
 	spec := v1beta2.BGPPeerSpec{MyASN: 65001, PeerASN: 65009}
 	for name, change := range map[string]func(*v1beta2.BGPPeerSpec){
-		"opaque":      func(s *v1beta2.BGPPeerSpec) { s.PeerAddress, s.PasswordSecret.Name = "192.0.3.1", "opaque" },
-		"no-secret":   func(s *v1beta2.BGPPeerSpec) { s.PeerAddress, s.PasswordSecret.Name = "192.0.3.2", "nowhere" },
-		"no-iface":    func(s *v1beta2.BGPPeerSpec) { s.Interface = "nowhere0" },
-		"no-vrf":      func(s *v1beta2.BGPPeerSpec) { s.PeerAddress, s.VRFName = "192.0.3.3", "nowhere1" },
-		"no-source":   func(s *v1beta2.BGPPeerSpec) { s.PeerAddress, s.SourceAddress = "192.0.3.4", "203.0.113.1" },
-		"unreachable": func(s *v1beta2.BGPPeerSpec) { s.PeerAddress, s.ConnectTime = "192.0.3.5", &metav1.Duration{Duration: time.Second} },
-		"echo":        func(s *v1beta2.BGPPeerSpec) { s.PeerAddress, s.BFDProfile = "2001:db8::99", "echo" },
+		"opaque":    func(s *v1beta2.BGPPeerSpec) { s.PeerAddress, s.PasswordSecret.Name = "192.0.3.1", "opaque" },
+		"no-secret": func(s *v1beta2.BGPPeerSpec) { s.PeerAddress, s.PasswordSecret.Name = "192.0.3.2", "nowhere" },
+		"no-iface":  func(s *v1beta2.BGPPeerSpec) { s.Interface = "nowhere0" },
+		"no-vrf":    func(s *v1beta2.BGPPeerSpec) { s.PeerAddress, s.VRFName = "192.0.3.3", "nowhere1" },
+		"no-source": func(s *v1beta2.BGPPeerSpec) { s.PeerAddress, s.SourceAddress = "192.0.3.4", "203.0.113.1" },
+		"unreachable": func(s *v1beta2.BGPPeerSpec) {
+			s.PeerAddress, s.ConnectTime = "192.0.3.5", &metav1.Duration{Duration: time.Second}
+		},
+		"echo": func(s *v1beta2.BGPPeerSpec) { s.PeerAddress, s.BFDProfile = "2001:db8::99", "echo" },
 	} {
 		s := spec
 		change(&s)
@@ -55,7 +57,9 @@ func TestBadInput(t *testing.T) {
 		"no-source":   "203.0.113.1",
 		"unreachable": "192.0.3.5",
 	} {
-		r.session("n1-"+name, want, func(x v1alpha1.BGPSessionStatus) bool { return x.State != "Established" && strings.Contains(x.LastError, want) })
+		r.session("n1-"+name, want, func(x v1alpha1.BGPSessionStatus) bool {
+			return x.State != "Established" && strings.Contains(x.LastError, want)
+		})
 	}
 	r.event("BGPPeer", "opaque", "PeerNotReady", `node "n1": the peer is not ready: there is no Secret `+r.Namespace+`/opaque of type`)
 	r.event("BFDProfile", "echo", "UnsupportedField", `node "n1": spec.echoMode: there are no echo packets on IPv6; the session runs on control packets`)

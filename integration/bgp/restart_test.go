@@ -53,14 +53,17 @@ func newRack(t *testing.T, nodes int, change func(*v1beta2.BGPPeerSpec), args ..
 }
 
 // nextHops returns how many next hops a route has.
-func (r *rack) nextHops(family, route string) int {
-	n := 0
-	for _, p := range r.frr.Table(family)[route] {
-		if p.Valid {
-			n++
-		}
-	}
-	return n
+func (r *rack) nextHops(family, route string) int { return len(valid(r.frr, family, route)) }
+
+// valid returns the paths of a route that a router may use.
+func valid(f *routing.FRR, family, route string) []routing.Path {
+	return slices.DeleteFunc(f.Table(family)[route], func(p routing.Path) bool { return !p.Valid })
+}
+
+// kernelHops returns over how many next hops a host's kernel spreads a route; 0 if there is only one.
+func kernelHops(h *netlab.Host, family, route string) int {
+	inet := map[string]string{"ipv4": "inet", "ipv6": "inet6"}[family]
+	return strings.Count(h.Command("/usr/sbin/ip", "-family", inet, "route", "show", route), "nexthop")
 }
 
 // session waits until a BGPSession is as check wants it.
@@ -100,9 +103,7 @@ func TestUpgrade(t *testing.T) {
 			everywhere := func() bool { return r.nextHops("ipv4", routes["ipv4"]) == 3 && r.nextHops("ipv6", routes["ipv6"]) == 3 }
 			await(t, "the routes of all nodes", everywhere)
 			for family, route := range routes {
-				await(t, "the kernel's route to "+route, func() bool {
-					return strings.Count(r.router.Command("/usr/sbin/ip", "-family", map[string]string{"ipv4": "inet", "ipv6": "inet6"}[family], "route", "show", route), "nexthop") == 3
-				})
+				await(t, "the kernel's route to "+route, func() bool { return kernelHops(r.router, family, route) == 3 })
 			}
 			began := time.Now()
 			var fetchers []*netlab.Fetcher
