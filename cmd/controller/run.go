@@ -171,7 +171,7 @@ func newManager(rc *rest.Config, o Options) (manager.Manager, error) {
 	stop, duration, deadline := stopTimeout, leaseDuration, renewDeadline
 	inNamespace := cache.ByObject{Namespaces: map[string]cache.Config{o.Namespace: {}}}
 	byObject := map[client.Object]cache.ByObject{
-		&v1beta1.ConfigurationState{}: inNamespace, &v1beta1.ServiceL2Status{}: inNamespace, &v1beta1.ServiceBGPStatus{}: inNamespace,
+		&v1beta1.ConfigurationState{}: inNamespace, &v1beta1.ServiceL2Status{}: inNamespace, &v1beta1.ServiceBGPStatus{}: inNamespace, &v1alpha1.BGPSession{}: inNamespace,
 		&corev1.Node{}: {Transform: observe.Trim}, &discoveryv1.EndpointSlice{}: {Transform: observe.Trim},
 	}
 	for _, kind := range config.Kinds() {

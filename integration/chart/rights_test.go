@@ -272,6 +272,7 @@ func TestRights(t *testing.T) {
 		note(s)
 		exists(t, &corev1.Secret{ObjectMeta: s.object("memberlist")}, true)
 		r.await(t, "metallb.io servicebgpstatuses watch")
+		r.await(t, "fairlead.io bgpsessions watch")
 		testbed.Eventually(t, "the CA", func(ctx context.Context) error {
 			var o admissionregistrationv1.ValidatingWebhookConfiguration
 			if err := bed.Client.Get(ctx, client.ObjectKey{Name: "metallb-webhook-configuration"}, &o); err != nil {

@@ -31,6 +31,7 @@ const (
 
 	ReasonConflictingAdvertisements = "ConflictingAdvertisements"
 	ReasonNoPeer                    = "NoPeer"
+	ReasonNoSession                 = "NoSession"
 
 	// Of the speakers, about a node. They are those of a Service if every node has the same, else part of the message of NotAnnounced.
 
@@ -47,7 +48,8 @@ const (
 var Reasons = []string{
 	ReasonAdvertised, ReasonApplyFailed, ReasonClassNotAdvertised, ReasonIPModeNotVIP, ReasonNoAdvertisement, ReasonNoBackend,
 	ReasonNotAdvertised, ReasonPending, ReasonServiceNotSelected, ReasonNoEndpoints, ReasonNoSpeaker, ReasonNotAnnounced,
-	ReasonSharedWithSelector, ReasonConflictingAdvertisements, ReasonNoPeer, ReasonNoInterface, ReasonNoLocalEndpoints, ReasonNodeLabeledExclude, ReasonNodeNetworkUnavailable,
+	ReasonSharedWithSelector, ReasonConflictingAdvertisements, ReasonNoPeer, ReasonNoSession,
+	ReasonNoInterface, ReasonNoLocalEndpoints, ReasonNodeLabeledExclude, ReasonNodeNetworkUnavailable,
 	ReasonNodeNotSelected, ReasonNodeUnknown, ReasonSpeakerLeaving,
 }
 

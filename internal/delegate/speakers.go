@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
@@ -35,6 +36,7 @@ const judgeEvery = 500 * time.Millisecond
 type speakers struct {
 	cache      cache.Cache
 	namespace  string
+	managed    bool // the CNI holds the sessions of BGPPeers, where it is asked to advertise
 	secret     func(context.Context) error
 	reconsider func(allocator.Owner)
 	report     func(backends.Outcome)
@@ -150,7 +152,7 @@ func (s *speakers) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, kind := range []client.Object{&v1beta1.ServiceL2Status{}, &v1beta1.ServiceBGPStatus{}, &v1beta1.ConfigurationState{}} {
+	for _, kind := range []client.Object{&v1beta1.ServiceL2Status{}, &v1beta1.ServiceBGPStatus{}, &v1alpha1.BGPSession{}, &v1beta1.ConfigurationState{}} {
 		informer, err := s.cache.GetInformer(ctx, kind)
 		if err != nil {
 			return fmt.Errorf("watch %T: %w", kind, err)
@@ -204,7 +206,7 @@ func (s *speakers) judge() {
 		}
 		now[judged{kindL2, key}] = v
 	}
-	more, err := s.judgeBGP(&in, choice, now)
+	more, err := s.judgeBGP(&in, choice, was, now)
 	if err != nil {
 		s.log.Error("what the speakers do is not known", "err", err)
 		return

@@ -11,16 +11,19 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/config"
 )
 
-// maxNodes is how many nodes a message names.
-const maxNodes = 5
+// bgpUp is the state of a BGPSession that is up.
+const bgpUp = "Established"
 
 // judgeBGP adds to now the verdicts on what speakers advertise by BGP; it returns how many Services are to be advertised and are not yet.
-func (s *speakers) judgeBGP(l2 *announce.LocalInput, choice announce.Choice, now map[judged]announce.Verdict) (pending int, err error) {
+// Where the CNI holds the sessions of BGPPeers, it has to let go of them before a speaker can have them: then a Service counts as
+// advertised as soon as speakers are ready to.
+func (s *speakers) judgeBGP(l2 *announce.LocalInput, choice announce.Choice, was, now map[judged]announce.Verdict) (pending int, err error) {
 	serves := func(a *config.BGPAdvertisement) bool { return choice.Backend(a) == Speaker }
 	if !slices.ContainsFunc(l2.Snapshot.BGPAdvertisements(), serves) {
 		return 0, nil
@@ -29,32 +32,41 @@ func (s *speakers) judgeBGP(l2 *announce.LocalInput, choice announce.Choice, now
 	if err := s.cache.List(context.Background(), &list, client.InNamespace(s.namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return 0, err
 	}
-	nodes, peers := map[types.NamespacedName]map[string]bool{}, map[types.NamespacedName]map[string]bool{}
+	var told v1alpha1.BGPSessionList
+	if err := s.cache.List(context.Background(), &told, client.InNamespace(s.namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return 0, err
+	}
+	sessions := map[announce.NodePeer]announce.Session{}
+	for i := range told.Items {
+		x := &told.Items[i].Status
+		sessions[announce.NodePeer{Node: x.Node, Peer: x.Peer}] = announce.Session{Up: x.State == bgpUp, Error: x.LastError}
+	}
+	over := map[types.NamespacedName][]announce.NodePeer{}
 	for i := range list.Items {
 		x := &list.Items[i].Status
 		key := types.NamespacedName{Namespace: x.ServiceNamespace, Name: x.ServiceName}
-		if x.Node == "" || len(x.Peers) == 0 {
-			continue
-		}
-		if nodes[key] == nil {
-			nodes[key], peers[key] = map[string]bool{}, map[string]bool{}
-		}
-		nodes[key][x.Node] = true
 		for _, p := range x.Peers {
-			peers[key][p] = true
+			over[key] = append(over[key], announce.NodePeer{Node: x.Node, Peer: p})
 		}
 	}
 	var rest []announce.Service
 	for _, svc := range l2.Services {
 		key := types.NamespacedName{Namespace: svc.Namespace, Name: svc.Name}
-		if nodes[key] == nil {
+		if len(over[key]) == 0 {
 			rest = append(rest, svc)
 			continue
 		}
-		now[judged{kindBGP, key}] = announce.Verdict{Status: metav1.ConditionTrue, Reason: announce.ReasonAdvertised, Message: fmt.Sprintf(
-			"speaker: advertised by BGP from %s to %s", some("node", nodes[key]), some("peer", peers[key]))}
+		v := announce.Spoken(over[key], sessions)
+		if v.Status != metav1.ConditionTrue && !s.managed {
+			pending++
+		}
+		k := judged{kindBGP, key}
+		if v.Reason == announce.ReasonNoSession && was[k].Reason == v.Reason {
+			v = was[k] // errors may be others with each attempt
+		}
+		now[k] = v
 	}
-	return s.refused(l2, serves, rest, now), nil
+	return pending + s.refused(l2, serves, rest, now), nil
 }
 
 // refused says of Services that nobody advertises why that is so.
@@ -104,18 +116,4 @@ func (s *speakers) refused(l2 *announce.LocalInput, serves func(*config.BGPAdver
 		}
 	}
 	return pending
-}
-
-// some names a few of many.
-func some(what string, names map[string]bool) string {
-	list := slices.Sorted(maps.Keys(names))
-	if len(list) > 1 {
-		what += "s"
-	}
-	more := ""
-	if len(list) > maxNodes {
-		more = fmt.Sprintf(" and %d more", len(list)-maxNodes)
-		list = list[:maxNodes]
-	}
-	return what + " " + quoted(list) + more
 }

@@ -110,7 +110,7 @@ func NewTask(o Options) (*Task, error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	t.speakers = &speakers{
-		cache: o.Manager.GetCache(), namespace: o.Namespace, reconsider: o.Reconsider, log: o.Log, changed: make(chan struct{}, 1),
+		cache: o.Manager.GetCache(), namespace: o.Namespace, managed: o.ManagePeers, reconsider: o.Reconsider, log: o.Log, changed: make(chan struct{}, 1),
 		secret: t.ensureSecret,
 	}
 	t.group = apply.NewGroup(t.loops()...)

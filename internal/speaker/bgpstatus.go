@@ -137,7 +137,8 @@ func (w *bgpStatus) write(ctx context.Context) error {
 	if v == nil {
 		return nil
 	}
-	return errors.Join(w.writeServices(ctx, v), w.writeSessions(ctx, v))
+	// In this order: who reads that a Service is advertised can tell whether it really is.
+	return errors.Join(w.writeSessions(ctx, v), w.writeServices(ctx, v))
 }
 
 func (w *bgpStatus) writeServices(ctx context.Context, v *bgpView) error {

@@ -1,0 +1,71 @@
+package announce
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// maxNames is how many nodes, peers or sessions a message names.
+const maxNames = 5
+
+// NodePeer names a session of a speaker.
+type NodePeer struct{ Node, Peer string }
+
+// Session is how it is.
+type Session struct {
+	Up    bool
+	Error string // why it is not, or was not; empty if nobody knows
+}
+
+// Spoken is the verdict on a Service that speakers advertise by BGP over these sessions: it is advertised as long as one of them is up.
+// Which are is for BGPSessions to tell, lest every Service change with every session.
+func Spoken(over []NodePeer, sessions map[NodePeer]Session) Verdict {
+	nodes, peers := map[string]bool{}, map[string]bool{}
+	var down []string
+	up, failed := false, false
+	for _, s := range over {
+		nodes[s.Node], peers[s.Peer] = true, true
+		x := sessions[s]
+		up = up || x.Up
+		why := fmt.Sprintf("%s to %s", s.Node, s.Peer)
+		if x.Error != "" {
+			why += ": " + x.Error
+			failed = true
+		}
+		down = append(down, why)
+	}
+	if up {
+		return Verdict{metav1.ConditionTrue, ReasonAdvertised, fmt.Sprintf("speaker: advertised by BGP from %s to %s", some("node", nodes), some("peer", peers))}
+	}
+	if !failed {
+		return Verdict{metav1.ConditionUnknown, ReasonPending, fmt.Sprintf("speaker: BGP sessions are coming up, from %s to %s", some("node", nodes), some("peer", peers))}
+	}
+	slices.Sort(down)
+	more := ""
+	if len(down) > maxNames {
+		more = fmt.Sprintf("; and %d more", len(down)-maxNames)
+		down = down[:maxNames]
+	}
+	return Verdict{metav1.ConditionFalse, ReasonNoSession, "speaker: no BGP session is up over which to advertise it: " + strings.Join(down, "; ") + more}
+}
+
+// some names a few of many.
+func some(what string, names map[string]bool) string {
+	list := slices.Sorted(maps.Keys(names))
+	if len(list) > 1 {
+		what += "s"
+	}
+	more := ""
+	if len(list) > maxNames {
+		more = fmt.Sprintf(" and %d more", len(list)-maxNames)
+		list = list[:maxNames]
+	}
+	for i, n := range list {
+		list[i] = fmt.Sprintf("%q", n)
+	}
+	return what + " " + strings.Join(list, ", ") + more
+}
