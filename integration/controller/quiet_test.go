@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"os"
 	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -41,6 +43,7 @@ func writesOf(t *testing.T, address string) float64 {
 
 // TestNoWriteWithoutAChange sends what ten minutes of a cluster of five nodes bring, faster: each node's heartbeat every ten
 // seconds, endpoints that come and go, users who touch what does not concern us. The controller counts its own write requests.
+// FAIRLEAD_TEST_PACE=10s takes the ten minutes.
 func TestNoWriteWithoutAChange(t *testing.T) {
 	t.Parallel()
 	const (
@@ -84,9 +87,16 @@ func TestNoWriteWithoutAChange(t *testing.T) {
 		})
 		require.NoError(t, bed.Client.Create(t.Context(), slices[len(slices)-1]))
 	}
+	var pace time.Duration
+	if p := os.Getenv("FAIRLEAD_TEST_PACE"); p != "" {
+		var err error
+		pace, err = time.ParseDuration(p)
+		require.NoError(t, err)
+	}
 	settled := quiet(t, i, address, "before")
 
 	for beat := range beats {
+		time.Sleep(pace)
 		now := metav1.NowMicro()
 		for n := range nodes {
 			leases[n].Spec.RenewTime = &now
