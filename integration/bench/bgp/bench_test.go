@@ -68,19 +68,51 @@ func report(b *testing.B, samples map[string][]time.Duration, figures map[string
 	}
 }
 
-// BenchmarkService measures from the request that creates a Service to its routes in the kernel of a router, FRR.
+// static is a configuration of BIRD that tells a router the addresses of the pool many with the numbers from first to last-1.
+func static(router *netlab.Host, first, last int) string {
+	var out strings.Builder
+	out.WriteString("protocol bgp tor { local as 65001; neighbor " + router.Addr(false).String() + " as 65002; connect retry time 1; " +
+		"ipv4 { import none; export where source = RTS_STATIC; }; }\nprotocol static { ipv4;\n")
+	for i := first; i < last; i++ {
+		fmt.Fprintf(&out, "route %s/32 blackhole;\n", numbered(i))
+	}
+	return out.String() + "}\n"
+}
+
+func numbered(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 200, byte(i >> 8), byte(i)}) }
+
+// BenchmarkService measures from the request that creates a Service to its routes in the kernel of a router: FRR, which lets changes wait
+// for 50 ms (its queue for bgpd's decisions), and BIRD, which does not. Beside it, from the order to another BIRD to read a configuration
+// with a route to the kernel of the FRR.
 func BenchmarkService(b *testing.B) {
 	s := newSite(b, 3)
 	router := s.AddClient("router")
 	routing.StartFRR(b, s.Lab, router, routing.Rack)
 	k := watch(b, router)
-	peer(s, router, "tor", nil)
+	other := s.AddClient("bird")
+	config := "protocol kernel { ipv4 { export where source = RTS_BGP; }; }\nprotocol kernel { ipv6 { export where source = RTS_BGP; }; }\n"
+	for _, n := range s.Nodes() {
+		for family, is6 := range map[string]bool{"ipv4": false, "ipv6": true} {
+			config += fmt.Sprintf("protocol bgp { local %s as 65002; neighbor %s as 65001; passive on; %s { import all; export none; }; }\n", other.Addr(is6), n.Addr(is6), family)
+		}
+	}
+	routing.StartBIRD(b, s.Lab, other, config)
+	k2 := watch(b, other)
+	peer(s, router, "frr", nil)
+	peer(s, other, "bird", nil)
 	s.Create(&v1beta1.BGPAdvertisement{ObjectMeta: s.Meta("adv")})
 	for _, vip := range site.Addrs(s.Service("first", s.Nodes(), nil)) {
 		k.appears(whole(vip))
+		k2.appears(whole(vip))
 	}
+	r := s.AddClient("baseline")
+	baseline := routing.StartBIRD(b, s.Lab, r, static(router, 0, 1))
+	k.appears(whole(numbered(0)))
 	samples := map[string][]time.Duration{}
 	for i := 0; b.Loop(); i++ {
+		order := time.Now()
+		baseline.Configure(static(router, 0, i+2))
+		samples["baseline"] = append(samples["baseline"], k.appears(whole(numbered(i+1))).Sub(order))
 		vips := []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 101, byte(i)}), netip.MustParseAddr(fmt.Sprintf("2001:db8::1:%x", 0x100+i))}
 		svc := &corev1.Service{Spec: corev1.ServiceSpec{IPFamilies: []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol}}}
 		svc.Namespace, svc.Name = "default", fmt.Sprint("web-", i)
@@ -92,7 +124,8 @@ func BenchmarkService(b *testing.B) {
 			svc.Annotations = map[string]string{"metallb.io/loadBalancerIPs": fmt.Sprintf("%s,%s", vips[0], vips[1])}
 		})
 		for family, vip := range map[string]netip.Addr{"ipv4": vips[0], "ipv6": vips[1]} {
-			samples[family] = append(samples[family], k.appears(whole(vip)).Sub(began))
+			samples["frr-"+family] = append(samples["frr-"+family], k.appears(whole(vip)).Sub(began))
+			samples["bird-"+family] = append(samples["bird-"+family], k2.appears(whole(vip)).Sub(began))
 		}
 	}
 	report(b, samples, nil)
@@ -174,22 +207,13 @@ func BenchmarkPrefixes(b *testing.B) {
 			}
 
 			// The same by BIRD.
-			static := func(count int) string {
-				var out strings.Builder
-				out.WriteString("protocol bgp tor { local as 65001; neighbor " + router.Addr(false).String() + " as 65002; connect retry time 1; " +
-					"ipv4 { import none; export where source = RTS_STATIC; }; }\nprotocol static { ipv4;\n")
-				for i := range count {
-					fmt.Fprintf(&out, "route %s/32 blackhole;\n", netip.AddrFrom4([4]byte{10, 200, byte(i >> 8), byte(i)}))
-				}
-				return out.String() + "}\n"
-			}
-			bird := routing.StartBIRD(b, s.Lab, other, static(0))
+			bird := routing.StartBIRD(b, s.Lab, other, static(router, 0, 0))
 			routing.Await(b, "BIRD's session", func() bool { return r.Neighbor(other.Addr(false).String()).BGPState == "Established" })
 			for range b.N {
 				began := time.Now()
-				bird.Configure(static(n))
+				bird.Configure(static(router, 0, n))
 				samples["bird"] = append(samples["bird"], k.has(many, n, "all routes").Sub(began))
-				bird.Configure(static(0))
+				bird.Configure(static(router, 0, 0))
 				k.has(many, 0, "no route")
 			}
 
