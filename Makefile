@@ -110,6 +110,12 @@ BENCHTIME ?= 30x
 bench-l2: tools ## measure the speakers on a network of namespaces (needs root); BENCHTIME=30x is the number of rounds
 	go test -run '^$$' -bench . -benchtime $(BENCHTIME) -timeout 60m ./integration/bench/layer2
 
+.PHONY: bench-bgp
+bench-bgp: tools ## measure the speakers' BGP with FRR and BIRD on a network of namespaces (needs root), beside BIRD
+	go test -run '^$$' -bench Service -benchtime $(BENCHTIME) -timeout 60m ./integration/bench/bgp
+	go test -run '^$$' -bench NodeLoss -benchtime 10x -timeout 60m ./integration/bench/bgp
+	go test -run '^$$' -bench Prefixes -benchtime 3x -timeout 60m ./integration/bench/bgp
+
 CHAOS_ARGS ?= -chaos.operations 1000 -chaos.kills 50
 .PHONY: chaos
 chaos: tools ## hurt the controller in every way for five minutes; FAIRLEAD_TEST_SEED repeats a run
