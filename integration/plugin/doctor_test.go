@@ -71,7 +71,7 @@ func TestDoctor(t *testing.T) {
 	}
 	text := i.plugin("doctor")
 	assert.Equal(t, 2, text.code)
-	assert.Contains(t, text.stdout, "  $ kubectl -n "+i.namespace+" delete daemonset/speaker")
+	assert.Contains(t, text.stdout, "  $ kubectl -n "+i.namespace+" patch daemonset speaker")
 }
 
 // account makes a ServiceAccount with these rules in the cluster and in the installation's namespace, and returns its kubeconfig.

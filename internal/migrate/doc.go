@@ -123,7 +123,7 @@ func (m *Migration) Run(ctx context.Context) error {
 // back undoes the steps that were begun, the last one first.
 func (m *Migration) back(ctx context.Context) error {
 	if m.state == nil {
-		return fmt.Errorf("there is nothing to go back from: namespace %q has no ConfigMap %s", m.Namespace, stateName)
+		return fmt.Errorf("there is nothing to go back from: namespace %q has no ConfigMap %s", m.Namespace, StateName)
 	}
 	m.say("Going back: MetalLB's speakers start again, Fairlead's controller stops, MetalLB's controller starts.")
 	if err := m.confirm("Go back?"); err != nil {
