@@ -108,7 +108,7 @@ Exit codes: 0 done, 1 the command failed.`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: c.offer(c.addresses),
 	}
-	return c.reports(cmd, []string{formatTable, formatJSON, formatYAML}, func(m *survey.Model, args []string) (any, show, error) {
+	return c.reports(cmd, []string{formatTable, formatJSON, formatYAML}, []string{"IPAddressPools", "Services"}, func(m *survey.Model, args []string) (any, show, error) {
 		addr, err := netip.ParseAddr(args[0])
 		if err != nil || addr.Zone() != "" {
 			return nil, nil, fmt.Errorf("%q is not an IP address; write one like 192.0.2.10 or 2001:db8::10", args[0])

@@ -73,6 +73,8 @@ func addressesOf(m *survey.Model, svc *corev1.Service) []Address {
 		a := Address{IP: addr.String()}
 		if pool, _ := m.Assigner.PoolOf(addr); pool != nil {
 			a.Pool = pool.Name
+		} else if names := assign.PoolsOf(svc); m.Need("IPAddressPools") != nil && len(names) == 1 {
+			a.Pool = names[0]
 		}
 		for _, o := range m.Assigner.Holders(addr) {
 			if o != self {
