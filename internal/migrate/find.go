@@ -238,7 +238,7 @@ func writersOf(s *corev1.Service) (out []string) {
 
 // show tells what was found and what will be done.
 func (m *Migration) show(f *found) {
-	m.say("Found in namespace %s:", m.Namespace)
+	m.say("Found:")
 	if f.release != "" {
 		m.say("  Helm release %s of MetalLB %s", f.release, f.version)
 	}
@@ -250,7 +250,7 @@ func (m *Migration) show(f *found) {
 	if f.webhook != nil {
 		m.say("  ValidatingWebhookConfiguration %s", f.webhook.Name)
 	}
-	m.say("  %d Services with addresses, %d without", len(f.addresses), f.pending)
+	m.say("  %s with addresses, %d without", services(len(f.addresses)), f.pending)
 	for _, w := range slices.Sorted(maps.Keys(f.writers)) {
 		m.say("    %d of the addresses were written by field manager %q", f.writers[w], w)
 	}

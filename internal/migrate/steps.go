@@ -273,7 +273,8 @@ func (m *Migration) instruct() {
 		values = "--values converted/values.yaml"
 	}
 	m.say("  helm install %s charts/fairlead --namespace %s %s \\", m.Release, m.Namespace, values)
-	m.say("    --set controller.image.repository=REGISTRY/fairlead,speaker.image.repository=REGISTRY/fairlead \\")
+	m.say("    --set controller.image.repository=REGISTRY/fairlead,controller.image.tag=TAG \\")
+	m.say("    --set speaker.image.repository=REGISTRY/fairlead,speaker.image.tag=TAG \\")
 	m.say("    --set speaker.memberlist.mlBindPort=7956,prometheus.metricsPort=7473")
 	m.say("The last line is for speakers: MetalLB's, which still run, have the usual ports of the nodes. To have Calico or Cilium advertise")
 	m.say("instead, add --backend calico to convert, or --set backend=calico,speaker.enabled=false here.")
