@@ -35,7 +35,7 @@ func TestLife(t *testing.T) {
 	assert.Contains(t, out, "CustomResourceDefinition")
 	assert.Contains(t, out, "invalid ownership metadata")
 	out = mustHelm(t, append(own("install", "backend=none"), "--take-ownership")...)
-	assert.Contains(t, out, "kubectl describe service NAME")
+	assert.Contains(t, out, "kubectl fairlead explain service NAMESPACE/NAME")
 	deployment := &appsv1.Deployment{ObjectMeta: r.object(r.name + "-fairlead-controller")}
 	daemons := &appsv1.DaemonSet{ObjectMeta: r.object(r.name + "-fairlead-speaker")}
 	exists(t, deployment, true)
