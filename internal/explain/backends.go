@@ -56,7 +56,7 @@ func wrote(o *v1alpha1.Backend) []string {
 		out = append(out, fmt.Sprintf("prefix %s of pool %q", p.Prefix, p.Pool))
 	}
 	for _, c := range o.Status.Owned.Communities {
-		out = append(out, fmt.Sprintf("communities %v for %s", c.Communities, c.Prefix))
+		out = append(out, fmt.Sprintf("communities %s for %s", strings.Join(c.Communities, ", "), c.Prefix))
 	}
 	if a := o.Status.Owned.Aggregation; a != nil {
 		out = append(out, fmt.Sprintf("serviceLoadBalancerAggregation %s", a.Set))
