@@ -58,7 +58,7 @@ func TestLife(t *testing.T) {
 	require.Error(t, err, out)
 	assert.Contains(t, out, "upgrade with rbac.extraBackends [calico] first")
 	mustHelm(t, own("upgrade", "backend=cilium", "rbac.extraBackends={calico}")...)
-	upgrade := []string{"upgrade", r.name, folder, "--namespace", r.name, "--reuse-values"}
+	upgrade := []string{"upgrade", r.name, folder, "--namespace", r.name, "--reset-then-reuse-values"}
 	out, err = helm(t, append(upgrade, "--set-json", "rbac.extraBackends=[]")...)
 	require.Error(t, err, out)
 	require.NoError(t, bed.Client.Delete(t.Context(), calico))

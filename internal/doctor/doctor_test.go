@@ -256,7 +256,7 @@ func TestCRDsByHelm(t *testing.T) {
 	have := all[0].DeepCopy()
 	have.Annotations = by
 	f.CRDs[have.Name] = have
-	assert.Equal(t, "helm upgrade lb charts/fairlead -n metallb-system --reuse-values --take-ownership", f.installCRDs())
+	assert.Equal(t, "helm upgrade lb charts/fairlead -n metallb-system --reset-then-reuse-values --take-ownership", f.installCRDs())
 }
 
 // TestServices: Services are grouped by what is wrong with them; those of another class are not ours to judge.

@@ -278,7 +278,7 @@ func (f *Facts) helm(how string) string {
 	if d := f.deployment(); d != nil && d.Annotations[helmRelease] != "" {
 		release = d.Annotations[helmRelease]
 	}
-	return strings.TrimSpace(fmt.Sprintf("helm upgrade %s charts/fairlead -n %s --reuse-values %s", release, f.Namespace, how))
+	return strings.TrimSpace(fmt.Sprintf("helm upgrade %s charts/fairlead -n %s --reset-then-reuse-values %s", release, f.Namespace, how))
 }
 
 // changeOver is the command that begins, or goes on with, the change-over from a MetalLB.
