@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -153,8 +154,12 @@ func (o *convertOptions) write(cmd *cobra.Command, result *convert.Result) error
 		if len(text) == 0 {
 			continue
 		}
-		// Peers may have passwords.
-		if err := os.WriteFile(filepath.Join(o.outputDir, name), text, 0o600); err != nil {
+		// Peers may have passwords. A file that is there already keeps its mode when it is written.
+		path := filepath.Join(o.outputDir, name)
+		if err := os.Chmod(path, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := os.WriteFile(path, text, 0o600); err != nil {
 			return err
 		}
 	}

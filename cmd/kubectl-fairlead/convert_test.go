@@ -24,3 +24,22 @@ func TestConvertHostile(t *testing.T) {
 	assert.NotContains(t, errs.String(), "\x1b")
 	assert.Empty(t, out.String())
 }
+
+// TestConvertMode: passwords of peers are for nobody else to read, not even in files that were there before.
+func TestConvertMode(t *testing.T) {
+	dir := t.TempDir()
+	vars := filepath.Join(dir, "vars.yaml")
+	require.NoError(t, os.WriteFile(vars, []byte("peers:\n- {peer-address: 10.0.0.1, peer-asn: 64501, my-asn: 64500, password: secret}\n"), 0o600))
+	objects := filepath.Join(dir, "objects.yaml")
+	require.NoError(t, os.WriteFile(objects, nil, 0o644))
+	cmd := command()
+	cmd.SetErr(&bytes.Buffer{})
+	cmd.SetArgs([]string{"convert", "-f", vars, "--output-dir", dir})
+	require.NoError(t, cmd.Execute())
+	info, err := os.Stat(objects)
+	require.NoError(t, err)
+	assert.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	text, err := os.ReadFile(objects)
+	require.NoError(t, err)
+	assert.Contains(t, string(text), "password: secret")
+}
