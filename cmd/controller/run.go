@@ -198,9 +198,9 @@ func newManager(rc *rest.Config, o Options) (manager.Manager, error) {
 		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&v1alpha1.Backend{}, &corev1.Secret{}}}},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("set up: %w", err)
+		return nil, cli.SetUp(err)
 	}
-	return mgr, errors.Join(addCaches(mgr), addProbes(mgr))
+	return mgr, cli.SetUp(errors.Join(addCaches(mgr), addProbes(mgr)))
 }
 
 // addCaches has every replica fill its caches, all at the same time, before it has the Lease: the next leader is ready to serve.

@@ -27,13 +27,19 @@ type connection struct {
 	clock   clock
 }
 
-func (c *connection) addFlags(cmd *cobra.Command) {
+// addClusterFlags adds the flags that say which cluster is meant.
+func (c *connection) addClusterFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&c.kubeconfig, "kubeconfig", "", "path of a kubeconfig; default: $KUBECONFIG, then ~/.kube/config")
 	f.StringVar(&c.context, "context", "", "context of the kubeconfig; default: the current one")
+	complete(cmd, "context", c.completeContexts)
+}
+
+func (c *connection) addFlags(cmd *cobra.Command) {
+	c.addClusterFlags(cmd)
+	f := cmd.Flags()
 	f.StringVarP(&c.namespace, "namespace", "n", "", "namespace of the installation; default: the one that has IPAddressPools, else "+survey.DefaultNamespace)
 	f.DurationVar(&c.timeout, "request-timeout", 30*time.Second, "how long to wait for the API server in all")
-	complete(cmd, "context", c.completeContexts)
 	complete(cmd, "namespace", c.completeNamespaces)
 }
 
@@ -43,17 +49,25 @@ func (c *connection) config() clientcmd.ClientConfig {
 	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: c.context})
 }
 
-// open connects; it contacts nobody yet.
-func (c *connection) open() error {
-	config := c.config()
-	rc, err := config.ClientConfig()
+// reach returns how to reach the API server; it contacts nobody yet. Only open makes it a connection that does not write.
+func (c *connection) reach() (*rest.Config, error) {
+	rc, err := c.config().ClientConfig()
 	if err != nil {
-		return fmt.Errorf("connect to the API server: %w", err)
-	}
-	if c.current, _, err = config.Namespace(); err != nil {
-		return fmt.Errorf("connect to the API server: %w", err)
+		return nil, fmt.Errorf("connect to the API server: %w", err)
 	}
 	rc.QPS, rc.WarningHandler = -1, rest.NoWarnings{}
+	return rc, nil
+}
+
+// open connects; it contacts nobody yet.
+func (c *connection) open() error {
+	rc, err := c.reach()
+	if err != nil {
+		return err
+	}
+	if c.current, _, err = c.config().Namespace(); err != nil {
+		return fmt.Errorf("connect to the API server: %w", err)
+	}
 	rc.Wrap(func(next http.RoundTripper) http.RoundTripper { return readOnly{next, &c.clock} })
 	c.rest = rc
 	if c.client, err = client.New(rc, client.Options{Scheme: survey.NewScheme()}); err != nil {

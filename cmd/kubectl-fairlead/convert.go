@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,9 +14,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/fairlead/fairlead/internal/cli"
 	"github.com/fairlead/fairlead/internal/convert"
 	"github.com/fairlead/fairlead/internal/migrate"
+	"github.com/fairlead/fairlead/internal/screen"
 )
 
 // convertOptions are the flags of convert.
@@ -23,7 +24,7 @@ type convertOptions struct {
 	convert.Options
 	files        []string
 	release      string
-	kubeconfig   string
+	connection   connection
 	outputDir    string
 	allowUnknown bool
 }
@@ -59,7 +60,7 @@ the rest is written all the same, and the exit code is 0. What is understood but
 	f.StringVarP(&o.Namespace, "namespace", "n", "", "namespace of the objects (default: that of the ConfigMap, else metallb-system)")
 	f.StringVar(&o.outputDir, "output-dir", "", "folder for objects.yaml and values.yaml (default: both to standard output)")
 	f.BoolVar(&o.allowUnknown, "allow-unknown", false, "write what could be converted even if not all could")
-	f.StringVar(&o.kubeconfig, "kubeconfig", "", "path of a kubeconfig, for --release; default: $KUBECONFIG")
+	o.connection.addClusterFlags(cmd)
 	cmd.MarkFlagsMutuallyExclusive("filename", "release")
 	cmd.MarkFlagsOneRequired("filename", "release")
 	return cmd
@@ -81,10 +82,10 @@ func (o *convertOptions) run(cmd *cobra.Command) error {
 		return fmt.Errorf("convert: %w", err)
 	}
 	for _, n := range result.Notes {
-		fmt.Fprintln(cmd.ErrOrStderr(), "note:", n)
+		fmt.Fprintln(cmd.ErrOrStderr(), "note:", screen.Clean(n.String()))
 	}
 	for _, p := range result.Problems {
-		fmt.Fprintln(cmd.ErrOrStderr(), "not converted:", p)
+		fmt.Fprintln(cmd.ErrOrStderr(), "not converted:", screen.Clean(p.String()))
 	}
 	if n := len(result.Problems); n > 0 && !o.allowUnknown {
 		return fmt.Errorf("convert: %d of the settings could not be converted, nothing is written: correct them, or write the rest with --allow-unknown", n)
@@ -101,11 +102,10 @@ func (o *convertOptions) inputs(ctx context.Context, stdin io.Reader) ([]convert
 		if o.Namespace == "" {
 			return nil, errors.New("--release needs --namespace, that of the release")
 		}
-		rc, err := cli.RESTConfig(o.kubeconfig)
-		if err != nil {
+		if err := o.connection.open(); err != nil {
 			return nil, err
 		}
-		values, err := migrate.ReleaseValues(ctx, rc, o.Namespace, o.release)
+		values, err := migrate.ReleaseValues(ctx, o.connection.client, o.Namespace, o.release)
 		if err != nil {
 			return nil, err
 		}
@@ -154,8 +154,12 @@ func (o *convertOptions) write(cmd *cobra.Command, result *convert.Result) error
 		if len(text) == 0 {
 			continue
 		}
-		// Peers may have passwords.
-		if err := os.WriteFile(filepath.Join(o.outputDir, name), text, 0o600); err != nil {
+		// Peers may have passwords. A file that is there already keeps its mode when it is written.
+		path := filepath.Join(o.outputDir, name)
+		if err := os.Chmod(path, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := os.WriteFile(path, text, 0o600); err != nil {
 			return err
 		}
 	}

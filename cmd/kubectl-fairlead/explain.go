@@ -25,6 +25,16 @@ func explainCommand() *cobra.Command {
 	return cmd
 }
 
+// one has a command refuse any number of arguments but one.
+func one(what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return fmt.Errorf("%s takes one argument, %s; there are %d", cmd.CommandPath(), what, len(args))
+		}
+		return nil
+	}
+}
+
 func explainServiceCommand() *cobra.Command {
 	var c connection
 	var o output
@@ -42,7 +52,7 @@ Exit codes: 0 there is nothing to fix, 1 the command failed, 2 there is somethin
 		Example: `  kubectl fairlead explain service shop/web
   kubectl fairlead explain service web --context prod
   kubectl fairlead explain service shop/web -o json | jq -r .fix.reason`,
-		Args:              cobra.ExactArgs(1),
+		Args:              one("a Service: [NAMESPACE/]NAME"),
 		ValidArgsFunction: c.offer(c.services),
 		RunE: c.run(&o, func(ctx context.Context, cmd *cobra.Command, args []string) error {
 			report, err := c.explainService(ctx, args[0])
@@ -105,10 +115,10 @@ advertises it.
 Exit codes: 0 done, 1 the command failed.`,
 		Example: `  kubectl fairlead explain address 192.0.2.10
   kubectl fairlead explain address 2001:db8::10 -o yaml`,
-		Args:              cobra.ExactArgs(1),
+		Args:              one("an IP address"),
 		ValidArgsFunction: c.offer(c.addresses),
 	}
-	return c.reports(cmd, []string{formatTable, formatJSON, formatYAML}, func(m *survey.Model, args []string) (any, show, error) {
+	return c.reports(cmd, []string{formatTable, formatJSON, formatYAML}, []string{"IPAddressPools", "Services"}, func(m *survey.Model, args []string) (any, show, error) {
 		addr, err := netip.ParseAddr(args[0])
 		if err != nil || addr.Zone() != "" {
 			return nil, nil, fmt.Errorf("%q is not an IP address; write one like 192.0.2.10 or 2001:db8::10", args[0])

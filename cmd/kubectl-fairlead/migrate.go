@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -13,7 +14,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/api/v1beta1"
-	"github.com/fairlead/fairlead/internal/cli"
 	"github.com/fairlead/fairlead/internal/migrate"
 )
 
@@ -23,7 +23,7 @@ func migrateCommand() *cobra.Command {
 		Example: "  kubectl fairlead migrate from-metallb --namespace metallb-system",
 	}
 	var o migrate.Options
-	var kubeconfig string
+	var c connection
 	from := &cobra.Command{
 		Use:   "from-metallb",
 		Short: "Change a live cluster over from MetalLB, keeping every address",
@@ -32,7 +32,10 @@ it stops MetalLB's controller, hands the CRDs over, tells how to install Fairlea
 taken every address over, and stops MetalLB's speakers. After each step it compares the addresses of all Services with
 those from before.
 
-It can be interrupted at any time and run again: what was done is kept in the ConfigMap fairlead-migration. --back undoes it.`,
+It can be interrupted at any time and run again: what was done is kept in the ConfigMap fairlead-migration. --back undoes it.
+
+Exit codes: 0 the change-over, or the way back, is done, 1 the command failed or you did not agree, 2 Fairlead is for you to install
+now; run the command again then.`,
 		Example: `  kubectl fairlead migrate from-metallb --namespace metallb-system
 
   # And back again:
@@ -40,7 +43,7 @@ It can be interrupted at any time and run again: what was done is kept in the Co
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctrl.SetLogger(logr.Discard())
-			rc, err := cli.RESTConfig(kubeconfig)
+			rc, err := c.reach()
 			if err != nil {
 				return err
 			}
@@ -48,16 +51,19 @@ It can be interrupted at any time and run again: what was done is kept in the Co
 			for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, apiextensionsv1.AddToScheme, v1beta1.AddToScheme} {
 				utilruntime.Must(add(scheme))
 			}
-			c, err := client.New(rc, client.Options{Scheme: scheme})
+			writer, err := client.New(rc, client.Options{Scheme: scheme})
 			if err != nil {
 				return err
 			}
-			o.In, o.Out = cmd.InOrStdin(), cmd.OutOrStdout()
-			return migrate.New(c, o).Run(cmd.Context())
+			o.In, o.Out, o.Cluster = cmd.InOrStdin(), cmd.OutOrStdout(), rc.Host
+			if err := migrate.New(writer, o).Run(cmd.Context()); !errors.Is(err, migrate.ErrNotInstalled) {
+				return err
+			}
+			return exitCode(exitFound) // what is to be done has been said
 		},
 	}
 	f := from.Flags()
-	f.StringVar(&kubeconfig, "kubeconfig", "", "path of a kubeconfig; default: $KUBECONFIG")
+	c.addClusterFlags(from)
 	f.StringVarP(&o.Namespace, "namespace", "n", "metallb-system", "namespace of MetalLB, where Fairlead will be, too")
 	f.StringVar(&o.Release, "release-name", "fairlead", "name that Fairlead's Helm release will have")
 	f.BoolVarP(&o.Yes, "yes", "y", false, "do not ask")

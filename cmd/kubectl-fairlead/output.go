@@ -32,8 +32,9 @@ var allFormats = []string{formatTable, formatWide, formatJSON, formatYAML}
 // show prints a report for people.
 type show = func(s *screen.Screen, wide bool)
 
-// reports has cmd print what tell says of the cluster.
-func (c *connection) reports(cmd *cobra.Command, formats []string, tell func(m *survey.Model, args []string) (report any, show show, err error)) *cobra.Command {
+// reports has cmd print what tell says of the cluster. It fails if one of the kinds that it needs may not be read, after it has shown the
+// rest.
+func (c *connection) reports(cmd *cobra.Command, formats, needs []string, tell func(m *survey.Model, args []string) (report any, show show, err error)) *cobra.Command {
 	var o output
 	cmd.RunE = c.run(&o, func(ctx context.Context, cmd *cobra.Command, args []string) error {
 		m, err := c.model(ctx)
@@ -44,7 +45,10 @@ func (c *connection) reports(cmd *cobra.Command, formats []string, tell func(m *
 		if err != nil {
 			return err
 		}
-		return o.print(cmd, report, show)
+		if err := o.print(cmd, report, show); err != nil {
+			return err
+		}
+		return m.Need(needs...)
 	})
 	c.addFlags(cmd)
 	o.addFlag(cmd, formats...)

@@ -41,7 +41,7 @@ namespace go to that of the installation, Services to that of the kubeconfig's c
 Nothing is written. The API server is asked for dry runs, which need permission to create and patch the objects; without it, the plan
 is made without them and says so.
 
-Exit codes: 0 nothing to tell, 1 the command failed, 2 as --exit-code says:
+Exit codes: 0 nothing to tell, 1 the command failed, or too little may be read to be sure of that, 2 as --exit-code says:
   disruptive  an address would move, be taken away or be advertised no longer, or an object is faulty (default)
   changes     anything would change for a Service, a node or the CNI
   never       never 2`,
@@ -79,7 +79,7 @@ Exit codes: 0 nothing to tell, 1 the command failed, 2 as --exit-code says:
 			if code == codeDisruptive && report.Disruptive || code == codeChanges && (report.Changes || report.Disruptive) {
 				return exitCode(exitFound)
 			}
-			return nil
+			return s.Need(plan.Needs...)
 		}),
 	}
 	c.addFlags(cmd)
@@ -129,6 +129,8 @@ func showPlan(s *screen.Screen, r *plan.Report, wide bool) {
 	switch {
 	case r.Disruptive:
 		s.Heading("Disruptive: see above what would move, go or fail.")
+	case r.Incomplete:
+		s.Heading("Not known: see above what could not be checked.")
 	case r.Changes:
 		s.Heading("No address would move, and none would be withdrawn.")
 	default:

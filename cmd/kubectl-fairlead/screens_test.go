@@ -70,6 +70,10 @@ func TestOtherScreens(t *testing.T) {
 	m := surveytest.Model(t, surveytest.Shop)
 	golden(t, "address-held", func(s *screen.Screen) { showAddress(s, explain.OfAddress(m, netip.MustParseAddr("192.0.2.1"))) })
 	golden(t, "address-outside", func(s *screen.Screen) { showAddress(s, explain.OfAddress(m, netip.MustParseAddr("2001:db8::ffff"))) })
+	blind := surveytest.Model(t, surveytest.Shop, func(s *survey.Survey) {
+		s.Config.Pools, s.Gaps = nil, []survey.Gap{{What: "IPAddressPools", Why: "you may not list ipaddresspools.metallb.io"}}
+	})
+	golden(t, "address-unknown", func(s *screen.Screen) { showAddress(s, explain.OfAddress(blind, netip.MustParseAddr("192.0.2.3"))) })
 	golden(t, "pools", func(s *screen.Screen) { showPools(s, explain.OfPools(m), false) })
 	golden(t, "pools-main", func(s *screen.Screen) { showPools(s, explain.OfPools(m, "main"), true) })
 	golden(t, "peers", func(s *screen.Screen) { showPeers(s, explain.OfPeers(m), m.At, false) })

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/fairlead/fairlead/internal/explain"
 	"github.com/fairlead/fairlead/internal/screen"
+	"github.com/fairlead/fairlead/internal/survey"
 )
 
 const (
@@ -28,7 +30,7 @@ func showPools(s *screen.Screen, r *explain.Pools, holders bool) {
 		rows = append(rows, poolRows(&p)...)
 	}
 	s.Table(rows...)
-	if len(r.Pools) == 0 {
+	if len(r.Pools) == 0 && !unknown(r.Gaps, "IPAddressPools") {
 		s.Line(screen.C("  there are no pools"))
 	}
 	if holders {
@@ -37,6 +39,11 @@ func showPools(s *screen.Screen, r *explain.Pools, holders bool) {
 		}
 	}
 	showNotes(s, nil, r.Gaps)
+}
+
+// unknown reports whether a kind is among what could not be checked.
+func unknown(gaps []string, kind string) bool {
+	return slices.ContainsFunc(gaps, func(g string) bool { return strings.HasPrefix(g, survey.Gap{What: kind}.String()) })
 }
 
 func poolRows(p *explain.PoolUse) [][]screen.Cell {
@@ -109,12 +116,18 @@ func showAddress(s *screen.Screen, r *explain.OneAddress) {
 		style = screen.Good
 	case explain.AddressOutside, explain.AddressAvoided:
 		style = screen.Bad
-	case explain.AddressReserved, explain.AddressKept:
+	case explain.AddressReserved, explain.AddressKept, explain.AddressUnknown:
 		style = screen.Doubtful
 	}
 	s.Line(screen.C("Address %s", r.IP).In(screen.Bold), screen.C("%s", r.State).In(style))
 	s.Heading("Pool")
-	if r.Pool == "" {
+	nobody := "nobody"
+	if r.State == explain.AddressUnknown {
+		nobody = "not known"
+	}
+	if r.Pool == "" && r.State == explain.AddressUnknown {
+		s.Line(screen.C("  not known"))
+	} else if r.Pool == "" {
 		s.Line(screen.C("  no pool contains it"))
 		for _, n := range r.Nearest {
 			s.Line(screen.C("  nearest %s: %s of pool %s", n.Side, n.Range, n.Pool))
@@ -137,7 +150,7 @@ func showAddress(s *screen.Screen, r *explain.OneAddress) {
 			s.Line(screen.C("  %s", x))
 		}
 	}
-	list("Held by", r.Holders, "nobody")
+	list("Held by", r.Holders, nobody)
 	list("Shown in the status of, but not held by", r.AlsoShown, "")
 	list("Asked for, in vain, by", r.AskedBy, "")
 	var reserved []string
@@ -175,7 +188,7 @@ func showAddress(s *screen.Screen, r *explain.OneAddress) {
 }
 
 func showPeers(s *screen.Screen, r *explain.Peers, now time.Time, wide bool) {
-	if len(r.Peers) == 0 {
+	if len(r.Peers) == 0 && !unknown(r.Gaps, "BGPPeers") {
 		s.Line(screen.C("There are no BGPPeers."))
 	}
 	for i, p := range r.Peers {
@@ -243,7 +256,7 @@ func showBackends(s *screen.Screen, r *explain.Backends, wide bool) {
 	for i := range r.Backends {
 		showBackend(s, &r.Backends[i], wide, false)
 	}
-	if len(r.Backends) == 0 {
+	if len(r.Backends) == 0 && !unknown(r.Gaps, "Backends") {
 		s.Line(screen.C("  there are none"))
 	}
 	showNotes(s, nil, r.Gaps)

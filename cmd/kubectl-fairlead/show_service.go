@@ -26,7 +26,9 @@ func showService(s *screen.Screen, r *explain.Service, wide bool) {
 		var rows [][]screen.Cell
 		for _, a := range r.Addresses {
 			from := screen.C("from pool %s", a.Pool)
-			if a.Pool == "" {
+			if a.Pool == "" && unknown(r.Gaps, "IPAddressPools") {
+				from = screen.C("from which pool is not known")
+			} else if a.Pool == "" {
 				from = screen.C("in no pool").In(screen.Bad)
 			}
 			shared := screen.C("")
@@ -54,7 +56,7 @@ func showService(s *screen.Screen, r *explain.Service, wide bool) {
 	showNodes(s, r.Nodes, &r.Endpoints)
 	showSessions(s, r.Sessions)
 	showNotes(s, r.Notes, r.Gaps)
-	showFix(s, r.Fix)
+	showFix(s, r.Fix, len(r.Gaps) == 0)
 }
 
 func showRequest(s *screen.Screen, r *explain.Request) {
@@ -245,9 +247,13 @@ func showNotes(s *screen.Screen, notes, gaps []string) {
 	}
 }
 
-func showFix(s *screen.Screen, f *explain.Fix) {
-	if f == nil {
+func showFix(s *screen.Screen, f *explain.Fix, sure bool) {
+	switch {
+	case f == nil && sure:
 		s.Heading("Nothing to fix")
+		return
+	case f == nil:
+		s.Heading("Nothing to fix, as far as can be seen")
 		return
 	}
 	s.Heading("First thing to fix")

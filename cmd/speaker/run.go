@@ -217,7 +217,7 @@ func newManager(rc *rest.Config, o Options) (manager.Manager, error) {
 		Cache:                   cache.Options{DefaultTransform: observe.TrimFor(o.NodeName), ByObject: byObject},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("set up: %w", err)
+		return nil, cli.SetUp(err)
 	}
 	synced := func(r *http.Request) error {
 		ctx, cancel := context.WithTimeout(r.Context(), time.Second)

@@ -35,7 +35,7 @@ func TestLife(t *testing.T) {
 	assert.Contains(t, out, "CustomResourceDefinition")
 	assert.Contains(t, out, "invalid ownership metadata")
 	out = mustHelm(t, append(own("install", "backend=none"), "--take-ownership")...)
-	assert.Contains(t, out, "kubectl describe service NAME")
+	assert.Contains(t, out, "kubectl fairlead explain service NAMESPACE/NAME")
 	deployment := &appsv1.Deployment{ObjectMeta: r.object(r.name + "-fairlead-controller")}
 	daemons := &appsv1.DaemonSet{ObjectMeta: r.object(r.name + "-fairlead-speaker")}
 	exists(t, deployment, true)
@@ -58,7 +58,7 @@ func TestLife(t *testing.T) {
 	require.Error(t, err, out)
 	assert.Contains(t, out, "upgrade with rbac.extraBackends [calico] first")
 	mustHelm(t, own("upgrade", "backend=cilium", "rbac.extraBackends={calico}")...)
-	upgrade := []string{"upgrade", r.name, folder, "--namespace", r.name, "--reuse-values"}
+	upgrade := []string{"upgrade", r.name, folder, "--namespace", r.name, "--reset-then-reuse-values"}
 	out, err = helm(t, append(upgrade, "--set-json", "rbac.extraBackends=[]")...)
 	require.Error(t, err, out)
 	require.NoError(t, bed.Client.Delete(t.Context(), calico))

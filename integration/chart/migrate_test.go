@@ -274,6 +274,14 @@ func (m *metallb) done() int {
 	return s.Done
 }
 
+// exits checks the exit code of a command.
+func exits(t testing.TB, code int, err error, stderr string) {
+	t.Helper()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit, stderr)
+	assert.Equal(t, code, exit.ExitCode(), stderr)
+}
+
 // TestMigrate changes over from MetalLB to Fairlead, with interruptions everywhere, and back. Nobody loses an address, and nothing that
 // a user wrote changes.
 func TestMigrate(t *testing.T) {
@@ -322,14 +330,14 @@ func TestMigrate(t *testing.T) {
 	require.Error(t, err)
 	assert.Contains(t, stderr, "stopped before step 2")
 	assert.Contains(t, stdout, "0 of 4 steps are done")
-	assert.Contains(t, stdout, "All addresses of 4 Services are as before")
+	assert.Contains(t, stdout, "The addresses of 4 Services are as before")
 	assert.Equal(t, 1, m.done())
 	m.unchanged()
 
 	// Hands over, and tells what to install: twice, as nobody has done it.
 	for range 2 {
 		stdout, stderr, err = p.run("", append(command, "--yes")...)
-		require.NoError(t, err, stderr)
+		exits(t, 2, err, stderr)
 		assert.Contains(t, stdout, "kubectl fairlead convert --release metallb --namespace "+m.name)
 		assert.Contains(t, stdout, "helm install fairlead charts/fairlead --namespace "+m.name+" --values converted/values.yaml")
 		assert.Equal(t, 2, m.done())
@@ -375,7 +383,7 @@ func TestMigrate(t *testing.T) {
 	assert.Contains(t, stderr, "nothing was changed")
 	stdout, stderr, err = p.run("y\n", append(command, "--back")...)
 	require.NoError(t, err, stderr)
-	assert.Contains(t, stdout, "MetalLB is in charge again. All addresses of 4 Services are as before.")
+	assert.Contains(t, stdout, "MetalLB is in charge again. The addresses of 4 Services are as before.")
 	assert.Equal(t, -1, m.done())
 	assert.EqualValues(t, 1, *m.deployment("metallb-controller").Spec.Replicas)
 	assert.EqualValues(t, 0, *m.deployment("fairlead-controller").Spec.Replicas)
@@ -393,7 +401,7 @@ func TestMigrateManifests(t *testing.T) {
 	command := []string{"migrate", "from-metallb", "--namespace", m.name, "--yes"}
 	m.ended("controller")
 	stdout, stderr, err := p.run("", command...)
-	require.NoError(t, err, stderr)
+	exits(t, 2, err, stderr)
 	assert.NotContains(t, stdout, "Helm release metallb")
 	assert.Contains(t, stdout, "Deployment controller\n  DaemonSet speaker\n")
 	assert.Contains(t, stdout, "--namespace "+m.name+" --set backend=speaker,speaker.enabled=true --set loadBalancerClass="+m.class())
@@ -427,6 +435,16 @@ func TestMigrateRefuses(t *testing.T) {
 	require.Error(t, err)
 	assert.Contains(t, stderr, "the Service "+m.name+"/lost has 10.94.0.1, which is in no IPAddressPool")
 	assert.Equal(t, -1, m.done())
+
+	// An operator, who would start MetalLB again.
+	d := m.deployment("metallb-controller")
+	d.OwnerReferences = []metav1.OwnerReference{{APIVersion: "metallb.io/v1beta1", Kind: "MetalLB", Name: "metallb", UID: "1", Controller: new(true)}}
+	require.NoError(t, bed.Client.Update(t.Context(), d))
+	_, stderr, err = p.run("", "migrate", "from-metallb", "--namespace", m.name, "--yes")
+	require.Error(t, err)
+	assert.Contains(t, stderr, `belongs to MetalLB "metallb", which would start again what is stopped here`)
+	d.OwnerReferences = nil
+	require.NoError(t, bed.Client.Update(t.Context(), d))
 
 	// CRDs of an older MetalLB, and a kind that newer ones dropped.
 	serve := func(served bool) {

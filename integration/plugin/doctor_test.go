@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -71,7 +72,7 @@ func TestDoctor(t *testing.T) {
 	}
 	text := i.plugin("doctor")
 	assert.Equal(t, 2, text.code)
-	assert.Contains(t, text.stdout, "  $ kubectl -n "+i.namespace+" delete daemonset/speaker")
+	assert.Contains(t, text.stdout, "  $ kubectl -n "+i.namespace+" patch daemonset speaker")
 }
 
 // account makes a ServiceAccount with these rules in the cluster and in the installation's namespace, and returns its kubeconfig.
@@ -138,6 +139,18 @@ func TestPermissions(t *testing.T) {
 	assert.Contains(t, r.stdout, "cannot check IPAddressPools: you may not list ipaddresspools.metallb.io in namespace")
 	assert.NotContains(t, r.stdout, "error [", "what may not be read is not wrong")
 
+	manifest := filepath.Join(t.TempDir(), "pool.yaml")
+	require.NoError(t, os.WriteFile(manifest, []byte("apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: main}\nspec: {addresses: [203.0.113.0/24]}\n"), 0o600))
+	for _, tc := range []struct{ command, untrue string }{
+		{"plan -f " + manifest, "Nothing would change"}, {"pools", "there are no pools"}, {"peers", "There are no BGPPeers"}, {"backends", "there are none"},
+		{"explain address 192.0.2.0", "nobody"},
+	} {
+		r = run(t, config, append(strings.Fields(tc.command), "--namespace", i.namespace)...)
+		assert.Equal(t, 1, r.code, "%s: what is not known is no success", tc.command)
+		assert.Contains(t, r.stderr, "this is not known: you may not list ", tc.command)
+		assert.Contains(t, r.stderr, "ask for these permissions", tc.command)
+		assert.NotContains(t, r.stdout, tc.untrue)
+	}
 	require.NoError(t, os.WriteFile(config, []byte("not: [a kubeconfig"), 0o600))
 	r = run(t, config, "pools")
 	assert.Equal(t, 1, r.code)

@@ -26,6 +26,9 @@ func (b *Bed) Copies(ctx context.Context, of []client.Object, from, to int, repl
 		if err != nil {
 			return err
 		}
+		if registries[gvk.Kind] == "" {
+			return fmt.Errorf("copy %s: it is not known where the API server keeps them", gvk.Kind)
+		}
 		o.GetObjectKind().SetGroupVersionKind(gvk)
 		o.SetResourceVersion("")
 		shape, err := json.Marshal(o)
@@ -75,8 +78,11 @@ func (b *Bed) put(ctx context.Context, key, value string) error {
 	}
 	defer resp.Body.Close()
 	answer, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("write to etcd: %s: %.200s: %w", resp.Status, answer, err)
+	if err != nil {
+		return fmt.Errorf("write to etcd: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("write to etcd: %s: %.200s", resp.Status, answer)
 	}
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	kubeconfig "sigs.k8s.io/controller-runtime/pkg/client/config"
@@ -48,4 +49,16 @@ func RESTConfig(path string) (*rest.Config, error) {
 	// The API server's own fairness limits us; a limit here would only make Services wait.
 	rc.QPS = -1
 	return rc, nil
+}
+
+// SetUp returns an error of setting up what talks to the API server; of a kind that the API server does not have, with what helps.
+func SetUp(err error) error {
+	if err == nil {
+		return nil
+	}
+	if meta.IsNoMatchError(err) {
+		return fmt.Errorf("set up: the CustomResourceDefinitions are missing, or are those of another version; have Helm install them (crds.enabled), or run"+
+			" kubectl apply --server-side --force-conflicts -f api/crds: %w", err)
+	}
+	return fmt.Errorf("set up: %w", err)
 }

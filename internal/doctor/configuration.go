@@ -111,7 +111,7 @@ func backendsCheck(f *Facts, c *check) {
 		c.add(Info, Finding{What: "found of the CNIs: " + strings.Join(facts, ", ")})
 	}
 	if f.Seen != "" {
-		c.add(Warning, Finding{What: f.Seen, Why: "with backend auto, nobody would advertise by BGP", Command: f.helm("--set backend=calico   # or cilium, or speaker")})
+		c.add(Warning, Finding{What: f.Seen, Why: "with backend auto, nobody would advertise by BGP", Command: f.helm("--set backend=calico   # or cilium; or backend=speaker,speaker.enabled=true")})
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Rehearsed)) {
 		r := f.Rehearsed[name]
@@ -156,19 +156,27 @@ func unserved(f *Facts, c *check) {
 	if !f.ChoiceKnown {
 		return
 	}
-	var names []string
+	var bgp, layer2 []string
 	for _, a := range f.Snapshot.BGPAdvertisements() {
 		if f.Choice.Backend(a) == "" && a.Backend == "" {
-			names = append(names, "BGPAdvertisement "+a.Ref.Name)
+			bgp = append(bgp, "BGPAdvertisement "+a.Ref.Name)
 		}
 	}
 	for _, a := range f.Snapshot.L2Advertisements() {
 		if f.Choice.L2Backend(a) == "" && a.Backend == "" {
-			names = append(names, "L2Advertisement "+a.Ref.Name)
+			layer2 = append(layer2, "L2Advertisement "+a.Ref.Name)
 		}
 	}
-	if len(names) > 0 {
-		c.add(Warning, Finding{What: fmt.Sprintf("nobody serves %s", some(names)), Why: "their addresses are not announced in this way", Command: f.helm("--set backend=calico   # or cilium, or speaker")})
+	for _, x := range []struct {
+		names    []string
+		why, how string
+	}{
+		{bgp, "addresses are not advertised by BGP because of them", "--set bgpBackend=calico   # or cilium; or bgpBackend=speaker,speaker.enabled=true"},
+		{layer2, "addresses are not announced on the local network because of them", "--set l2Backend=speaker,speaker.enabled=true   # or l2Backend=cilium"},
+	} {
+		if len(x.names) > 0 {
+			c.add(Warning, Finding{What: "nobody serves " + some(x.names), Why: x.why, Command: f.helm(x.how)})
+		}
 	}
 }
 

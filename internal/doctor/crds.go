@@ -38,7 +38,7 @@ func crdsCheck(f *Facts, c *check) {
 		}
 	}
 	if len(missing) > 0 {
-		c.add(Error, Finding{What: fmt.Sprintf("missing CustomResourceDefinitions: %s", strings.Join(missing, ", ")), Why: "the controller waits for them, and objects of these kinds cannot be made", Command: f.installCRDs()})
+		c.add(Error, Finding{What: fmt.Sprintf("missing CustomResourceDefinitions: %s", strings.Join(missing, ", ")), Why: "the controller does not start without them, and objects of these kinds cannot be made", Command: f.installCRDs()})
 	}
 	if len(foreign) > 0 {
 		c.add(Warning, Finding{
@@ -48,17 +48,25 @@ func crdsCheck(f *Facts, c *check) {
 	}
 }
 
+// installCRDs is the command that brings this version's CRDs. Where they come with the Helm release it is Helm that has to: what kubectl
+// makes, Helm does not take for its own.
 func (f *Facts) installCRDs() string {
+	if f.absent() || slices.ContainsFunc(f.Wanted, f.oursByHelm) {
+		return f.helm("--take-ownership")
+	}
 	return "kubectl apply --server-side --force-conflicts -f api/crds"
+}
+
+// oursByHelm reports whether a CRD of the cluster belongs to the controller's release.
+func (f *Facts) oursByHelm(want *apiextensionsv1.CustomResourceDefinition) bool {
+	have := f.CRDs[want.Name]
+	return have != nil && f.deployment() != nil && have.Annotations[helmRelease] != "" && !f.foreignRelease(have.Annotations[helmRelease], have.Annotations[helmNamespace])
 }
 
 // foreignRelease reports whether a Helm release is not that of the controller.
 func (f *Facts) foreignRelease(name, namespace string) bool {
-	for i := range f.Deployments {
-		d := &f.Deployments[i]
-		if d.Namespace == f.Namespace && d.Name == f.Controller.Deployment {
-			return d.Annotations[helmRelease] != name || d.Annotations[helmNamespace] != namespace
-		}
+	if d := f.deployment(); d != nil {
+		return d.Annotations[helmRelease] != name || d.Annotations[helmNamespace] != namespace
 	}
 	return !strings.Contains(name, "fairlead")
 }

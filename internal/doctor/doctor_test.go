@@ -15,6 +15,7 @@ import (
 	"github.com/fairlead/fairlead/api/crds"
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/internal/migrate"
 	"github.com/fairlead/fairlead/internal/rehearse"
 	"github.com/fairlead/fairlead/internal/survey"
 	"github.com/fairlead/fairlead/internal/survey/surveytest"
@@ -60,6 +61,8 @@ func TestChecks(t *testing.T) {
 			s.Backends[0].Status.Conditions = []metav1.Condition{{Type: kind, Status: status, Reason: "Reason", Message: "message"}}
 		}
 	}
+	absent := func(s *survey.Survey) { s.Controller = survey.Controller{} }
+	noDeployment := func(f *Facts) { f.Deployments = nil }
 	stopped := func(s *survey.Survey) { s.At = s.At.Add(time.Hour) }
 
 	for _, tc := range []struct {
@@ -93,14 +96,28 @@ func TestChecks(t *testing.T) {
 		})}, check: "crds", severity: Error, what: "Service metallb-system/gone; it has no endpoints"},
 
 		{name: "Lease run out", survey: []func(*survey.Survey){stopped}, check: "controller", severity: Error, what: "has not renewed the Lease fairlead-controller for 1h0m5s", command: "get pods"},
-		{name: "no Lease", survey: []func(*survey.Survey){func(s *survey.Survey) { s.Controller.LeaseFound = false }}, check: "controller", severity: Error, what: "no controller has run there", command: "helm install"},
+		{name: "no Lease", survey: []func(*survey.Survey){func(s *survey.Survey) { s.Controller.LeaseFound = false }}, check: "controller", severity: Error, what: "no controller has run there", command: "get pods"},
+		{name: "no Lease, and no replica is ready", survey: []func(*survey.Survey){func(s *survey.Survey) { s.Controller.LeaseFound = false }}, facts: []func(*Facts){deployment(func(d *appsv1.Deployment) { d.Status.ReadyReplicas = 0 })},
+			check: "controller", severity: Error, what: "none of the 2 replicas", command: "get pods"},
+		{name: "not installed", survey: []func(*survey.Survey){absent}, facts: []func(*Facts){noDeployment}, check: "controller", severity: Error, what: "no controller has run there",
+			command: "helm install fairlead charts/fairlead -n metallb-system --create-namespace --set controller.image.repository="},
 		{name: "Lease may not be read", survey: []func(*survey.Survey){func(s *survey.Survey) {
 			s.Controller.LeaseFound, s.Gaps = false, []survey.Gap{{What: "Leases"}}
 		}}},
 		{name: "no replicas", facts: []func(*Facts){deployment(func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(0)) })}, check: "controller", severity: Error, what: "0 replicas", command: "scale deployment/fairlead-controller --replicas=2"},
 		{name: "one replica ready", facts: []func(*Facts){deployment(func(d *appsv1.Deployment) { d.Status.ReadyReplicas = 1 })}, check: "controller", severity: Warning, what: "1 of 2 replicas"},
 
-		{name: "MetalLB's speakers", facts: []func(*Facts){func(f *Facts) { f.DaemonSets = append(f.DaemonSets, metallb("quay.io/metallb/speaker:v0.15")) }}, check: "metallb", severity: Error, what: "DaemonSet metallb-system/speaker", command: "delete daemonset/speaker"},
+		{name: "MetalLB's speakers", facts: []func(*Facts){func(f *Facts) { f.DaemonSets = append(f.DaemonSets, metallb("quay.io/metallb/speaker:v0.15")) }}, check: "metallb", severity: Error, what: "DaemonSet metallb-system/speaker", command: "kubectl -n metallb-system patch daemonset speaker"},
+		{name: "MetalLB's speakers, kept from all nodes", facts: []func(*Facts){func(f *Facts) {
+			d := metallb("quay.io/metallb/speaker:v0.15")
+			d.Spec.Template.Spec.NodeSelector = map[string]string{migrate.Parked: "true"}
+			f.DaemonSets = append(f.DaemonSets, d)
+		}}},
+		{name: "a change-over that is not finished", facts: []func(*Facts){func(f *Facts) {
+			f.Migration = &migrate.Progress{Done: 2, Steps: 4}
+			f.DaemonSets = append(f.DaemonSets, metallb("quay.io/metallb/speaker:v0.15"))
+		}}, check: "metallb", severity: Error, what: "2 of 4 steps are done", command: "kubectl fairlead migrate from-metallb"},
+		{name: "a change-over that is finished", facts: []func(*Facts){func(f *Facts) { f.Migration = &migrate.Progress{Done: 4, Steps: 4} }}},
 		{name: "other daemons", facts: []func(*Facts){func(f *Facts) { f.DaemonSets = append(f.DaemonSets, metallb("example.org/speaker:1")) }}},
 		{name: "MetalLB's controller", facts: []func(*Facts){func(f *Facts) {
 			f.Deployments = append(f.Deployments, appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "lb", Name: "controller", Labels: map[string]string{"app": "metallb"}}})
@@ -137,7 +154,10 @@ func TestChecks(t *testing.T) {
 		}}, check: "backends", severity: Error, what: "BIRD does not run"},
 		{name: "nobody serves layer 2", survey: []func(*survey.Survey){func(s *survey.Survey) {
 			s.Controller.Settings["l2-backend"] = "none"
-		}}, check: "backends", severity: Warning, what: "nobody serves L2Advertisement lan, L2Advertisement office"},
+		}}, check: "backends", severity: Warning, what: "nobody serves L2Advertisement lan, L2Advertisement office", command: "--set l2Backend=speaker,speaker.enabled=true"},
+		{name: "nobody serves BGP", survey: []func(*survey.Survey){func(s *survey.Survey) {
+			s.Controller.Settings["bgp-backend"], s.Sessions = "none", nil
+		}}, check: "backends", severity: Warning, what: "nobody serves BGPAdvertisement", command: "--set bgpBackend=calico"},
 
 		{name: "no speaker", survey: []func(*survey.Survey){noSpeakers}, check: "speakers", severity: Error, what: "no speaker runs", command: "speaker.enabled=true"},
 		{name: "no speaker, and none is needed", survey: []func(*survey.Survey){noSpeakers, func(s *survey.Survey) {
@@ -193,6 +213,52 @@ func TestChecks(t *testing.T) {
 	}
 }
 
+// TestNotInstalled: before there is an installation, the commands lead to one, and not past a MetalLB that runs.
+func TestNotInstalled(t *testing.T) {
+	all, err := crds.All()
+	require.NoError(t, err)
+	s := surveytest.Survey(t, surveytest.Shop, healthy, func(s *survey.Survey) { s.Controller = survey.Controller{} })
+	m, err := s.Model()
+	require.NoError(t, err)
+	f := &Facts{Model: m, Wanted: all, CRDs: map[string]*apiextensionsv1.CustomResourceDefinition{}}
+	commands := func(check string) []string {
+		var out []string
+		for _, x := range Examine(f).Findings {
+			if x.Check == check {
+				out = append(out, x.Severity+" "+x.Command)
+			}
+		}
+		return out
+	}
+	require.Len(t, commands("crds"), 1)
+	assert.Contains(t, commands("crds")[0], "error helm install fairlead charts/fairlead", "Helm would not take over what kubectl has made")
+	assert.Contains(t, commands("crds")[0], "--take-ownership")
+
+	metallb := appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: "controller", Labels: map[string]string{"app": "metallb"}}}
+	speaker := appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: "speaker", Labels: map[string]string{"app": "metallb"}}}
+	f.Deployments, f.DaemonSets = []appsv1.Deployment{metallb}, []appsv1.DaemonSet{speaker}
+	const changeOver = "kubectl fairlead migrate from-metallb"
+	assert.Equal(t, []string{"warning " + changeOver, "warning " + changeOver}, commands("metallb"))
+	for _, check := range []string{"crds", "controller"} {
+		assert.Equal(t, []string{"error " + changeOver}, commands(check))
+	}
+}
+
+// TestCRDsByHelm: CRDs of the controller's release are brought by Helm, others by kubectl.
+func TestCRDsByHelm(t *testing.T) {
+	all, err := crds.All()
+	require.NoError(t, err)
+	f := &Facts{Model: surveytest.Model(t, surveytest.Shop), Wanted: all, CRDs: map[string]*apiextensionsv1.CustomResourceDefinition{}}
+	require.NoError(t, f.readWorkloads(t.Context(), surveytest.Client(t, surveytest.Shop)))
+	assert.Equal(t, "kubectl apply --server-side --force-conflicts -f api/crds", f.installCRDs())
+	by := map[string]string{helmRelease: "lb", helmNamespace: f.Namespace}
+	f.Deployments[0].Annotations = by
+	have := all[0].DeepCopy()
+	have.Annotations = by
+	f.CRDs[have.Name] = have
+	assert.Equal(t, "helm upgrade lb charts/fairlead -n metallb-system --reset-then-reuse-values --take-ownership", f.installCRDs())
+}
+
 // TestServices: Services are grouped by what is wrong with them; those of another class are not ours to judge.
 func TestServices(t *testing.T) {
 	m := surveytest.Model(t, surveytest.Shop, func(s *survey.Survey) {
@@ -241,8 +307,12 @@ webhooks: [{name: a.b.c, clientConfig: {service: {namespace: shop, name: web}}, 
 	assert.Equal(t, map[string]bool{"n1": true}, f.SpeakerPods)
 	assert.NotNil(t, f.CRDs)
 
-	f, err = Read(t.Context(), surveytest.Client(t), m, rehearse.Options{})
+	assert.Nil(t, f.Migration)
+
+	const begun = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: fairlead-migration, namespace: metallb-system}\ndata: {state.json: '{\"done\": 3}'}\n"
+	f, err = Read(t.Context(), surveytest.Client(t, []byte(begun)), m, rehearse.Options{})
 	require.NoError(t, err)
+	assert.Equal(t, &migrate.Progress{Done: 3, Steps: 4}, f.Migration)
 	assert.Nil(t, f.Proxy)
 	assert.Nil(t, f.Webhook)
 	assert.True(t, !f.Memberlist && f.MemberlistKnown)

@@ -21,6 +21,8 @@ import (
 	"github.com/fairlead/fairlead/internal/admission"
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/delegate"
+	"github.com/fairlead/fairlead/internal/explain"
+	"github.com/fairlead/fairlead/internal/migrate"
 	"github.com/fairlead/fairlead/internal/password"
 	"github.com/fairlead/fairlead/internal/rehearse"
 	"github.com/fairlead/fairlead/internal/survey"
@@ -44,6 +46,8 @@ type Facts struct {
 	WebhookService, WebhookReady bool
 	// Memberlist is set if the speakers' Secret exists; MemberlistKnown, if that could be found out.
 	Memberlist, MemberlistKnown bool
+	// Migration is how far a change-over from MetalLB in the namespace of the installation is; nil: none was begun.
+	Migration *migrate.Progress
 	// SpeakerPods are the nodes with a running pod of the speakers; nil: no pod was found, or none may be read.
 	SpeakerPods map[string]bool
 	// Rehearsed are what the backends that write a CNI's objects would find, where no controller tells: by name, with what keeps them
@@ -81,7 +85,7 @@ func Read(ctx context.Context, c client.Client, m *survey.Model, o rehearse.Opti
 	if f.Wanted, err = crds.All(); err != nil {
 		return nil, err
 	}
-	for _, read := range []func(context.Context, client.Client) error{f.readCRDs, f.readWorkloads, f.readProxy, f.readWebhook, f.readMemberlist, f.readPods} {
+	for _, read := range []func(context.Context, client.Client) error{f.readCRDs, f.readWorkloads, f.readProxy, f.readWebhook, f.readMemberlist, f.readPods, f.readMigration} {
 		if err := read(ctx, c); err != nil {
 			return nil, err
 		}
@@ -237,13 +241,47 @@ func (f *Facts) rehearse(ctx context.Context, c client.Client, o rehearse.Option
 	}
 }
 
-// helm returns the command line that changes a value of the chart's release.
-func (f *Facts) helm(set string) string {
-	release := "fairlead"
+func (f *Facts) readMigration(ctx context.Context, c client.Client) error {
+	p, err := migrate.ReadProgress(ctx, c, f.Namespace)
+	if err != nil {
+		return f.note("ConfigMap "+migrate.StateName, err)
+	}
+	f.Migration = p
+	return nil
+}
+
+// deployment returns the controller's Deployment, nil if it is not to be seen.
+func (f *Facts) deployment() *appsv1.Deployment {
 	for i := range f.Deployments {
-		if d := &f.Deployments[i]; d.Namespace == f.Namespace && d.Name == f.Controller.Deployment && d.Annotations["meta.helm.sh/release-name"] != "" {
-			release = d.Annotations["meta.helm.sh/release-name"]
+		if d := &f.Deployments[i]; d.Namespace == f.Namespace && d.Name == f.Controller.Deployment {
+			return d
 		}
 	}
-	return strings.TrimSpace(fmt.Sprintf("helm upgrade %s charts/fairlead -n %s --reuse-values %s", release, f.Namespace, set))
+	return nil
+}
+
+// absent reports whether there is no installation.
+func (f *Facts) absent() bool {
+	return f.deployment() == nil && !f.Lacks("Deployments") && !f.Controller.Works(f.At)
+}
+
+// helm returns the command line that changes the chart's release in some way, or that makes it so where there is none. Beside a MetalLB
+// that is the change-over.
+func (f *Facts) helm(how string) string {
+	if f.absent() {
+		if len(f.metallb(f.Namespace)) > 0 {
+			return f.changeOver(f.Namespace)
+		}
+		return strings.TrimSpace(fmt.Sprintf("helm install fairlead charts/fairlead -n %s --create-namespace --set controller.image.repository=REGISTRY/fairlead,controller.image.tag=TAG %s", f.Namespace, how))
+	}
+	release := "fairlead"
+	if d := f.deployment(); d != nil && d.Annotations[helmRelease] != "" {
+		release = d.Annotations[helmRelease]
+	}
+	return strings.TrimSpace(fmt.Sprintf("helm upgrade %s charts/fairlead -n %s --reset-then-reuse-values %s", release, f.Namespace, how))
+}
+
+// changeOver is the command that begins, or goes on with, the change-over from a MetalLB.
+func (f *Facts) changeOver(namespace string) string {
+	return explain.Command(namespace, "migrate from-metallb")
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/fairlead/fairlead/internal/admission"
 	"github.com/fairlead/fairlead/internal/announce"
+	"github.com/fairlead/fairlead/internal/migrate"
 	"github.com/fairlead/fairlead/internal/survey"
 )
 
@@ -20,19 +21,17 @@ import (
 func controllerCheck(f *Facts, c *check) {
 	k := f.Controller
 	pods := fmt.Sprintf("kubectl -n %s get pods -l app.kubernetes.io/name=fairlead,app.kubernetes.io/component=controller", f.Namespace)
-	for i := range f.Deployments {
-		d := &f.Deployments[i]
-		if d.Namespace != f.Namespace || d.Name != k.Deployment {
-			continue
-		}
+	unwell := false
+	if d := f.deployment(); d != nil {
 		want := int32(1)
 		if d.Spec.Replicas != nil {
 			want = *d.Spec.Replicas
 		}
+		unwell = d.Status.ReadyReplicas == 0
 		switch {
 		case want == 0:
 			c.add(Error, Finding{What: fmt.Sprintf("Deployment %s has 0 replicas", d.Name), Why: "nobody assigns addresses", Command: fmt.Sprintf("kubectl -n %s scale deployment/%s --replicas=2", f.Namespace, d.Name)})
-		case d.Status.ReadyReplicas == 0:
+		case unwell:
 			c.add(Error, Finding{What: fmt.Sprintf("none of the %d replicas of Deployment %s is ready", want, d.Name), Why: "nobody assigns addresses", Command: pods})
 		case d.Status.ReadyReplicas < want:
 			c.add(Warning, Finding{What: fmt.Sprintf("%d of %d replicas of Deployment %s are ready", d.Status.ReadyReplicas, want, d.Name), Why: "there may be nobody to take over", Command: pods})
@@ -41,11 +40,13 @@ func controllerCheck(f *Facts, c *check) {
 	switch {
 	case k.Works(f.At), f.Lacks("Leases"):
 	case !k.LeaseFound && k.Settings["leader-elect"] == "false":
+	case !k.LeaseFound && unwell: // it has not run yet, which has been told
 	case !k.LeaseFound:
-		c.add(Error, Finding{
-			What: fmt.Sprintf("there is no Lease %s in namespace %q: no controller has run there", survey.LeaseName, f.Namespace), Why: "nobody assigns addresses",
-			Command: fmt.Sprintf("helm install fairlead charts/fairlead -n %s --create-namespace", f.Namespace),
-		})
+		command := pods
+		if f.absent() {
+			command = f.helm("")
+		}
+		c.add(Error, Finding{What: fmt.Sprintf("there is no Lease %s in namespace %q: no controller has run there", survey.LeaseName, f.Namespace), Why: "nobody assigns addresses", Command: command})
 	case k.Leader == "":
 		c.add(Error, Finding{What: "no controller holds the Lease " + survey.LeaseName, Why: "nobody assigns addresses", Command: pods})
 	default:
@@ -56,7 +57,7 @@ func controllerCheck(f *Facts, c *check) {
 	}
 }
 
-// metallbImage are parts of the images of MetalLB's processes.
+// metallbImages are parts of the images of MetalLB's processes.
 var metallbImages = []string{"metallb/controller", "metallb/speaker", "metallb-controller", "metallb-speaker"}
 
 func isMetalLB(labels map[string]string, spec *corev1.PodSpec) bool {
@@ -73,25 +74,56 @@ func isMetalLB(labels map[string]string, spec *corev1.PodSpec) bool {
 	return false
 }
 
-// metallbCheck looks for a MetalLB that runs beside us.
-func metallbCheck(f *Facts, c *check) {
+// metallb returns the Deployments of MetalLB's controller that run in a namespace.
+func (f *Facts) metallb(namespace string) []string {
+	var out []string
 	for i := range f.Deployments {
 		d := &f.Deployments[i]
-		if isMetalLB(d.Labels, &d.Spec.Template.Spec) && (d.Spec.Replicas == nil || *d.Spec.Replicas > 0) {
-			c.add(Error, Finding{
-				What: fmt.Sprintf("MetalLB's controller is still there: Deployment %s/%s", d.Namespace, d.Name), Why: "two controllers write to the same Services",
-				Command: fmt.Sprintf("kubectl -n %s scale deployment/%s --replicas=0", d.Namespace, d.Name),
-			})
+		if d.Namespace == namespace && isMetalLB(d.Labels, &d.Spec.Template.Spec) && (d.Spec.Replicas == nil || *d.Spec.Replicas > 0) {
+			out = append(out, d.Name)
+		}
+	}
+	return out
+}
+
+// metallbCheck looks for a MetalLB that runs beside us, and for a change-over from it that is not finished. Its commands can be taken
+// back: who announces addresses is not to be deleted because of a finding.
+func metallbCheck(f *Facts, c *check) {
+	if p := f.Migration; p != nil && p.Done < p.Steps {
+		c.add(Error, Finding{
+			What: fmt.Sprintf("the change-over from MetalLB is not finished: %d of %d steps are done", p.Done, p.Steps), Why: "the command goes on with it, or with --back goes back; leave MetalLB's objects alone until then",
+			Command: f.changeOver(f.Namespace),
+		})
+		return
+	}
+	severity, twoWrite, twoAnnounce := Error, "two controllers write to the same Services", "two processes announce the same addresses, or hold sessions with the same routers"
+	if !f.Controller.Works(f.At) {
+		severity, twoWrite, twoAnnounce = Warning, "two controllers would write to the same Services; the command changes over without an address changing", "two processes would announce the same addresses"
+	}
+	namespaces := map[string]bool{}
+	for i := range f.Deployments {
+		namespaces[f.Deployments[i].Namespace] = true
+	}
+	for _, ns := range slices.Sorted(maps.Keys(namespaces)) {
+		for _, name := range f.metallb(ns) {
+			command := f.changeOver(ns)
+			if ns != f.Namespace && !f.absent() { // the change-over is for an installation in MetalLB's namespace
+				command = fmt.Sprintf("kubectl -n %s scale deployment/%s --replicas=0", ns, name)
+			}
+			c.add(severity, Finding{What: fmt.Sprintf("MetalLB's controller is still there: Deployment %s/%s", ns, name), Why: twoWrite, Command: command})
 		}
 	}
 	for i := range f.DaemonSets {
 		d := &f.DaemonSets[i]
-		if isMetalLB(d.Labels, &d.Spec.Template.Spec) && (d.Status.DesiredNumberScheduled > 0 || d.Status.ObservedGeneration == 0) {
-			c.add(Error, Finding{
-				What: fmt.Sprintf("MetalLB's speakers are still there: DaemonSet %s/%s", d.Namespace, d.Name), Why: "two processes announce the same addresses, or hold sessions with the same routers",
-				Command: fmt.Sprintf("kubectl -n %s delete daemonset/%s", d.Namespace, d.Name),
-			})
+		_, parked := d.Spec.Template.Spec.NodeSelector[migrate.Parked]
+		if parked || !isMetalLB(d.Labels, &d.Spec.Template.Spec) || d.Status.DesiredNumberScheduled == 0 && d.Status.ObservedGeneration > 0 {
+			continue
 		}
+		command := f.changeOver(d.Namespace)
+		if len(f.metallb(d.Namespace)) == 0 || d.Namespace != f.Namespace && !f.absent() {
+			command = fmt.Sprintf(`kubectl -n %s patch daemonset %s --type merge -p '{"spec":{"template":{"spec":{"nodeSelector":{"%s":"true"}}}}}'   # no node has this label`, d.Namespace, d.Name, migrate.Parked)
+		}
+		c.add(severity, Finding{What: fmt.Sprintf("MetalLB's speakers are still there: DaemonSet %s/%s", d.Namespace, d.Name), Why: twoAnnounce, Command: command})
 	}
 }
 

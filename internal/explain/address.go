@@ -24,13 +24,14 @@ const (
 	AddressAvoided  = "avoided"  // its pool does not give it out, because it ends in .0 or .255
 	AddressFree     = "free"
 	AddressOutside  = "outside" // no pool has it
+	AddressUnknown  = "unknown" // too little may be read to tell
 )
 
 // OneAddress is the story of one address.
 type OneAddress struct {
 	IP     string `json:"ip"`
 	Family string `json:"family"`
-	// State is held, kept, reserved, avoided, free or outside.
+	// State is held, kept, reserved, avoided, free, outside or unknown.
 	State string `json:"state"`
 	// Pool has the address, in Range; absent: none has.
 	Pool  string `json:"pool,omitempty"`
@@ -97,6 +98,9 @@ func OfAddress(m *survey.Model, addr netip.Addr) *OneAddress {
 	}
 	out.addAskers(m, addr, holders)
 	out.State = stateOf(out, pool, usable, gone)
+	if m.Need("Services") != nil && pool != nil || m.Need("IPAddressPools") != nil && len(holders) == 0 {
+		out.State = AddressUnknown
+	}
 	out.Gaps = gaps(m.Survey, "IPAddressPools", "AddressReservations", "Services", "ServiceL2Statuses", "ServiceBGPStatuses")
 	return out
 }

@@ -56,7 +56,7 @@ func wrote(o *v1alpha1.Backend) []string {
 		out = append(out, fmt.Sprintf("prefix %s of pool %q", p.Prefix, p.Pool))
 	}
 	for _, c := range o.Status.Owned.Communities {
-		out = append(out, fmt.Sprintf("communities %v for %s", c.Communities, c.Prefix))
+		out = append(out, fmt.Sprintf("communities %s for %s", strings.Join(c.Communities, ", "), c.Prefix))
 	}
 	if a := o.Status.Owned.Aggregation; a != nil {
 		out = append(out, fmt.Sprintf("serviceLoadBalancerAggregation %s", a.Set))
@@ -162,12 +162,13 @@ func sessionOf(o *v1alpha1.BGPSession) Session {
 	return out
 }
 
-// objectsOfPeer returns those of a backend's objects that hold the sessions of a peer: they are named for it.
+// objectsOfPeer returns those of a backend's objects that hold the sessions of a peer: they are named for it, some with a hash behind. Its
+// password, and who may read that, have such names, too.
 func objectsOfPeer(o *v1alpha1.Backend, peer string) []string {
+	named := regexp.MustCompile("^[A-Za-z]*BGPPeer[A-Za-z]*/" + backends.ManagedBy + "-(bgppeer-)?" + regexp.QuoteMeta(peer) + "(-[0-9a-f]{16})?$")
 	var out []string
 	for _, object := range o.Status.Owned.Objects {
-		name := object[strings.LastIndex(object, "/")+1:]
-		if base := backends.ManagedBy + "-" + peer; name == base || strings.HasPrefix(name, base+"-") {
+		if named.MatchString(object) {
 			out = append(out, object)
 		}
 	}

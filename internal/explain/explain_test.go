@@ -199,7 +199,7 @@ func TestPeers(t *testing.T) {
 		s.Controller.Settings["backend"] = "calico"
 		s.Sessions = nil
 		b := v1alpha1.Backend{ObjectMeta: metav1.ObjectMeta{Name: "calico", Annotations: map[string]string{"fairlead.io/installation": s.Namespace}}}
-		b.Status.Owned.Objects = []string{"BGPFilter/fairlead--remote", "BGPPeer/fairlead-tor", "BGPPeer/fairlead-torso"}
+		b.Status.Owned.Objects = []string{"BGPFilter/fairlead--remote", "BGPPeer/fairlead-tor", "BGPPeer/fairlead-tor-0123456789abcdef", "BGPPeer/fairlead-tor-2", "BGPPeer/fairlead-torso", "CiliumBGPPeerConfig/fairlead-bgppeer-tor", "Secret/kube-system/fairlead-bgppeer-tor"}
 		b.Status.Conditions = []metav1.Condition{{Type: "UnsupportedField", Message: "BGPAdvertisement/metallb-system/routed spec.localPref: not honoured; or so; BGPPeer/metallb-system/tor spec.bfdProfile: Calico has no BFD; BGPPeer/metallb-system/torso: x"}}
 		s.Backends = append(s.Backends, b)
 	}
@@ -208,7 +208,7 @@ func TestPeers(t *testing.T) {
 	require.Len(t, r.Peers, 1)
 	p := r.Peers[0]
 	assert.Equal(t, "calico", p.Backend)
-	assert.Equal(t, []string{"BGPPeer/fairlead-tor"}, p.Objects)
+	assert.Equal(t, []string{"BGPPeer/fairlead-tor", "BGPPeer/fairlead-tor-0123456789abcdef", "CiliumBGPPeerConfig/fairlead-bgppeer-tor"}, p.Objects)
 	assert.True(t, slices.Contains(p.Problems, "UnsupportedField: spec.bfdProfile: Calico has no BFD"), "%q", p.Problems)
 	assert.Contains(t, p.Problems[0], "spec.bfdProfile", "the reference to a profile that does not exist")
 }

@@ -73,6 +73,8 @@ func addressesOf(m *survey.Model, svc *corev1.Service) []Address {
 		a := Address{IP: addr.String()}
 		if pool, _ := m.Assigner.PoolOf(addr); pool != nil {
 			a.Pool = pool.Name
+		} else if names := assign.PoolsOf(svc); m.Need("IPAddressPools") != nil && len(names) == 1 {
+			a.Pool = names[0]
 		}
 		for _, o := range m.Assigner.Holders(addr) {
 			if o != self {
@@ -227,7 +229,7 @@ func notes(m *survey.Model, svc *corev1.Service) []string {
 		out = append(out, fmt.Sprintf("the flags of the controller are not to be seen; from the Services that it has judged, it serves %s", classes(m.Rules.Classes)))
 	}
 	if len(m.Snapshot.Faults()) > 0 {
-		out = append(out, fmt.Sprintf("%d faults in the configuration (kubectl fairlead doctor); of a faulty object, the controller may go on with its last valid version, which is not to be seen here", len(m.Snapshot.Faults())))
+		out = append(out, fmt.Sprintf("faults in the configuration (kubectl fairlead doctor shows them): %d; of a faulty object, the controller may go on with its last valid version, which is not to be seen here", len(m.Snapshot.Faults())))
 	}
 	return out
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/internal/screen"
 )
 
 // Options say what to migrate and how.
@@ -20,6 +22,8 @@ type Options struct {
 	Namespace string
 	// Release is the name that Fairlead's Helm release will have.
 	Release string
+	// Cluster is what the user is told of which cluster it is.
+	Cluster string
 	// Yes goes on without asking. Back undoes what was done.
 	Yes, Back bool
 	// Timeout is how long to wait for pods to come or go.
@@ -31,42 +35,82 @@ type Options struct {
 // ErrNotConfirmed is returned if the user did not agree to a step. What was done before stays.
 var ErrNotConfirmed = errors.New("not confirmed")
 
+// ErrNotInstalled is returned if it is the user's turn to install Fairlead.
+var ErrNotInstalled = errors.New("not installed yet")
+
 // Migration is one run of the command.
 type Migration struct {
 	Options
-	client client.Client
-	in     *bufio.Scanner
-	state  *state
+	client  client.Client
+	answers chan string // lines of In; nil until the first question
+	state   *state
 }
 
 // New returns a Migration that works through c.
 func New(c client.Client, o Options) *Migration {
-	return &Migration{Options: o, client: c, in: bufio.NewScanner(o.In)}
+	return &Migration{Options: o, client: c}
 }
 
-func (m *Migration) say(format string, args ...any) { fmt.Fprintf(m.Out, format+"\n", args...) }
+// say prints lines. Names and versions in them are those of objects.
+func (m *Migration) say(format string, args ...any) {
+	for line := range strings.SplitSeq(fmt.Sprintf(format, args...), "\n") {
+		fmt.Fprintln(m.Out, screen.Clean(line))
+	}
+}
 
-// confirm asks the user, unless all was agreed to.
-func (m *Migration) confirm(question string) error {
+// confirm asks the user, unless all was agreed to. It does not outlast ctx: a user who interrupts a question has not agreed.
+func (m *Migration) confirm(ctx context.Context, question string) error {
 	if m.Yes {
 		return nil
 	}
+	if m.answers == nil {
+		m.answers = make(chan string)
+		go m.listen(ctx) // reading from a terminal cannot be interrupted: it ends with the process
+	}
 	fmt.Fprintf(m.Out, "%s [y/N] ", question)
-	if m.in.Scan() {
-		if a := strings.ToLower(strings.TrimSpace(m.in.Text())); a == "y" || a == "yes" {
+	select {
+	case a, ok := <-m.answers:
+		switch strings.ToLower(strings.TrimSpace(a)) {
+		case "y", "yes":
 			return nil
 		}
-	} else {
+		if !ok {
+			m.say("")
+		}
+	case <-ctx.Done():
 		m.say("")
 	}
 	return ErrNotConfirmed
 }
 
-// Run begins or goes on, or goes back.
+// listen passes on the lines of In.
+func (m *Migration) listen(ctx context.Context) {
+	defer close(m.answers)
+	for in := bufio.NewScanner(m.In); in.Scan(); {
+		select {
+		case m.answers <- in.Text():
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// services is "1 Service" or "2 Services".
+func services(n int) string {
+	if n == 1 {
+		return "1 Service"
+	}
+	return fmt.Sprintf("%d Services", n)
+}
+
+// Run begins or goes on, or goes back. It returns ErrNotInstalled if it has to wait for the user.
 func (m *Migration) Run(ctx context.Context) error {
 	var err error
 	if m.state, err = m.load(ctx); err != nil {
 		return err
+	}
+	if m.Cluster != "" {
+		m.say("Cluster %s, namespace %s.", m.Cluster, m.Namespace)
 	}
 	if m.Back {
 		return m.back(ctx)
@@ -77,7 +121,7 @@ func (m *Migration) Run(ctx context.Context) error {
 			return err
 		}
 		m.show(found)
-		if err := m.confirm("Keep a snapshot of this and begin?"); err != nil {
+		if err := m.confirm(ctx, "Keep a snapshot of this and begin?"); err != nil {
 			return fmt.Errorf("%w: nothing was changed", err)
 		}
 		if err := m.begin(ctx, found); err != nil {
@@ -96,9 +140,9 @@ func (m *Migration) Run(ctx context.Context) error {
 			}
 			if !ready {
 				m.instruct()
-				return nil
+				return ErrNotInstalled
 			}
-		} else if err := m.confirm("Go on?"); err != nil {
+		} else if err := m.confirm(ctx, "Go on?"); err != nil {
 			return fmt.Errorf("%w: stopped before step %d. Run the command again to go on, or with --back to go back", err, m.state.Done+1)
 		}
 		if s.do != nil {
@@ -114,7 +158,7 @@ func (m *Migration) Run(ctx context.Context) error {
 		if err := m.save(ctx); err != nil {
 			return err
 		}
-		m.say("Done. All addresses of %d Services are as before.", n)
+		m.say("Done. The addresses of %s are as before.", services(n))
 	}
 	m.finished()
 	return nil
@@ -123,10 +167,10 @@ func (m *Migration) Run(ctx context.Context) error {
 // back undoes the steps that were begun, the last one first.
 func (m *Migration) back(ctx context.Context) error {
 	if m.state == nil {
-		return fmt.Errorf("there is nothing to go back from: namespace %q has no ConfigMap %s", m.Namespace, stateName)
+		return fmt.Errorf("there is nothing to go back from: namespace %q has no ConfigMap %s", m.Namespace, StateName)
 	}
 	m.say("Going back: MetalLB's speakers start again, Fairlead's controller stops, MetalLB's controller starts.")
-	if err := m.confirm("Go back?"); err != nil {
+	if err := m.confirm(ctx, "Go back?"); err != nil {
 		return fmt.Errorf("%w: nothing was changed", err)
 	}
 	for i := min(m.state.Done, len(steps)-1); i >= 0; i-- {
@@ -147,7 +191,7 @@ func (m *Migration) back(ctx context.Context) error {
 	if err := m.forget(ctx); err != nil {
 		return err
 	}
-	m.say("MetalLB is in charge again. All addresses of %d Services are as before.", n)
+	m.say("MetalLB is in charge again. The addresses of %s are as before.", services(n))
 	m.say("If Fairlead is installed, remove it now; the CRDs and all addresses stay:\n  helm uninstall %s --namespace %s", m.Release, m.Namespace)
 	return nil
 }

@@ -100,6 +100,9 @@ func (m *Migration) findWorkloads(ctx context.Context, f *found) error {
 	if f.controller == nil {
 		return fmt.Errorf("namespace %q has no MetalLB: no Deployment there has the labels of its controller. Name its namespace by --namespace", m.Namespace)
 	}
+	if owner := metav1.GetControllerOf(f.controller); owner != nil {
+		return fmt.Errorf("Deployment %s/%s belongs to %s %q, which would start again what is stopped here: stop its operator first, and take the owner references away", m.Namespace, f.controller.Name, owner.Kind, owner.Name)
+	}
 	for _, c := range f.controller.Spec.Template.Spec.Containers {
 		for _, a := range c.Args {
 			if class, ok := strings.CutPrefix(a, "--lb-class="); ok {
@@ -238,7 +241,7 @@ func writersOf(s *corev1.Service) (out []string) {
 
 // show tells what was found and what will be done.
 func (m *Migration) show(f *found) {
-	m.say("Found in namespace %s:", m.Namespace)
+	m.say("Found:")
 	if f.release != "" {
 		m.say("  Helm release %s of MetalLB %s", f.release, f.version)
 	}
@@ -250,7 +253,7 @@ func (m *Migration) show(f *found) {
 	if f.webhook != nil {
 		m.say("  ValidatingWebhookConfiguration %s", f.webhook.Name)
 	}
-	m.say("  %d Services with addresses, %d without", len(f.addresses), f.pending)
+	m.say("  %s with addresses, %d without", services(len(f.addresses)), f.pending)
 	for _, w := range slices.Sorted(maps.Keys(f.writers)) {
 		m.say("    %d of the addresses were written by field manager %q", f.writers[w], w)
 	}

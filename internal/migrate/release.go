@@ -13,7 +13,6 @@ import (
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 )
@@ -34,11 +33,7 @@ type release struct {
 }
 
 // ReleaseValues returns the values that the newest revision of a Helm release was given, as YAML.
-func ReleaseValues(ctx context.Context, rc *rest.Config, namespace, name string) ([]byte, error) {
-	c, err := client.New(rc, client.Options{})
-	if err != nil {
-		return nil, err
-	}
+func ReleaseValues(ctx context.Context, c client.Client, namespace, name string) ([]byte, error) {
 	all, err := releases(ctx, c, namespace, client.MatchingLabels{"name": name})
 	if err != nil {
 		return nil, err

@@ -14,11 +14,27 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// stateName is the ConfigMap that keeps the state, in the namespace of the installation.
+// StateName is the ConfigMap that keeps the state, in the namespace of the installation.
 const (
-	stateName = "fairlead-migration"
+	StateName = "fairlead-migration"
 	stateKey  = "state.json"
 )
+
+// Progress is how far a change-over is.
+type Progress struct{ Done, Steps int }
+
+// ReadProgress returns how far the change-over in a namespace is; nil if none was begun. Of a state that cannot be read no step is done.
+func ReadProgress(ctx context.Context, c client.Reader, namespace string) (*Progress, error) {
+	o := &corev1.ConfigMap{}
+	if err := c.Get(ctx, client.ObjectKey{Namespace: namespace, Name: StateName}, o); err != nil {
+		return nil, client.IgnoreNotFound(err)
+	}
+	var s struct{ Done int }
+	if json.Unmarshal([]byte(o.Data[stateKey]), &s) != nil {
+		s.Done = 0
+	}
+	return &Progress{Done: s.Done, Steps: len(steps)}, nil
+}
 
 // state is what is kept of a change-over.
 type state struct {
@@ -54,7 +70,7 @@ type ownership struct {
 // load reads the state; nil if there is none.
 func (m *Migration) load(ctx context.Context) (*state, error) {
 	o := &corev1.ConfigMap{}
-	err := m.client.Get(ctx, client.ObjectKey{Namespace: m.Namespace, Name: stateName}, o)
+	err := m.client.Get(ctx, client.ObjectKey{Namespace: m.Namespace, Name: StateName}, o)
 	if apierrors.IsNotFound(err) {
 		return nil, nil
 	}
@@ -63,7 +79,7 @@ func (m *Migration) load(ctx context.Context) (*state, error) {
 	}
 	s := &state{object: o}
 	if err := json.Unmarshal([]byte(o.Data[stateKey]), s); err != nil {
-		return nil, fmt.Errorf("ConfigMap %s/%s data[%s]: %w; it was changed by hand", m.Namespace, stateName, stateKey, err)
+		return nil, fmt.Errorf("ConfigMap %s/%s data[%s]: %w; it was changed by hand", m.Namespace, StateName, stateKey, err)
 	}
 	return s, nil
 }
@@ -84,7 +100,7 @@ func (m *Migration) begin(ctx context.Context, f *found) error {
 		m.state.CRDs[crd.Name] = ownership{Labels: crd.Labels, Annotations: crd.Annotations, Conversion: crd.Spec.Conversion}
 	}
 	m.state.object = &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{
-		Namespace: m.Namespace, Name: stateName, Labels: map[string]string{"app.kubernetes.io/managed-by": "kubectl-fairlead"},
+		Namespace: m.Namespace, Name: StateName, Labels: map[string]string{"app.kubernetes.io/managed-by": "kubectl-fairlead"},
 	}}
 	return m.save(ctx)
 }
@@ -104,7 +120,7 @@ func (m *Migration) save(ctx context.Context) error {
 		}
 	}
 	if err := write(ctx, o); err != nil {
-		return fmt.Errorf("keep the state in ConfigMap %s/%s: %w; is somebody else at it?", m.Namespace, stateName, err)
+		return fmt.Errorf("keep the state in ConfigMap %s/%s: %w; is somebody else at it?", m.Namespace, StateName, err)
 	}
 	return nil
 }

@@ -35,8 +35,8 @@ var steps = []step{
 	{what: "stop MetalLB's speakers", do: (*Migration).stopSpeakers, undo: (*Migration).startSpeakers},
 }
 
-// parked keeps the pods of a DaemonSet from all nodes: no node has this label.
-const parked = "fairlead.io/migrated-from-metallb"
+// Parked keeps the pods of a DaemonSet from all nodes: no node has this label.
+const Parked = "fairlead.io/migrated-from-metallb"
 
 // edit reads an object, changes it and writes it, again if somebody else was faster. An object that is gone is left alone.
 func (m *Migration) edit(ctx context.Context, o client.Object, change func()) error {
@@ -206,7 +206,7 @@ func (m *Migration) stopSpeakers(ctx context.Context) error {
 			if d.Spec.Template.Spec.NodeSelector == nil {
 				d.Spec.Template.Spec.NodeSelector = map[string]string{}
 			}
-			d.Spec.Template.Spec.NodeSelector[parked] = "true"
+			d.Spec.Template.Spec.NodeSelector[Parked] = "true"
 		})
 		if err != nil {
 			return fmt.Errorf("stop DaemonSet %s/%s: %w", m.Namespace, name, err)
@@ -224,7 +224,7 @@ func (m *Migration) stopSpeakers(ctx context.Context) error {
 func (m *Migration) startSpeakers(ctx context.Context) error {
 	for _, name := range m.state.Speakers {
 		d := &appsv1.DaemonSet{ObjectMeta: m.named(name)}
-		if err := m.edit(ctx, d, func() { delete(d.Spec.Template.Spec.NodeSelector, parked) }); err != nil {
+		if err := m.edit(ctx, d, func() { delete(d.Spec.Template.Spec.NodeSelector, Parked) }); err != nil {
 			return fmt.Errorf("start DaemonSet %s/%s: %w", m.Namespace, name, err)
 		}
 	}
@@ -273,7 +273,8 @@ func (m *Migration) instruct() {
 		values = "--values converted/values.yaml"
 	}
 	m.say("  helm install %s charts/fairlead --namespace %s %s \\", m.Release, m.Namespace, values)
-	m.say("    --set controller.image.repository=REGISTRY/fairlead,speaker.image.repository=REGISTRY/fairlead \\")
+	m.say("    --set controller.image.repository=REGISTRY/fairlead,controller.image.tag=TAG \\")
+	m.say("    --set speaker.image.repository=REGISTRY/fairlead,speaker.image.tag=TAG \\")
 	m.say("    --set speaker.memberlist.mlBindPort=7956,prometheus.metricsPort=7473")
 	m.say("The last line is for speakers: MetalLB's, which still run, have the usual ports of the nodes. To have Calico or Cilium advertise")
 	m.say("instead, add --backend calico to convert, or --set backend=calico,speaker.enabled=false here.")
@@ -288,7 +289,7 @@ func (m *Migration) finished() {
 		m.say("  kubectl -n %s delete secret -l owner=helm,name=%s", m.Namespace, m.state.Release)
 		m.say("Do NOT run 'helm uninstall %s': it would delete the CRDs, and with them all pools and advertisements.", m.state.Release)
 	}
-	m.say("  kubectl -n %s delete configmap/%s", m.Namespace, stateName)
+	m.say("  kubectl -n %s delete configmap/%s", m.Namespace, StateName)
 }
 
 func daemonSets(names []string) string {

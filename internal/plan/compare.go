@@ -46,7 +46,7 @@ func Compare(now, then *survey.Survey) (*Report, error) {
 // compare tells what differs between two worlds. Services that would change of themselves, because the controller has not caught up, are
 // no difference.
 func compare(now *survey.Survey, before, after *world) *Report {
-	r := &Report{Namespace: now.Namespace, Objects: []Object{}, Faults: faults(before.Snapshot, after.Snapshot), Services: services(before, after), Nodes: nodes(before, after), Backends: []Backend{}}
+	r := &Report{Namespace: now.Namespace, Objects: []Object{}, Faults: faults(before.Snapshot, after.Snapshot), Services: services(before, after), Nodes: nodes(before, after), Backends: []Backend{}, Incomplete: now.Need(Needs...) != nil}
 	for _, g := range now.Gaps {
 		if slices.Contains(matters, g.What) {
 			r.Gaps = append(r.Gaps, g.String())
@@ -61,7 +61,10 @@ func compare(now *survey.Survey, before, after *world) *Report {
 	return r
 }
 
-// matters are the kinds without which the result is not to be relied on.
+// Needs are the kinds without which nothing certain can be told.
+var Needs = []string{"Services", "Namespaces", "IPAddressPools", "BGPAdvertisements", "L2Advertisements", "AddressReservations"}
+
+// matters are the kinds without which something may be missing in the result.
 var matters = []string{"IPAddressPools", "BGPAdvertisements", "L2Advertisements", "AddressReservations", "Communities", "BFDProfiles", "BGPPeers", "Services", "Namespaces", "Nodes", "EndpointSlices", "Backends", "Deployments"}
 
 // outstanding counts the Services that the controller would have changed already.

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -88,6 +89,9 @@ func filesOf(path string, recursive bool) ([]string, error) {
 	return out, err
 }
 
+// indentedByTab matches what editors like to write, and YAML's own message does not name.
+var indentedByTab = regexp.MustCompile(`(?m)^ *\t`)
+
 // parse reads the documents of a file.
 func parse(source string, r io.Reader) ([]Manifest, error) {
 	var out []Manifest
@@ -103,6 +107,9 @@ func parse(source string, r io.Reader) ([]Manifest, error) {
 		}
 		u := &unstructured.Unstructured{}
 		if err := yaml.UnmarshalStrict(doc, &u.Object); err != nil {
+			if indentedByTab.Match(doc) {
+				err = fmt.Errorf("%w; there is a tab in the indentation, where YAML takes only spaces", err)
+			}
 			return nil, fmt.Errorf("%s: %w", at, err)
 		}
 		if len(u.Object) == 0 {

@@ -47,7 +47,7 @@ func TestLoad(t *testing.T) {
 		{name: "no such file", paths: []string{filepath.Join(dir, "nowhere")}, err: "no such file"},
 		{name: "folder without manifests", paths: []string{filepath.Join(dir, "empty")}, err: "has no files that end in .yaml"},
 		{name: "nothing", paths: []string{"-"}, err: "there are no objects"},
-		{name: "tab", paths: []string{"-"}, in: pool + "spec:\n\taddresses: []\n", err: "stdin#1: error converting YAML to JSON: yaml: line 5"},
+		{name: "tab", paths: []string{"-"}, in: pool + "spec:\n\taddresses: []\n", err: "yaml: line 5: found character that cannot start any token; there is a tab in the indentation"},
 		{name: "key twice", paths: []string{"-"}, in: pool + "kind: Service\n", err: `key "kind" already set`},
 		{name: "no kind", paths: []string{"-"}, in: pool + "---\napiVersion: v1\nmetadata: {name: x}\n", err: "stdin#2: kind is missing"},
 		{name: "no name", paths: []string{"-"}, in: "apiVersion: v1\nkind: Service\n", err: "stdin#1: metadata.name is missing"},

@@ -16,6 +16,8 @@ type Report struct {
 	// advertised no longer, or if an object is faulty.
 	Changes    bool `json:"changes"`
 	Disruptive bool `json:"disruptive"`
+	// Incomplete is set if Services, Namespaces or objects of the configuration may not be read: more could change than is told.
+	Incomplete bool `json:"incomplete,omitempty"`
 	// Notes are what a reader should know of how this was found out.
 	Notes []string `json:"notes,omitempty"`
 	Gaps  []string `json:"gaps,omitempty"`

@@ -127,6 +127,24 @@ func (s *Survey) Lacks(what string) bool {
 	return slices.ContainsFunc(s.Gaps, func(g Gap) bool { return g.What == what })
 }
 
+// Need returns an error if one of some kinds may not be read, without which nothing certain can be told. Kinds that the API server does not
+// have are no obstacle: there are no objects of them.
+func (s *Survey) Need(kinds ...string) error {
+	var why []string
+	for _, g := range s.Gaps {
+		if slices.Contains(kinds, g.What) && !g.Missing && !slices.Contains(why, g.Why) {
+			why = append(why, g.Why)
+		}
+	}
+	if len(why) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %s; ask for these permissions, or name the namespace of the installation by --namespace", ErrNotReadable, strings.Join(why, ", "))
+}
+
+// ErrNotReadable: what was asked cannot be told, because too little of the cluster may be read.
+var ErrNotReadable = errors.New("this is not known")
+
 // Service returns a Service, nil if there is none.
 func (s *Survey) Service(namespace, name string) *corev1.Service {
 	for i := range s.Services {

@@ -52,6 +52,15 @@ func TestPartial(t *testing.T) {
 	assert.NoError(t, err)
 }
 
+// TestNeed: without permission nothing certain is told; a kind that does not exist has no objects.
+func TestNeed(t *testing.T) {
+	s := &survey.Survey{Gaps: []survey.Gap{{What: "Services", Why: "you may not list services"}, {What: "Nodes", Why: "you may not list nodes"}, {What: "BGPPeers", Missing: true}}}
+	require.NoError(t, s.Need("IPAddressPools", "BGPPeers"))
+	err := s.Need("Services", "BGPPeers")
+	require.ErrorIs(t, err, survey.ErrNotReadable)
+	assert.ErrorContains(t, err, "you may not list services; ask for these permissions")
+}
+
 // TestBroken: an API server that does not answer is an error, not a gap.
 func TestBroken(t *testing.T) {
 	c := interceptor.NewClient(surveytest.Client(t), interceptor.Funcs{
