@@ -19,6 +19,7 @@ type process struct {
 	done      chan struct{} // closed when it has ended
 	err       error         // how, once done is closed
 	leaving   bool          // it is to end
+	abrupt    bool          // nothing is lost if it is killed at the end
 }
 
 func (d *demo) logFile(name string) string { return filepath.Join(d.dir, name+".log") }
@@ -84,8 +85,13 @@ func (p *process) signal(s syscall.Signal) error {
 	return nil
 }
 
-// end stops the process, in good order unless it takes longer than 10 s, and returns when it has ended.
+// end stops the process, if it is not abrupt in good order unless that takes longer than 10 s, and returns when it has ended.
 func (p *process) end() error {
+	if p.abrupt {
+		err := p.signal(syscall.SIGKILL)
+		<-p.done
+		return err
+	}
 	err := p.signal(syscall.SIGTERM)
 	select {
 	case <-p.done:
