@@ -37,7 +37,7 @@ const (
 	configNamespace  = "metallb-system"
 	serviceNamespace = "demo"
 	// patience is how long each step may wait for the cluster to do its part.
-	patience = 6 * time.Second
+	patience = time.Minute
 )
 
 // The backends that can be shown.

@@ -68,11 +68,13 @@ router bgp 65002
 
 func (s *speakers) startFRR(ctx context.Context) error {
 	r := &s.router
-	r.dir = filepath.Join(s.dir, "frr")
+	// Not below the demo's folder: FRR's daemons run as a user of their own, who may not be let into that for temporary files.
+	r.dir = filepath.Join("/run", filepath.Base(s.dir)+"-frr")
 	if err := os.Mkdir(r.dir, 0o700); err != nil {
 		return err
 	}
-	if err := s.giveToFRR(r.dir); err != nil {
+	s.network.folder = r.dir
+	if err := giveToFRR(r.dir); err != nil {
 		return err
 	}
 	for name, text := range map[string]string{"zebra": "hostname router\n", "bgpd": routerConfig, "vtysh": ""} {
@@ -99,15 +101,15 @@ func (s *speakers) startFRR(ctx context.Context) error {
 	return nil
 }
 
-// giveToFRR makes a folder that of the user as whom FRR's daemons run, and lets that user reach it.
-func (s *speakers) giveToFRR(dir string) error {
+// giveToFRR makes a folder that of the user as whom FRR's daemons run.
+func giveToFRR(dir string) error {
 	u, err := user.Lookup("frr")
 	if err != nil {
 		return fmt.Errorf("%w; it comes with Debian's package \"frr\"", err)
 	}
 	uid, err1 := strconv.Atoi(u.Uid)
 	gid, err2 := strconv.Atoi(u.Gid)
-	return errors.Join(err1, err2, os.Chown(dir, uid, gid), os.Chmod(s.dir, 0o711))
+	return errors.Join(err1, err2, os.Chown(dir, uid, gid))
 }
 
 func (r frr) file(name, what string) string { return filepath.Join(r.dir, name+"."+what) }

@@ -24,6 +24,7 @@ type network struct {
 	name   string // begins the names of the namespaces
 	hosts  []*host
 	relays []*relay
+	folder string // of the router; to be removed, too
 }
 
 // host is a namespace with the interface eth0; the bridge has none.
@@ -110,6 +111,9 @@ func (n *network) remove() error {
 	for _, h := range n.hosts {
 		_, err := run("ip", "netns", "delete", h.namespace)
 		failed = errors.Join(failed, err)
+	}
+	if n.folder != "" {
+		failed = errors.Join(failed, os.RemoveAll(n.folder))
 	}
 	return failed
 }

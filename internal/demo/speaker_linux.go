@@ -377,7 +377,7 @@ func (s *speakers) stopOne(ctx context.Context) error {
 		return fmt.Errorf("the speaker of %s ended before the router had heard the community %s and preferred other nodes", name, farewell)
 	}
 	fmt.Fprintf(s.Out, "      after %.2f s the router has the route from it with the community %s\n", told.Seconds(), farewell)
-	fmt.Fprintf(s.Out, "      after %.2f s the router sends nothing to it\n", avoided.Seconds())
+	fmt.Fprintf(s.Out, "      after %.2f s the router has taken it out of its next hops\n", avoided.Seconds())
 	fmt.Fprintf(s.Out, "      after %.2f s the speaker has ended: %s\n", time.Since(start).Seconds(), p.cmd.ProcessState)
 	if p.err != nil {
 		return fmt.Errorf("the speaker of %s did not end in good order: %w", name, p.err)
