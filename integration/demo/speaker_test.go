@@ -60,7 +60,7 @@ func TestSpeaker(t *testing.T) {
 		`router# show ip route bgp\n +B>\* 198\.51\.100\.10/32 \[20/0\] via 192\.0\.2\.11` + hop4 + `12` + hop4 + `13, `,
 		`router# show ipv6 route bgp\n +B>\* 2001:db8:1::10/128 \[20/0\] via 2001:db8::11` + hop6 + `12` + hop6 + `13, `,
 		`router# show bgp ipv4 unicast\n +Network +Next Hop .*\n`,
-		`\*= +198\.51\.100\.10/32 192\.0\.2\.1[123] `,
+		`\*[=>] +198\.51\.100\.10/32 192\.0\.2\.1[123] `,
 		`kill -9 the speaker of n[123], which answers for .*192\.0\.2\.10[01]`,
 		`after \d+\.\d\d s the client's kernel knows 192\.0\.2\.10[01] on n[123]\n`,
 		`after \d+\.\d\d s the client's kernel knows 2001:db8::10[01] on n[123]\n`,
@@ -88,6 +88,7 @@ func TestSpeaker(t *testing.T) {
 // TestSpeakerInterrupted presses Ctrl-C twice while everything runs.
 func TestSpeakerInterrupted(t *testing.T) {
 	requireNetwork(t)
+	t.Parallel()
 	tmp := t.TempDir()
 	r := begin(t, command(tmp, "--backend=speaker"))
 	r.await("[7/12]")

@@ -50,6 +50,7 @@ const routerConfig = `hostname router
 router bgp 65002
  bgp router-id 192.0.2.1
  no bgp ebgp-requires-policy
+ no bgp default ipv4-unicast
  neighbor V4 peer-group
  neighbor V4 remote-as 65001
  neighbor V6 peer-group
@@ -58,7 +59,7 @@ router bgp 65002
  bgp listen range 2001:db8::/64 peer-group V6
  address-family ipv4 unicast
   maximum-paths 8
-  no neighbor V6 activate
+  neighbor V4 activate
  exit-address-family
  address-family ipv6 unicast
   maximum-paths 8
@@ -132,7 +133,7 @@ func (r frr) read(command string, into any) error {
 	return nil
 }
 
-// established returns how many sessions are.
+// established returns how many sessions are up, each counted for the family of its addresses.
 func (r frr) established() (int, error) {
 	n := 0
 	for _, family := range []string{"ipv4", "ipv6"} {
@@ -142,8 +143,8 @@ func (r frr) established() (int, error) {
 		if err := r.read("show bgp "+family+" unicast summary", &out); err != nil {
 			return 0, err
 		}
-		for _, p := range out.Peers {
-			if p.State == "Established" {
+		for name, p := range out.Peers {
+			if a, err := netip.ParseAddr(name); err == nil && a.Is6() == (family == "ipv6") && p.State == "Established" {
 				n++
 			}
 		}
