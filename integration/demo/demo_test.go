@@ -100,7 +100,7 @@ type running struct {
 	ended chan error
 }
 
-// begin starts a demo, in a process group of its own. It is killed at the latest when the test ends.
+// begin starts a demo, in a process group of its own. It is stopped at the latest when the test ends.
 func begin(t *testing.T, cmd *exec.Cmd) *running {
 	t.Helper()
 	r := &running{Cmd: cmd, t: t, file: filepath.Join(t.TempDir(), "out"), ended: make(chan error, 1)}
@@ -110,8 +110,20 @@ func begin(t *testing.T, cmd *exec.Cmd) *running {
 	cmd.Stdout, cmd.Stderr = f, f
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	require.NoError(t, cmd.Start())
-	go func() { r.ended <- cmd.Wait() }()
-	t.Cleanup(func() { _ = cmd.Process.Kill() }) // it has ended if all went well
+	done := make(chan struct{})
+	go func() {
+		r.ended <- cmd.Wait()
+		close(done)
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt) // it has ended if all went well
+		select {
+		case <-done:
+		case <-time.After(testbed.Patience):
+			_ = cmd.Process.Kill()
+			<-done
+		}
+	})
 	return r
 }
 

@@ -152,7 +152,7 @@ func onThread(fn func() error) error {
 func (d *demo) start(h *host, name, path string, args ...string) (*process, error) {
 	cmd := exec.Command(path, args...)
 	cmd.Dir = d.dir
-	// It ends with the thread that starts it, so at the latest with the demo.
+	// It ends with the thread that starts it, so at the latest with the demo; not so if it changes its user, as FRR's daemons do.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	p, err := d.launch(name, cmd, h.do)
 	if err != nil {
