@@ -91,7 +91,7 @@ func TestSpeakerInterrupted(t *testing.T) {
 	t.Parallel()
 	tmp := t.TempDir()
 	r := begin(t, command(tmp, "--backend=speaker"))
-	r.await("[7/12]")
+	r.await("[7/13]")
 	name := demoName.FindString(r.printed())
 	require.Len(t, traces(t, name), 7, "three nodes, a router, a client, a bridge, and the router's folder")
 	require.GreaterOrEqual(t, len(processes(t, name)), 6, "controller, zebra, bgpd and three speakers")

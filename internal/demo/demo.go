@@ -278,7 +278,7 @@ The cluster stays up until Ctrl-C. In another terminal:
 `, d.kubeconfig(), kubectl, serviceNamespace, kubectl, configNamespace, kubectl, map[string]string{
 		Calico:  ",bgpconfigurations.crd.projectcalico.org",
 		Cilium:  "," + strings.Join(ciliumResources(), ","),
-		Speaker: " speaker",
+		Speaker: ",servicel2statuses.metallb.io,bgpsessions.fairlead.io -n " + configNamespace,
 	}[d.Backend])
 	d.network.showNext(d.Out)
 	fmt.Fprintf(d.Out, "\nThe controller's log is in %s.\n", d.logFile("controller"))

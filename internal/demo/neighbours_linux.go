@@ -59,7 +59,6 @@ func (n *network) showNext(w io.Writer) {
 		return
 	}
 	fmt.Fprintf(w, `  ip netns exec %[1]s-client ip neigh
-  ip netns exec %[1]s-n1 tcpdump -ni eth0 arp or icmp6
   ip netns exec %[1]s-router ip route
 `, n.name)
 }

@@ -59,7 +59,7 @@ who answers ARP and NDP for an address, as the client's kernel has it, and the r
 Not shown is traffic: no pod and no kube-proxy runs, so nothing answers on the addresses themselves.
 
 `)
-	return []step{
+	steps := []step{
 		{"start etcd and kube-apiserver", d.startCluster},
 		{"install the CRDs of metallb.io and fairlead.io", d.installCRDs()},
 		{"start the controller with --backend=speaker", d.startController},
@@ -72,7 +72,11 @@ Not shown is traffic: no pod and no kube-proxy runs, so nothing answers on the a
 		{"kill the speaker of a node", s.kill},
 		{"start it again", s.restart},
 		{"stop the speaker of a node in good order", s.stopOne},
-	}, nil
+	}
+	if !d.Once { // all three are there to look at
+		steps = append(steps, step{"start it again", s.restart})
+	}
+	return steps, nil
 }
 
 // check returns an error that names all that is missing.
