@@ -137,8 +137,8 @@ func TestSpeakerMissing(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	require.Error(t, err)
 	for _, want := range []string{
-		`backend "speaker" needs what is missing here:`, "the rights of root, for network namespaces; the user's id is ", ": use sudo",
-		`the program ip, in Debian's package "iproute2"`, "vtysh", `in Debian's package "frr"`, "the program /missing/speaker; build it with 'make build'",
+		`backend "speaker": what it needs is missing: the rights of root, for network namespaces (the user's id is `, ": use sudo); ",
+		`the program ip (Debian's package "iproute2"); `, `vtysh`, `(Debian's package "frr"); `, "the program /missing/speaker (build it with 'make build')",
 	} {
 		assert.Contains(t, string(out), want)
 	}

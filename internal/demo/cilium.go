@@ -53,7 +53,7 @@ func (d *demo) showCilium(ctx context.Context) error {
 		return err
 	}
 	want, got := string(b), ""
-	err = d.until(ctx, "Cilium's objects", func(ctx context.Context) (bool, error) {
+	err = d.until(ctx, "Cilium's objects to be what the scenario asks for", func(ctx context.Context) (bool, error) {
 		now, err := d.ciliumObjects(ctx)
 		if err != nil {
 			return false, err
@@ -61,13 +61,19 @@ func (d *demo) showCilium(ctx context.Context) error {
 		got = now
 		return got == want, nil
 	})
-	for line := range strings.Lines(got) {
+	d.indent(got)
+	if err != nil {
+		fmt.Fprintln(d.Out, "      They are to be:")
+		d.indent(want)
+	}
+	return err
+}
+
+// indent prints lines below a step.
+func (d *demo) indent(text string) {
+	for line := range strings.Lines(text) {
 		fmt.Fprintf(d.Out, "      %s", line)
 	}
-	if err != nil {
-		return fmt.Errorf("%w; they are to be:\n%s", err, want)
-	}
-	return nil
 }
 
 // ciliumObjects returns what the objects say, one after the other, in words.

@@ -40,7 +40,7 @@ func findFRR() (frr, error) {
 		}
 	}
 	if len(missing) > 0 {
-		return r, fmt.Errorf(`the programs %s, in Debian's package "frr"`, strings.Join(missing, ", "))
+		return r, fmt.Errorf(`the programs %s (Debian's package "frr")`, strings.Join(missing, ", "))
 	}
 	return r, nil
 }

@@ -81,26 +81,26 @@ Not shown is traffic: no pod and no kube-proxy runs, so nothing answers on the a
 
 // check returns an error that names all that is missing.
 func (s *speakers) check() error {
-	var missing []error
+	var missing []string
 	if uid := os.Geteuid(); uid != 0 {
-		missing = append(missing, fmt.Errorf("the rights of root, for network namespaces; the user's id is %d: use sudo", uid))
+		missing = append(missing, fmt.Sprintf("the rights of root, for network namespaces (the user's id is %d: use sudo)", uid))
 	} else if err := onThread(func() error { return unix.Unshare(unix.CLONE_NEWNET) }); err != nil {
-		missing = append(missing, fmt.Errorf("the rights of root, for network namespaces: making one: %w", err))
+		missing = append(missing, fmt.Sprintf("the rights of root, for network namespaces (making one: %v)", err))
 	}
 	if _, err := exec.LookPath("ip"); err != nil {
-		missing = append(missing, errors.New(`the program ip, in Debian's package "iproute2"`))
+		missing = append(missing, `the program ip (Debian's package "iproute2")`)
 	}
 	var err error
 	if s.router, err = findFRR(); err != nil {
-		missing = append(missing, err)
+		missing = append(missing, err.Error())
 	}
 	for _, path := range []string{s.Controller, s.Speaker} {
 		if _, err := os.Stat(path); err != nil {
-			missing = append(missing, fmt.Errorf("the program %s; build it with 'make build'", path))
+			missing = append(missing, fmt.Sprintf("the program %s (build it with 'make build')", path))
 		}
 	}
 	if len(missing) > 0 {
-		return fmt.Errorf("backend %q needs what is missing here:\n%w", Speaker, errors.Join(missing...))
+		return fmt.Errorf("backend %q: what it needs is missing: %s", Speaker, strings.Join(missing, "; "))
 	}
 	return nil
 }
