@@ -30,7 +30,11 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(bin)
-	build := exec.Command("go", "build", "-o", bin, testbed.Folder("cmd", "controller"), testbed.Folder("cmd", "kubectl-fairlead"))
+	if err := os.Chmod(bin, 0o755); err != nil { // a test runs the demo as another user
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	build := exec.Command("go", "build", "-o", bin, testbed.Folder("cmd", "controller"), testbed.Folder("cmd", "speaker"), testbed.Folder("cmd", "kubectl-fairlead"))
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "%v\n%s", err, out)
 		return 1
@@ -46,15 +50,103 @@ func command(tmp string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// leftovers returns the files that a demo has left behind.
-func leftovers(t *testing.T, tmp string) []string {
+// assertNothingLeft checks that a demo with temporary files in tmp has left none, no process and no network namespace behind; printed
+// is what it has written.
+func assertNothingLeft(t *testing.T, tmp, printed string) {
+	t.Helper()
 	entries, err := os.ReadDir(tmp)
 	require.NoError(t, err)
+	assert.Empty(t, entries, "temporary files")
+	assert.Empty(t, processes(t, tmp), "processes")
+	if name := demoName.FindString(printed); name != "" {
+		assert.Empty(t, processes(t, name), "processes")
+		assert.Empty(t, traces(t, name))
+	}
+}
+
+// demoName is what the names of a demo's network namespaces begin with.
+var demoName = regexp.MustCompile(`fairlead-demo-\d+`)
+
+// traces returns what a demo of that name has in /run: namespaces and the router's folder.
+func traces(t *testing.T, name string) []string {
+	t.Helper()
+	spaces, err := filepath.Glob("/run/netns/" + name + "*")
+	require.NoError(t, err)
+	folders, err := filepath.Glob("/run/" + name + "*")
+	require.NoError(t, err)
+	return append(spaces, folders...)
+}
+
+// processes returns the command lines that hold a text; every process of a demo has a file of the demo's in it.
+func processes(t *testing.T, text string) []string {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	require.NoError(t, err)
 	var out []string
-	for _, e := range entries {
-		out = append(out, e.Name())
+	for _, file := range files {
+		// It may have ended since.
+		if line, err := os.ReadFile(file); err == nil && strings.Contains(string(line), text) {
+			out = append(out, strings.ReplaceAll(string(line), "\x00", " "))
+		}
 	}
 	return out
+}
+
+// running is a demo that runs.
+type running struct {
+	*exec.Cmd
+	t     *testing.T
+	file  string
+	ended chan error
+}
+
+// begin starts a demo, in a process group of its own. It is stopped at the latest when the test ends.
+func begin(t *testing.T, cmd *exec.Cmd) *running {
+	t.Helper()
+	r := &running{Cmd: cmd, t: t, file: filepath.Join(t.TempDir(), "out"), ended: make(chan error, 1)}
+	f, err := os.Create(r.file)
+	require.NoError(t, err)
+	defer f.Close()
+	cmd.Stdout, cmd.Stderr = f, f
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	require.NoError(t, cmd.Start())
+	done := make(chan struct{})
+	go func() {
+		r.ended <- cmd.Wait()
+		close(done)
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt) // it has ended if all went well
+		select {
+		case <-done:
+		case <-time.After(testbed.Patience):
+			_ = cmd.Process.Kill()
+			<-done
+		}
+	})
+	return r
+}
+
+// printed returns what the demo has written so far.
+func (r *running) printed() string {
+	r.t.Helper()
+	b, err := os.ReadFile(r.file)
+	require.NoError(r.t, err)
+	return string(b)
+}
+
+// await waits until the demo has written that.
+func (r *running) await(what string) {
+	r.t.Helper()
+	for deadline := time.After(testbed.Patience); !strings.Contains(r.printed(), what); {
+		select {
+		case err := <-r.ended:
+			r.t.Fatalf("the demo ended: %v\n%s", err, r.printed())
+		case <-deadline:
+			r.t.Fatalf("the demo does not come to %q:\n%s", what, r.printed())
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 func TestOnce(t *testing.T) {
@@ -72,37 +164,17 @@ func TestOnce(t *testing.T) {
 	} {
 		assert.Regexp(t, regexp.MustCompile(row), string(out))
 	}
-	assert.Empty(t, leftovers(t, tmp))
+	assertNothingLeft(t, tmp, string(out))
 }
 
 // TestInterrupted lets the demo come to its end, uses the cluster through the kubectl lines it prints, and presses Ctrl-C.
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	tmp := t.TempDir()
-	cmd := command(tmp)
-	file := filepath.Join(t.TempDir(), "out")
-	f, err := os.Create(file)
-	require.NoError(t, err)
-	defer f.Close()
-	cmd.Stdout, cmd.Stderr = f, f
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	require.NoError(t, cmd.Start())
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-
-	printed := ""
-	for deadline := time.After(testbed.Patience); !strings.Contains(printed, "controller's log is in"); {
-		select {
-		case err := <-ended:
-			t.Fatalf("the demo ended: %v\n%s", err, printed)
-		case <-deadline:
-			t.Fatalf("the demo does not come to its end:\n%s", printed)
-		case <-time.After(50 * time.Millisecond):
-		}
-		b, err := os.ReadFile(file)
-		require.NoError(t, err)
-		printed = string(b)
-	}
+	r := begin(t, command(tmp))
+	r.await("controller's log is in")
+	printed := r.printed()
+	assert.NotEmpty(t, processes(t, tmp), "this is how they are found")
 	// The lines that the demo tells the user to type.
 	lines := regexp.MustCompile(`(?m)^  (export KUBECONFIG=\S+|\S*kubectl get .*)$`).FindAllStringSubmatch(printed, -1)
 	require.Len(t, lines, 4)
@@ -116,9 +188,9 @@ func TestInterrupted(t *testing.T) {
 		assert.Contains(t, string(got), want)
 	}
 
-	require.NoError(t, cmd.Process.Signal(os.Interrupt))
-	require.NoError(t, <-ended)
-	assert.Empty(t, leftovers(t, tmp))
+	require.NoError(t, r.Process.Signal(os.Interrupt))
+	require.NoError(t, <-r.ended)
+	assertNothingLeft(t, tmp, printed)
 }
 
 func TestFailureNamesTheStep(t *testing.T) {
@@ -128,5 +200,37 @@ func TestFailureNamesTheStep(t *testing.T) {
 	require.Error(t, err)
 	assert.Contains(t, string(out), "step 3 of 6 (start the controller with --backend=calico): start the controller: ")
 	assert.Contains(t, string(out), "build it with 'make build'")
-	assert.Empty(t, leftovers(t, tmp))
+	assertNothingLeft(t, tmp, string(out))
+}
+
+func TestCilium(t *testing.T) {
+	t.Parallel()
+	tmp := t.TempDir()
+	out, err := command(tmp, "--once", "--backend=cilium").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	for _, row := range []string{
+		`any-pool +10\.6\.0\.0 +pool1 +any address`,
+		`one-pool +10\.5\.0\.0 +primary `,
+		`one-address +10\.10\.0\.25 +pool2 `,
+		`CiliumBGPAdvertisement fairlead-bgpadv-peer1\n +label fairlead\.io/advertisement=peer1\n +Service \[LoadBalancerIP\] where fairlead\.io/pool in \(pool1\), communities \[1234:1\]\n`,
+		`CiliumBGPPeerConfig fairlead-bgppeer-peer2\n +ipv4/unicast: CiliumBGPAdvertisements where fairlead\.io/advertisement in \(peer2\),.*\n +hold time 120 s\n`,
+		`CiliumBGPClusterConfig fairlead-bgp\n.*\n +AS 4200000000 with peer1: 10\.6\.0\.1, AS 64512, CiliumBGPPeerConfig fairlead-bgppeer-peer1\n`,
+		`CiliumL2AnnouncementPolicy fairlead-l2-primary\n +\[LoadBalancerIPs\] of Services where fairlead\.io/pool in \(primary\)\n`,
+	} {
+		assert.Regexp(t, regexp.MustCompile(row), string(out))
+	}
+	assertNothingLeft(t, tmp, string(out))
+}
+
+func TestBackendIsChecked(t *testing.T) {
+	t.Parallel()
+	tmp := t.TempDir()
+	out, err := command(tmp, "--once", "--backend=metallb").CombinedOutput()
+	require.Error(t, err)
+	assert.Contains(t, string(out), `backend "metallb": want one of calico, cilium, speaker`)
+	assertNothingLeft(t, tmp, string(out))
+
+	out, err = exec.Command(filepath.Join(bin, "kubectl-fairlead"), "__complete", "demo", "--backend", "").Output()
+	require.NoError(t, err)
+	assert.Equal(t, "calico\ncilium\nspeaker\n:4\n", string(out))
 }

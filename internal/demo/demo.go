@@ -1,5 +1,5 @@
-// Package demo shows the product at work on a real API server: a cluster of its own, Calico's CRDs, the scenario of Kubespray's
-// documentation, Services and their addresses, and the configuration that Calico would act on.
+// Package demo shows the product at work on a real API server, on a cluster of its own: Services and their addresses, and the
+// configuration that Calico or Cilium would act on; or speakers on a network of namespaces, and what a client and a router there see.
 package demo
 
 import (
@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -41,47 +40,59 @@ const (
 	patience = time.Minute
 )
 
-// blocks are what Calico must be told to advertise in the end.
-var blocks = []string{"10.5.0.0/16", "10.6.0.0/16", "10.10.0.0/16"}
+// The backends that can be shown.
+const (
+	Calico  = "calico"
+	Cilium  = "cilium"
+	Speaker = "speaker"
+)
+
+// Backends lists the backends that can be shown, the default first.
+var Backends = []string{Calico, Cilium, Speaker}
 
 // Options are what a Demo needs.
 type Options struct {
+	Backend    string   // one of Backends
 	Assets     string   // folder with kube-apiserver and etcd
-	Folders    []string // where kubectl and calico-crds are looked for
+	Folders    []string // where kubectl, calico-crds and cilium-crds are looked for
 	Controller string   // path of the controller binary
+	Speaker    string   // path of the speaker binary
 	Once       bool     // end after the last step instead of waiting for ctx to end
 	Out        io.Writer
+}
+
+// step is one of those that a demo consists of.
+type step struct {
+	title string
+	do    func(context.Context) error
 }
 
 // demo is one run.
 type demo struct {
 	Options
-	dir        string
-	cluster    *localcluster.Cluster
-	client     client.Client
-	controller *exec.Cmd
-	exited     chan error // yields the controller's end
+	dir       string
+	cluster   *localcluster.Cluster
+	client    client.Client
+	processes []*process
+	network   *network // of the speakers; nil without
 }
 
 // Run shows everything, step by step. It removes what it has started before it returns. The error names the step that failed.
 func Run(ctx context.Context, o Options) (err error) {
 	d := &demo{Options: o}
 	defer func() { err = errors.Join(err, d.stop()) }()
-	steps := []struct {
-		title string
-		do    func(context.Context) error
-	}{
-		{"start etcd and kube-apiserver", d.startCluster},
-		{"install the CRDs of metallb.io, fairlead.io and Calico", d.installCRDs},
-		{"start the controller with --backend=calico", d.startController},
-		{"apply the pools, peers, communities and advertisements of the scenario", d.applyScenario},
-		{"create Services and wait for their addresses", d.createServices},
-		{"look at what Calico is told to advertise", d.showCalico},
+	steps, err := d.steps()
+	if err != nil {
+		return err
 	}
 	for i, s := range steps {
 		start := time.Now()
 		fmt.Fprintf(d.Out, "[%d/%d] %s\n", i+1, len(steps), s.title)
-		if err := s.do(ctx); err != nil {
+		err := ctx.Err() // not every step heeds it
+		if err == nil {
+			err = s.do(ctx)
+		}
+		if err != nil {
 			return fmt.Errorf("step %d of %d (%s): %w", i+1, len(steps), s.title, err)
 		}
 		fmt.Fprintf(d.Out, "      done in %.1f s\n", time.Since(start).Seconds())
@@ -90,13 +101,24 @@ func Run(ctx context.Context, o Options) (err error) {
 		return nil
 	}
 	d.showNext()
-	select {
-	case <-ctx.Done():
+	err = d.watch(ctx)
+	if err == nil {
 		fmt.Fprintln(d.Out, "\nStopping and removing everything.")
-		return nil
-	case err := <-d.exited:
-		return d.controllerEnded(err)
 	}
+	return err
+}
+
+// steps returns those of the backend. The error names all that is missing for them; nothing has been started then.
+func (d *demo) steps() ([]step, error) {
+	switch d.Backend {
+	case Calico:
+		return d.calicoSteps(), nil
+	case Cilium:
+		return d.ciliumSteps(), nil
+	case Speaker:
+		return d.speakerSteps()
+	}
+	return nil, fmt.Errorf("backend %q: want one of %s", d.Backend, strings.Join(Backends, ", "))
 }
 
 func (d *demo) startCluster(context.Context) (err error) {
@@ -115,18 +137,22 @@ func (d *demo) startCluster(context.Context) (err error) {
 
 func (d *demo) kubeconfig() string { return filepath.Join(d.dir, "kubeconfig") }
 
-func (d *demo) logFile() string { return filepath.Join(d.dir, "controller.log") }
-
-func (d *demo) installCRDs(context.Context) error {
-	ours, err := crds.All()
-	if err != nil {
-		return err
+// installCRDs installs ours, and those in a folder.
+func (d *demo) installCRDs(folders ...string) func(context.Context) error {
+	return func(context.Context) error {
+		all, err := crds.All()
+		if err != nil {
+			return err
+		}
+		for _, name := range folders {
+			more, err := localcluster.ReadCRDs(name, d.Folders...)
+			if err != nil {
+				return err
+			}
+			all = append(all, more...)
+		}
+		return d.cluster.InstallCRDs(all...)
 	}
-	calicos, err := localcluster.ReadCRDs(localcluster.CalicoCRDs, d.Folders...)
-	if err != nil {
-		return err
-	}
-	return d.cluster.InstallCRDs(slices.Concat(ours, calicos)...)
 }
 
 func (d *demo) startController(ctx context.Context) error {
@@ -136,22 +162,12 @@ func (d *demo) startController(ctx context.Context) error {
 			return fmt.Errorf("create namespace %q: %w", name, err)
 		}
 	}
-	log, err := os.Create(d.logFile())
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	d.controller = exec.Command(d.Controller, "--kubeconfig", d.kubeconfig(), "--namespace", configNamespace, "--backend=calico", "--log-format=text")
-	d.controller.Stdout, d.controller.Stderr = log, log
+	cmd := exec.Command(d.Controller, "--kubeconfig", d.kubeconfig(), "--namespace", configNamespace, "--backend="+d.Backend, "--log-format=text")
 	// Its own process group: Ctrl-C is for the demo, which stops the controller in its turn.
-	d.controller.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := d.controller.Start(); err != nil {
-		d.controller = nil
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if _, err := d.launch("controller", cmd, here); err != nil {
 		return fmt.Errorf("start the controller: %w; build it with 'make build'", err)
 	}
-	d.exited = make(chan error, 1)
-	go func() { d.exited <- d.controller.Wait() }()
-
 	state := schema.GroupVersionKind{Group: "metallb.io", Version: "v1beta1", Kind: "ConfigurationState"}
 	return d.until(ctx, "the controller to report its configuration", func(ctx context.Context) (bool, error) {
 		u := &unstructured.Unstructured{}
@@ -161,7 +177,10 @@ func (d *demo) startController(ctx context.Context) error {
 	})
 }
 
-func (d *demo) applyScenario(ctx context.Context) error { return d.create(ctx, "kubespray.yaml") }
+// apply returns a step that creates every object of a manifest.
+func (d *demo) apply(name string) func(context.Context) error {
+	return func(ctx context.Context) error { return d.create(ctx, name) }
+}
 
 // create creates every object of a manifest, as it is.
 func (d *demo) create(ctx context.Context, name string) error {
@@ -175,33 +194,55 @@ func (d *demo) create(ctx context.Context, name string) error {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		if err := d.client.Create(ctx, u); err != nil {
-			return fmt.Errorf("create %s %s/%s: %w", u.GetKind(), u.GetNamespace(), u.GetName(), err)
+			return fmt.Errorf("create %s %s: %w", u.GetKind(), nameOf(u), err)
 		}
-		fmt.Fprintf(d.Out, "      %s %s/%s\n", u.GetKind(), u.GetNamespace(), u.GetName())
+		fmt.Fprintf(d.Out, "      %s %s\n", u.GetKind(), nameOf(u))
 	}
 	return nil
 }
 
-func (d *demo) createServices(ctx context.Context) error {
-	if err := d.create(ctx, "services.yaml"); err != nil {
-		return err
+// nameOf returns namespace/name, or the name of what has no namespace.
+func nameOf(o client.Object) string { return strings.TrimPrefix(o.GetNamespace()+"/"+o.GetName(), "/") }
+
+// createServices returns a step that creates the objects of a manifest and shows the addresses of the Services in it.
+func (d *demo) createServices(name string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := d.create(ctx, name); err != nil {
+			return err
+		}
+		list, err := d.services(ctx)
+		if err != nil {
+			return err
+		}
+		w := tabwriter.NewWriter(d.Out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "      SERVICE\tADDRESS\tPOOL\tASKED FOR")
+		for _, s := range list {
+			fmt.Fprintf(w, "      %s\t%s\t%s\t%s\n", s.Name, strings.Join(addresses(&s), " "), s.Annotations["metallb.io/ip-allocated-from-pool"], asked(&s))
+		}
+		return w.Flush()
 	}
+}
+
+// services returns all Services of the demo when they have an address of each of their families.
+func (d *demo) services(ctx context.Context) ([]corev1.Service, error) {
 	var list corev1.ServiceList
-	err := d.until(ctx, "every Service to have an address", func(ctx context.Context) (bool, error) {
+	err := d.until(ctx, "every Service to have its addresses", func(ctx context.Context) (bool, error) {
 		if err := d.client.List(ctx, &list, client.InNamespace(serviceNamespace)); err != nil {
 			return false, err
 		}
-		return !slices.ContainsFunc(list.Items, func(s corev1.Service) bool { return len(s.Status.LoadBalancer.Ingress) == 0 }), nil
+		return !slices.ContainsFunc(list.Items, func(s corev1.Service) bool {
+			return len(s.Status.LoadBalancer.Ingress) < len(s.Spec.IPFamilies)
+		}), nil
 	})
-	if err != nil {
-		return err
+	return list.Items, err
+}
+
+func addresses(s *corev1.Service) []string {
+	var out []string
+	for _, in := range s.Status.LoadBalancer.Ingress {
+		out = append(out, in.IP)
 	}
-	w := tabwriter.NewWriter(d.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "      SERVICE\tADDRESS\tPOOL\tASKED FOR")
-	for _, s := range list.Items {
-		fmt.Fprintf(w, "      %s\t%s\t%s\t%s\n", s.Name, s.Status.LoadBalancer.Ingress[0].IP, s.Annotations["metallb.io/ip-allocated-from-pool"], asked(&s))
-	}
-	return w.Flush()
+	return out
 }
 
 func asked(s *corev1.Service) string {
@@ -216,51 +257,6 @@ func asked(s *corev1.Service) string {
 		return "any address"
 	}
 	return strings.Join(out, " ")
-}
-
-func (d *demo) showCalico(ctx context.Context) error {
-	u := &unstructured.Unstructured{}
-	u.SetGroupVersionKind(schema.GroupVersionKind{Group: "crd.projectcalico.org", Version: "v1", Kind: "BGPConfiguration"})
-	err := d.until(ctx, "BGPConfiguration/default to hold "+strings.Join(blocks, ", "), func(ctx context.Context) (bool, error) {
-		if err := d.client.Get(ctx, types.NamespacedName{Name: "default"}, u); err != nil {
-			return false, client.IgnoreNotFound(err)
-		}
-		return slices.Equal(cidrs(u), blocks), nil
-	})
-	if err != nil {
-		return err
-	}
-	shown := map[string]any{
-		"apiVersion": u.GetAPIVersion(), "kind": u.GetKind(),
-		"metadata": map[string]any{"name": u.GetName()}, "spec": u.Object["spec"],
-	}
-	b, err := yaml.Marshal(shown)
-	if err != nil {
-		return err
-	}
-	for line := range strings.Lines(string(b)) {
-		fmt.Fprintf(d.Out, "      %s", line)
-	}
-	return nil
-}
-
-// cidrs returns the blocks that Calico is told to advertise, by address.
-func cidrs(u *unstructured.Unstructured) []string {
-	list, _, _ := unstructured.NestedSlice(u.Object, "spec", "serviceLoadBalancerIPs")
-	var out []netip.Prefix
-	for _, item := range list {
-		block, _ := item.(map[string]any)
-		s, _ := block["cidr"].(string)
-		if p, err := netip.ParsePrefix(s); err == nil {
-			out = append(out, p)
-		}
-	}
-	slices.SortFunc(out, func(a, b netip.Prefix) int { return a.Addr().Compare(b.Addr()) })
-	text := make([]string, len(out))
-	for i, p := range out {
-		text[i] = p.String()
-	}
-	return text
 }
 
 func (d *demo) showNext() {
@@ -278,22 +274,30 @@ The cluster stays up until Ctrl-C. In another terminal:
   export KUBECONFIG=%s
   %s get services -n %s
   %s get ipaddresspools,bgpadvertisements,configurationstates -n %s
-  %s get backends.fairlead.io,bgpconfigurations.crd.projectcalico.org -o yaml
-
-The controller's log is in %s.
-`, d.kubeconfig(), kubectl, serviceNamespace, kubectl, configNamespace, kubectl, d.logFile())
+  %s get backends.fairlead.io%s -o yaml
+`, d.kubeconfig(), kubectl, serviceNamespace, kubectl, configNamespace, kubectl, map[string]string{
+		Calico:  ",bgpconfigurations.crd.projectcalico.org",
+		Cilium:  "," + strings.Join(ciliumResources(), ","),
+		Speaker: ",servicel2statuses.metallb.io,bgpsessions.fairlead.io -n " + configNamespace,
+	}[d.Backend])
+	d.network.showNext(d.Out)
+	fmt.Fprintf(d.Out, "\nThe controller's log is in %s.\n", d.logFile("controller"))
 }
 
-// until polls done; it fails if the controller ends or patience runs out.
+// until polls done; it fails if a process ends that is to run on, or patience runs out.
 func (d *demo) until(ctx context.Context, what string, done func(context.Context) (bool, error)) error {
-	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
-		select {
-		case err := <-d.exited:
-			d.exited <- err
-			return false, d.controllerEnded(err)
-		default:
-			return done(ctx)
+	return d.poll(ctx, 100*time.Millisecond, what, done)
+}
+
+// poll is until with another interval.
+func (d *demo) poll(ctx context.Context, every time.Duration, what string, done func(context.Context) (bool, error)) error {
+	err := wait.PollUntilContextTimeout(ctx, every, patience, true, func(ctx context.Context) (bool, error) {
+		for _, p := range d.processes {
+			if err := p.lost(); err != nil {
+				return false, err
+			}
 		}
+		return done(ctx)
 	})
 	if err != nil {
 		return fmt.Errorf("waiting for %s: %w", what, err)
@@ -301,26 +305,13 @@ func (d *demo) until(ctx context.Context, what string, done func(context.Context
 	return nil
 }
 
-func (d *demo) controllerEnded(err error) error {
-	b, readErr := os.ReadFile(d.logFile())
-	if readErr != nil {
-		return fmt.Errorf("the controller ended: %w", errors.Join(err, readErr))
-	}
-	lines := strings.Split(strings.TrimSpace(string(b)), "\n")
-	return fmt.Errorf("the controller ended (%v); its last words:\n%s", err, strings.Join(lines[max(0, len(lines)-10):], "\n"))
-}
-
 // stop ends and removes everything that was started.
 func (d *demo) stop() error {
 	var failed error
-	if d.controller != nil {
-		_ = d.controller.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-d.exited:
-		case <-time.After(10 * time.Second):
-			failed = errors.Join(errors.New("the controller did not stop in time"), d.controller.Process.Kill())
-		}
+	for _, p := range slices.Backward(d.processes) {
+		failed = errors.Join(failed, p.end())
 	}
+	failed = errors.Join(failed, d.network.remove())
 	if d.cluster != nil {
 		failed = errors.Join(failed, d.cluster.Stop())
 	}

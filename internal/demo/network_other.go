@@ -1,0 +1,18 @@
+//go:build !linux
+
+package demo
+
+import (
+	"errors"
+	"io"
+)
+
+// network is there on Linux only.
+type network struct{}
+
+func (d *demo) speakerSteps() ([]step, error) {
+	return nil, errors.New("backend \"speaker\": it makes network namespaces, which only Linux has; take calico or cilium")
+}
+
+func (*network) showNext(io.Writer) {}
+func (*network) remove() error      { return nil }
