@@ -109,7 +109,7 @@ func lookInto(m *survey.Model, svc *corev1.Service, reason string, r *Service) s
 		return Command(m.Namespace, "backends -o wide")
 	case announce.ReasonNoAdvertisement, announce.ReasonServiceNotSelected, announce.ReasonNodeNotSelected, announce.ReasonConflictingAdvertisements, announce.ReasonNoInterface:
 		return fmt.Sprintf("kubectl -n %s get bgpadvertisements,l2advertisements", m.Namespace)
-	case announce.ReasonNoPeer:
+	case announce.ReasonNoPeer, announce.ReasonNoSession:
 		return Command(m.Namespace, "peers")
 	case announce.ReasonNoSpeaker, announce.ReasonNotAnnounced:
 		return Command(m.Namespace, "doctor")
