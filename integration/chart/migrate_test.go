@@ -436,6 +436,16 @@ func TestMigrateRefuses(t *testing.T) {
 	assert.Contains(t, stderr, "the Service "+m.name+"/lost has 10.94.0.1, which is in no IPAddressPool")
 	assert.Equal(t, -1, m.done())
 
+	// An operator, who would start MetalLB again.
+	d := m.deployment("metallb-controller")
+	d.OwnerReferences = []metav1.OwnerReference{{APIVersion: "metallb.io/v1beta1", Kind: "MetalLB", Name: "metallb", UID: "1", Controller: new(true)}}
+	require.NoError(t, bed.Client.Update(t.Context(), d))
+	_, stderr, err = p.run("", "migrate", "from-metallb", "--namespace", m.name, "--yes")
+	require.Error(t, err)
+	assert.Contains(t, stderr, `belongs to MetalLB "metallb", which would start again what is stopped here`)
+	d.OwnerReferences = nil
+	require.NoError(t, bed.Client.Update(t.Context(), d))
+
 	// CRDs of an older MetalLB, and a kind that newer ones dropped.
 	serve := func(served bool) {
 		m.editCRD("bgppeers", func(crd *apiextensionsv1.CustomResourceDefinition) {

@@ -100,6 +100,9 @@ func (m *Migration) findWorkloads(ctx context.Context, f *found) error {
 	if f.controller == nil {
 		return fmt.Errorf("namespace %q has no MetalLB: no Deployment there has the labels of its controller. Name its namespace by --namespace", m.Namespace)
 	}
+	if owner := metav1.GetControllerOf(f.controller); owner != nil {
+		return fmt.Errorf("the Deployment %s/%s belongs to %s %q, which would start again what is stopped here: stop its operator first, and take the owner references away", m.Namespace, f.controller.Name, owner.Kind, owner.Name)
+	}
 	for _, c := range f.controller.Spec.Template.Spec.Containers {
 		for _, a := range c.Args {
 			if class, ok := strings.CutPrefix(a, "--lb-class="); ok {
