@@ -26,7 +26,8 @@ address or are not advertised. Where no controller runs, it looks at the CNI its
 
 It changes nothing: the command of each finding is for you to run. What you may not read is listed under "Not checked".
 
-Exit codes: 0 no finding of severity error, 1 the command failed, 2 there is one. What could not be checked does not count.`,
+Exit codes: 0 no finding of severity error, 1 the command failed, or not everything could be checked and nothing worse was found,
+2 there is a finding of severity error.`,
 		Example: `  kubectl fairlead doctor
   kubectl fairlead doctor -n metallb-system -o json | jq -r '.findings[] | select(.severity == "error") | .what'`,
 		Args: cobra.NoArgs,
@@ -49,6 +50,9 @@ Exit codes: 0 no finding of severity error, 1 the command failed, 2 there is one
 			}
 			if report.Count(doctor.Error) > 0 {
 				return exitCode(exitFound)
+			}
+			if len(report.Gaps) > 0 {
+				return exitCode(exitFailed) // that nothing was found does not say that there is nothing
 			}
 			return nil
 		}),

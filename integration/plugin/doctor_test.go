@@ -136,6 +136,7 @@ func TestPermissions(t *testing.T) {
 	assert.Equal(t, 1, r.code)
 	assert.Contains(t, r.stderr, "you may not read Service "+i.namespace+"/web")
 	r = run(t, config, "doctor", "--namespace", i.namespace)
+	assert.Equal(t, 1, r.code, "what could not be checked is no success")
 	assert.Contains(t, r.stdout, "cannot check IPAddressPools: you may not list ipaddresspools.metallb.io in namespace")
 	assert.NotContains(t, r.stdout, "error [", "what may not be read is not wrong")
 

@@ -37,6 +37,7 @@ func (b *Bed) Copies(ctx context.Context, of []client.Object, from, to int, repl
 		}
 		shapes = append(shapes, string(shape))
 	}
+	defer etcd.CloseIdleConnections() // etcd waits for them when it stops
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(32)
 	for i := from; i < to; i++ {

@@ -62,7 +62,7 @@ func TestFirstFix(t *testing.T) {
 		what, command string // parts of them
 	}{
 		{name: "nothing"},
-		{name: "type", change: []change{web(func(s *corev1.Service) { s.Spec.Type = corev1.ServiceTypeClusterIP })}, want: explain.FixNotLoadBalancer, what: "ClusterIP", command: "patch service web"},
+		{name: "type", change: []change{web(func(s *corev1.Service) { s.Spec.Type = corev1.ServiceTypeClusterIP })}, want: explain.FixNotLoadBalancer, what: "ClusterIP"},
 		{name: "class", change: []change{web(func(s *corev1.Service) { s.Spec.LoadBalancerClass = new("other") })}, want: explain.FixClassNotServed, what: `"other"; served are Services without a class`},
 		{name: "the controller has stopped", change: []change{func(s *survey.Survey) { s.At = s.At.Add(time.Hour) }}, want: explain.FixNoController, what: "1h0m5s", command: "get pods"},
 		{name: "no controller ever", change: []change{func(s *survey.Survey) { s.Controller = survey.Controller{} }, web(func(s *corev1.Service) { s.Status = corev1.ServiceStatus{} })}, want: explain.FixNoController, what: "metallb-system"},

@@ -42,8 +42,7 @@ func firstFix(m *survey.Model, svc *corev1.Service, r *Service) *Fix {
 func fixRequest(m *survey.Model, svc *corev1.Service, r *Service) *Fix {
 	if svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
 		return &Fix{
-			Reason: FixNotLoadBalancer, What: fmt.Sprintf("spec.type is %s", svc.Spec.Type), Help: "only Services of type LoadBalancer get addresses",
-			Command: fmt.Sprintf(`kubectl -n %s patch service %s --type merge -p '{"spec":{"type":"LoadBalancer"}}'`, svc.Namespace, svc.Name),
+			Reason: FixNotLoadBalancer, What: fmt.Sprintf("spec.type is %s", svc.Spec.Type), Help: "only Services of type LoadBalancer get addresses; most are not meant to",
 		}
 	}
 	if r.Served {
