@@ -20,7 +20,7 @@ var may = map[string][]string{
 	"internal/announce":    {"internal/config", "backends"},
 	"internal/config":      {"allocator", "api", "internal/text"},
 	"internal/convert":     {"allocator", "api"},
-	"internal/migrate":     {"allocator", "api"},
+	"internal/migrate":     {"allocator", "api", "internal/screen"},
 	"internal/membership":  {"backends"},
 	"internal/presence":    {"backends", "api"},
 	"backends":             nil,
