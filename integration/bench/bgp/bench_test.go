@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/api/v1beta2"
+	"github.com/fairlead/fairlead/integration/bench/samples"
 	"github.com/fairlead/fairlead/integration/testbed"
 	"github.com/fairlead/fairlead/integration/testbed/netlab"
 	"github.com/fairlead/fairlead/integration/testbed/routing"
@@ -51,22 +51,6 @@ func peer(s *site.Site, router *netlab.Host, name string, change func(*v1beta2.B
 }
 
 func whole(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
-
-// report prints the least, the median, the 99th percentile and the most of what rounds took, in milliseconds.
-func report(b *testing.B, samples map[string][]time.Duration, figures map[string]float64) {
-	b.ReportMetric(0, "ns/op") // of the rounds with all their preparations: it says nothing
-	for what, all := range samples {
-		slices.Sort(all)
-		ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-		b.ReportMetric(ms(all[0]), what+"-min-ms")
-		b.ReportMetric(ms(all[len(all)/2]), what+"-median-ms")
-		b.ReportMetric(ms(all[(len(all)*99-1)/100]), what+"-p99-ms")
-		b.ReportMetric(ms(all[len(all)-1]), what+"-max-ms")
-	}
-	for what, x := range figures {
-		b.ReportMetric(x, what)
-	}
-}
 
 // static is a configuration of BIRD that tells a router the addresses of the pool many with the numbers from first to last-1.
 func static(router *netlab.Host, first, last int) string {
@@ -108,11 +92,11 @@ func BenchmarkService(b *testing.B) {
 	r := s.AddClient("baseline")
 	baseline := routing.StartBIRD(b, s.Lab, r, static(router, 0, 1))
 	k.appears(whole(numbered(0)))
-	samples := map[string][]time.Duration{}
+	out := samples.Samples{}
 	for i := 0; b.Loop(); i++ {
 		order := time.Now()
 		baseline.Configure(static(router, 0, i+2))
-		samples["baseline"] = append(samples["baseline"], k.appears(whole(numbered(i+1))).Sub(order))
+		out.Add("baseline", k.appears(whole(numbered(i+1))).Sub(order))
 		vips := []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 101, byte(i)}), netip.MustParseAddr(fmt.Sprintf("2001:db8::1:%x", 0x100+i))}
 		svc := &corev1.Service{Spec: corev1.ServiceSpec{IPFamilies: []corev1.IPFamily{corev1.IPv4Protocol, corev1.IPv6Protocol}}}
 		svc.Namespace, svc.Name = "default", fmt.Sprint("web-", i)
@@ -124,11 +108,11 @@ func BenchmarkService(b *testing.B) {
 			svc.Annotations = map[string]string{"metallb.io/loadBalancerIPs": fmt.Sprintf("%s,%s", vips[0], vips[1])}
 		})
 		for family, vip := range map[string]netip.Addr{"ipv4": vips[0], "ipv6": vips[1]} {
-			samples["frr-"+family] = append(samples["frr-"+family], k.appears(whole(vip)).Sub(began))
-			samples["bird-"+family] = append(samples["bird-"+family], k2.appears(whole(vip)).Sub(began))
+			out.Add("frr-"+family, k.appears(whole(vip)).Sub(began))
+			out.Add("bird-"+family, k2.appears(whole(vip)).Sub(began))
 		}
 	}
-	report(b, samples, nil)
+	out.Report(b)
 }
 
 // crowd makes n Services, with an address each from the pool many, and a ready pod of every node.
@@ -192,7 +176,7 @@ func BenchmarkPrefixes(b *testing.B) {
 			crowd(b, s, n)
 			routing.Await(b, "the session", func() bool { return r.Neighbor(node.Addr(false).String()).BGPState == "Established" })
 
-			samples, figures := map[string][]time.Duration{}, map[string]float64{}
+			out, figures := samples.Samples{}, map[string]float64{}
 			adv := func() *v1beta1.BGPAdvertisement {
 				return &v1beta1.BGPAdvertisement{ObjectMeta: s.Meta("adv"), Spec: v1beta1.BGPAdvertisementSpec{IPAddressPools: []string{"many"}}}
 			}
@@ -200,10 +184,10 @@ func BenchmarkPrefixes(b *testing.B) {
 				quiet(b, s)
 				began := time.Now()
 				s.Create(adv())
-				samples["speaker"] = append(samples["speaker"], k.has(many, n, "all routes").Sub(began))
+				out.Add("speaker", k.has(many, n, "all routes").Sub(began))
 				began = time.Now()
 				require.NoError(b, s.Bed.Client.Delete(b.Context(), adv()))
-				samples["withdraw"] = append(samples["withdraw"], k.has(many, 0, "no route").Sub(began))
+				out.Add("withdraw", k.has(many, 0, "no route").Sub(began))
 			}
 
 			// The same by BIRD.
@@ -212,7 +196,7 @@ func BenchmarkPrefixes(b *testing.B) {
 			for range b.N {
 				began := time.Now()
 				bird.Configure(static(router, 0, n))
-				samples["bird"] = append(samples["bird"], k.has(many, n, "all routes").Sub(began))
+				out.Add("bird", k.has(many, n, "all routes").Sub(began))
 				bird.Configure(static(router, 0, 0))
 				k.has(many, 0, "no route")
 			}
@@ -228,7 +212,10 @@ func BenchmarkPrefixes(b *testing.B) {
 			time.Sleep(rest)
 			figures["rest-cpu-%"] = 100 * (speaker.CPU() - before) / rest.Seconds()
 			figures["rss-MiB"] = float64(speaker.RSS()) / (1 << 20)
-			report(b, samples, figures)
+			out.Report(b)
+			for what, x := range figures {
+				b.ReportMetric(x, what)
+			}
 		})
 	}
 }
@@ -262,16 +249,16 @@ protocol bgp node { local %s as 65002; neighbor %s as 65001; passive on; bfd on;
 			s.Create(&v1beta2.BGPPeer{ObjectMeta: s.Meta("tor"), Spec: spec})
 			s.Create(&v1beta1.BGPAdvertisement{ObjectMeta: s.Meta("adv"), Spec: v1beta1.BGPAdvertisementSpec{IPAddressPools: []string{"many"}}})
 			crowd(b, s, n)
-			samples := map[string][]time.Duration{}
+			out := samples.Samples{}
 			for b.Loop() {
 				k.has(many, n, "all routes")
 				time.Sleep(3*time.Second + rand.N(time.Second)) // BFD comes up, and keepalives are sent at any time
 				began := time.Now()
 				node.Cut()
-				samples["gone"] = append(samples["gone"], k.has(many, 0, "no route").Sub(began))
+				out.Add("gone", k.has(many, 0, "no route").Sub(began))
 				node.Mend()
 			}
-			report(b, samples, nil)
+			out.Report(b)
 		})
 	}
 }

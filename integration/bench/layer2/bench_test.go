@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/fairlead/fairlead/integration/bench/samples"
 	"github.com/fairlead/fairlead/integration/testbed"
 	"github.com/fairlead/fairlead/integration/testbed/netlab"
 	"github.com/fairlead/fairlead/integration/testbed/site"
@@ -26,24 +26,6 @@ func TestMain(m *testing.M) { os.Exit(testbed.Main(m, &bed)) }
 
 // fine is how often it is asked where a time is measured; the results are as exact as that.
 const fine = 2 * time.Millisecond
-
-// samples are what rounds took.
-type samples map[string][]time.Duration
-
-func (s samples) add(what string, d time.Duration) { s[what] = append(s[what], d) }
-
-// report prints them in milliseconds.
-func (s samples) report(b *testing.B) {
-	b.ReportMetric(0, "ns/op") // of the rounds with all their preparations: it says nothing
-	for what, all := range s {
-		slices.Sort(all)
-		ms := func(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-		b.ReportMetric(ms(all[0]), what+"-min-ms")
-		b.ReportMetric(ms(all[len(all)/2]), what+"-median-ms")
-		b.ReportMetric(ms(all[(len(all)*99-1)/100]), what+"-p99-ms")
-		b.ReportMetric(ms(all[len(all)-1]), what+"-max-ms")
-	}
-}
 
 func family(a netip.Addr) string {
 	if a.Is6() {
@@ -59,7 +41,7 @@ func BenchmarkCreate(b *testing.B) {
 	warm := s.Probe(s.Client, first, fine)
 	settle(s, warm, first)
 	warm.Stop()
-	out := samples{}
+	out := samples.Samples{}
 	for i := 0; b.Loop(); i++ {
 		vips := []netip.Addr{netip.AddrFrom4([4]byte{192, 0, 101, byte(i)}), netip.MustParseAddr(fmt.Sprintf("2001:db8::1:%x", 0x100+i))}
 		p := s.Probe(s.Client, vips, fine)
@@ -72,11 +54,11 @@ func BenchmarkCreate(b *testing.B) {
 			svc.Annotations = map[string]string{"metallb.io/loadBalancerIPs": fmt.Sprintf("%s,%s", vips[0], vips[1])}
 		})
 		for _, vip := range vips {
-			out.add(family(vip), p.AwaitAnswer(b, vip, began, nil).Sub(began))
+			out.Add(family(vip), p.AwaitAnswer(b, vip, began, nil).Sub(began))
 		}
 		p.Stop()
 	}
-	out.report(b)
+	out.Report(b)
 }
 
 // joined waits until a speaker that was started has found the others.
@@ -97,7 +79,7 @@ func BenchmarkCrash(b *testing.B) {
 	s := site.New(b, bed, 5)
 	vips := site.Addrs(s.Service("web", s.Nodes(), nil))
 	p := s.Probe(s.Client, vips, fine)
-	out := samples{}
+	out := samples.Samples{}
 	for b.Loop() {
 		for _, vip := range vips {
 			settle(s, p, vips)
@@ -116,13 +98,13 @@ func BenchmarkCrash(b *testing.B) {
 				}
 				return false
 			})
-			out.add(family(vip)+"-answer", first.Sub(began))
+			out.Add(family(vip)+"-answer", first.Sub(began))
 			p.Await(b, "a gratuitous announcement", func() bool { return len(p.Gratuitous(vip, began)) > 0 })
-			out.add(family(vip)+"-gratuitous", p.Gratuitous(vip, began)[0].At.Sub(began))
+			out.Add(family(vip)+"-gratuitous", p.Gratuitous(vip, began)[0].At.Sub(began))
 			joined(b, s.Speak(was))
 		}
 	}
-	out.report(b)
+	out.Report(b)
 }
 
 // BenchmarkStop stops the speaker of the node that announces an address, as an upgrade does, and counts probes, sent every 10 ms,
@@ -132,7 +114,7 @@ func BenchmarkStop(b *testing.B) {
 	vips := site.Addrs(s.Service("web", s.Nodes(), nil))
 	p := s.Probe(s.Client, vips, site.Every)
 	lost, asked := 0, 0
-	out := samples{}
+	out := samples.Samples{}
 	for b.Loop() {
 		for _, vip := range vips {
 			settle(s, p, vips)
@@ -140,14 +122,14 @@ func BenchmarkStop(b *testing.B) {
 			began := time.Now()
 			took, err := s.Speakers[was.Name()].Stop()
 			require.NoError(b, err)
-			out.add("stop", took)
+			out.Add("stop", took)
 			s.Moved(p, vip, was)
 			lost += len(p.Lost(vip, began, time.Time{}))
 			asked += len(p.Probes(vip, began, time.Time{}))
 			joined(b, s.Speak(was))
 		}
 	}
-	out.report(b)
+	out.Report(b)
 	b.ReportMetric(float64(lost), "lost-probes")
 	b.ReportMetric(float64(asked), "probes")
 }
@@ -191,7 +173,7 @@ func BenchmarkThousand(b *testing.B) {
 	figures["probes"] = float64(asked)
 
 	s.Exclude(two, false)
-	out := samples{}
+	out := samples.Samples{}
 	for b.Loop() {
 		p := s.Probe(s.Client, vips, time.Second)
 		was := s.Owner(p, vips[0])
@@ -207,11 +189,11 @@ func BenchmarkThousand(b *testing.B) {
 				last = at
 			}
 		}
-		out.add("takeover-of-all", last.Sub(began))
+		out.Add("takeover-of-all", last.Sub(began))
 		p.Stop()
 		joined(b, s.Speak(was))
 	}
-	out.report(b)
+	out.Report(b)
 	for what, x := range figures {
 		b.ReportMetric(x, what)
 	}
