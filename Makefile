@@ -63,7 +63,7 @@ generated: generate ## fail if a generated file is not up to date
 
 .PHONY: reference
 reference: ## write docs/reference from flags, metrics and values of the chart
-	go test -count 1 -run Reference ./cmd/controller ./cmd/speaker ./internal/reference -update
+	go test -count 1 -run Reference ./cmd/... ./internal/reference -update
 
 VERSION ?= devel
 COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
