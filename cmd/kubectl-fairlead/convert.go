@@ -150,6 +150,11 @@ func (o *convertOptions) write(cmd *cobra.Command, result *convert.Result) error
 	if err := os.MkdirAll(o.outputDir, 0o755); err != nil {
 		return err
 	}
+	if stale := filepath.Join(o.outputDir, "objects.yaml"); len(manifests) == 0 {
+		if _, err := os.Stat(stale); !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("there is a file %s already, and no objects come of this input: remove it, or name another --output-dir", stale)
+		}
+	}
 	for name, text := range map[string][]byte{"objects.yaml": manifests, "values.yaml": values} {
 		if len(text) == 0 {
 			continue

@@ -43,3 +43,17 @@ func TestConvertMode(t *testing.T) {
 	require.NoError(t, err)
 	assert.Contains(t, string(text), "password: secret")
 }
+
+// TestConvertStale: objects of an earlier conversion are not left beside the values of this one.
+func TestConvertStale(t *testing.T) {
+	dir := t.TempDir()
+	vars := filepath.Join(dir, "vars.yaml")
+	require.NoError(t, os.WriteFile(vars, []byte("metallb_enabled: true\nmetallb_speaker_enabled: false\n"), 0o600))
+	objects := filepath.Join(dir, "objects.yaml")
+	require.NoError(t, os.WriteFile(objects, []byte("kind: Old\n"), 0o600))
+	cmd := command()
+	cmd.SetErr(&bytes.Buffer{})
+	cmd.SetArgs([]string{"convert", "-f", vars, "--output-dir", dir})
+	require.ErrorContains(t, cmd.Execute(), "there is a file "+objects+" already, and no objects come of this input")
+	assert.NoFileExists(t, filepath.Join(dir, "values.yaml"))
+}
