@@ -29,9 +29,7 @@ func NewGroup(loops ...*Loop) *Group {
 				told(r)
 			}
 			for _, other := range loops {
-				if other.waits() {
-					other.wake()
-				}
+				other.wakeIfWaiting()
 			}
 		}
 	}

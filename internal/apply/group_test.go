@@ -96,3 +96,22 @@ func TestTheSameSetWhileItIsApplied(t *testing.T) {
 	})
 	assert.Equal(t, []string{"a 1", "b 0", "b 1", "a 0"}, log)
 }
+
+// TestLettingGoAgainWaitsAnew: one that has failed to let go, and then has to wait again, is woken when it may.
+func TestLettingGoAgainWaitsAnew(t *testing.T) {
+	a, b := &fake{}, &fake{}
+	log := together(t, a, b, func(g *Group) {
+		g.Set(map[string]Wanted{"a": wanting("x")})
+		time.Sleep(time.Second)
+		a.fails = 1
+		a.during = func() { // a lets go of x, and fails; before it tries again, b has more to do, and fails at first
+			a.during = nil
+			b.fails = 1
+			g.Set(map[string]Wanted{"b": wanting("x", "y")})
+		}
+		g.Set(map[string]Wanted{"b": wanting("x")})
+	})
+	assert.Equal(t, "a 0", log[len(log)-1], "%q", log)
+	assert.Equal(t, 1, a.forgotten, "%q", log)
+	assert.Contains(t, log, "b 2", "%q", log)
+}

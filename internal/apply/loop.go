@@ -59,6 +59,7 @@ type Loop struct {
 	mu      sync.Mutex // protects all the following
 	target  target
 	outcome *backends.Outcome
+	begun   uint64 // the target that the last attempt found ready; 0: it did not
 	done    uint64 // the newest target that was reached
 }
 
@@ -90,6 +91,14 @@ func (l *Loop) wake() {
 	}
 }
 
+// drain forgets that there is news.
+func (l *Loop) drain() {
+	select {
+	case <-l.changed:
+	default:
+	}
+}
+
 // reached reports whether the newest target was achieved.
 func (l *Loop) reached() bool {
 	l.mu.Lock()
@@ -97,11 +106,13 @@ func (l *Loop) reached() bool {
 	return l.target.number > 0 && l.done == l.target.number
 }
 
-// waits reports whether the newest target waits for other loops.
-func (l *Loop) waits() bool {
+// wakeIfWaiting wakes the loop if its newest target waits for others. One that was begun does not any more.
+func (l *Loop) wakeIfWaiting() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.target.ready != nil && l.done != l.target.number
+	if l.target.ready != nil && l.begun != l.target.number {
+		l.wake()
+	}
 }
 
 // Run serves until ctx ends. It withdraws nothing.
@@ -153,16 +164,17 @@ func (l *Loop) pause(ctx context.Context, again <-chan time.Time) bool {
 func (l *Loop) try(ctx context.Context) (after time.Duration, ok bool) {
 	l.mu.Lock()
 	t := l.target
-	select {
-	case <-l.changed: // what came along while we waited is in t
-	default:
-	}
+	l.drain() // what came along while we waited is in t
+	l.begun = 0
 	l.mu.Unlock()
 	if t.number == 0 || t.ready != nil && !t.ready() {
 		return 0, true
 	}
 	l.mu.Lock()
-	l.outcome = nil
+	l.outcome, l.begun = nil, t.number
+	if l.target.number == t.number {
+		l.drain() // others may have said that they are ready since we asked them
+	}
 	l.mu.Unlock()
 	err := l.Backend.Apply(ctx, t.want)
 	if ctx.Err() != nil {
