@@ -30,15 +30,14 @@ func (b *Backend) Shutdown(ctx context.Context, how Leave) {
 		return
 	}
 	b.gone = true
-	kept := func(s *session) bool {
-		x := s.snapshot()
-		return how.Back && x.State == Established && x.GracefulRestart
-	}
+	kept := map[*session]bool{} // the router keeps the routes
 	told := 0
 	for _, s := range b.sessions {
-		if !kept(s) {
-			told += s.drain()
+		if x := s.snapshot(); how.Back && x.State == Established && x.GracefulRestart {
+			kept[s] = true
+			continue
 		}
+		told += s.drain()
 	}
 	b.mu.Unlock() // sessions may be looked at meanwhile, or Run may end
 	if told > 0 {
@@ -50,7 +49,7 @@ func (b *Backend) Shutdown(ctx context.Context, how Leave) {
 	ended := map[*session]*fault{}
 	for k, s := range b.sessions {
 		delete(b.sessions, k)
-		if kept(s) && !s.isDraining() {
+		if kept[s] {
 			ended[s] = nil
 			continue
 		}
@@ -62,12 +61,6 @@ func (b *Backend) Shutdown(ctx context.Context, how Leave) {
 	if err := b.listenLocked(); err != nil {
 		b.config.Log.Error("cannot stop listening", "err", err)
 	}
-}
-
-func (s *session) isDraining() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.draining
 }
 
 // drain marks every route, and returns how many a router knows.
