@@ -64,15 +64,9 @@ func OnNode(p backends.Peer, from config.FromNode, node string, annotations map[
 	if from.PeerAddress != "" && p.Address.IsUnspecified() && len(bad) == 0 {
 		bad = append(bad, fmt.Sprintf("node %q has no annotation %q, and spec.peerAddress is %s", node, from.PeerAddress, p.Address))
 	}
-	if len(bad) > 0 {
-		p.Unready = strings.Join(append(bad, nonEmpty(p.Unready)...), "; ")
+	if p.Unready != "" {
+		bad = append(bad, p.Unready)
 	}
+	p.Unready = strings.Join(bad, "; ")
 	return p
-}
-
-func nonEmpty(s string) []string {
-	if s == "" {
-		return nil
-	}
-	return []string{s}
 }

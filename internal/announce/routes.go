@@ -103,35 +103,16 @@ func (in *RoutesInput) advertise(s *Service, table routeTable) (heard map[string
 		v := together(no)
 		return nil, &v
 	}
+	mine := routeTable{} // what the Service adds, should nothing speak against it
 	for _, c := range all {
-		if other := table[c.prefix][c.peer]; other != nil && other.localPref != c.ad.LocalPref {
-			return nil, refuse(ReasonConflictingAdvertisements, "BGPAdvertisements %q and %q give %s different localPref for peer %q; give both the same",
-				other.from, c.ad.Ref.Name, c.prefix, c.peer)
-		}
-		for _, o := range all {
-			if o.prefix == c.prefix && o.peer == c.peer && o.ad.LocalPref != c.ad.LocalPref {
+		for _, other := range []*heardRoute{table[c.prefix][c.peer], mine[c.prefix][c.peer]} {
+			if other != nil && other.localPref != c.ad.LocalPref {
 				return nil, refuse(ReasonConflictingAdvertisements, "BGPAdvertisements %q and %q give %s different localPref for peer %q; give both the same",
-					c.ad.Ref.Name, o.ad.Ref.Name, c.prefix, c.peer)
+					other.from, c.ad.Ref.Name, c.prefix, c.peer)
 			}
 		}
-	}
-	type told struct {
-		prefix netip.Prefix
-		peer   string
-	}
-	united := map[told]map[backends.Community]bool{}
-	for _, c := range all {
-		k := told{c.prefix, c.peer}
-		if united[k] == nil {
-			united[k] = map[backends.Community]bool{}
-			if other := table[c.prefix][c.peer]; other != nil {
-				maps.Copy(united[k], other.communities)
-			}
-		}
-		for _, x := range communities(c.ad.Communities) {
-			united[k][x] = true
-		}
-		if len(united[k]) > maxCommunities {
+		mine.add(c.prefix, c.peer, c.ad)
+		if mine[c.prefix][c.peer].union(table[c.prefix][c.peer]) > maxCommunities {
 			return nil, refuse(ReasonConflictingAdvertisements, "BGPAdvertisements, %q among them, give %s more than %d communities together for peer %q; remove some",
 				c.ad.Ref.Name, c.prefix, maxCommunities, c.peer)
 		}
@@ -217,6 +198,20 @@ type heardRoute struct {
 	localPref   uint32
 	communities map[backends.Community]bool
 	from        string // the BGPAdvertisement that came first
+}
+
+// union returns how many communities r and o have together; o may be nil.
+func (r *heardRoute) union(o *heardRoute) int {
+	n := len(r.communities)
+	if o == nil {
+		return n
+	}
+	for c := range o.communities {
+		if !r.communities[c] {
+			n++
+		}
+	}
+	return n
 }
 
 func (t routeTable) add(prefix netip.Prefix, peer string, a *config.BGPAdvertisement) {
