@@ -20,6 +20,7 @@ import (
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/backends/bgp"
 	"github.com/fairlead/fairlead/internal/announce"
+	"github.com/fairlead/fairlead/internal/text"
 )
 
 const (
@@ -238,9 +239,7 @@ func (w *bgpStatus) writeSessions(ctx context.Context, v *bgpView) error {
 	counters := time.Since(w.counted) >= countersPeriod
 	var errs []error
 	for name, x := range wanted {
-		if len(x.LastError) > maxError {
-			x.LastError = x.LastError[:maxError]
-		}
+		x.LastError = text.Cut(x.LastError, maxError)
 		errs = append(errs, w.keepSession(ctx, name, x, counters))
 	}
 	if counters {
