@@ -45,7 +45,7 @@ The command can be repeated. A CNI whose API is gone is passed over.`,
 			if err != nil {
 				return err
 			}
-			c, err := client.New(rc, client.Options{Scheme: newScheme()})
+			c, err := client.New(rc, client.Options{Scheme: cli.NewScheme()})
 			if err != nil {
 				return fmt.Errorf("connect to the API server: %w", err)
 			}

@@ -15,10 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	"k8s.io/apimachinery/pkg/util/uuid"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	eventsclient "k8s.io/client-go/kubernetes/typed/events/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
@@ -33,7 +30,6 @@ import (
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/api/v1beta1"
-	"github.com/fairlead/fairlead/api/v1beta2"
 	"github.com/fairlead/fairlead/backends/calico"
 	"github.com/fairlead/fairlead/internal/admission"
 	"github.com/fairlead/fairlead/internal/assign"
@@ -138,15 +134,6 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	return mgr.Start(ctx)
 }
 
-func newScheme() *runtime.Scheme {
-	s := runtime.NewScheme()
-	utilruntime.Must(clientgoscheme.AddToScheme(s))
-	utilruntime.Must(v1alpha1.AddToScheme(s))
-	utilruntime.Must(v1beta1.AddToScheme(s))
-	utilruntime.Must(v1beta2.AddToScheme(s))
-	return s
-}
-
 // newLock returns the Lease, and makes rc a connection through which only its holder writes.
 func newLock(rc *rest.Config, o Options) (resourcelock.Interface, error) {
 	host, err := os.Hostname()
@@ -178,7 +165,7 @@ func newManager(rc *rest.Config, o Options) (manager.Manager, error) {
 		byObject[kind] = inNamespace
 	}
 	mgr, err := ctrl.NewManager(rc, ctrl.Options{
-		Scheme:                        newScheme(),
+		Scheme:                        cli.NewScheme(),
 		Metrics:                       metricsserver.Options{BindAddress: o.MetricsBindAddress},
 		HealthProbeBindAddress:        o.HealthProbeBindAddress,
 		LeaderElection:                o.LeaderElect,

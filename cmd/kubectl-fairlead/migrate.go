@@ -6,15 +6,11 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/internal/migrate"
+	"github.com/fairlead/fairlead/internal/survey"
 )
 
 func migrateCommand() *cobra.Command {
@@ -47,11 +43,7 @@ now; run the command again then.`,
 			if err != nil {
 				return err
 			}
-			scheme := runtime.NewScheme()
-			for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, apiextensionsv1.AddToScheme, v1beta1.AddToScheme} {
-				utilruntime.Must(add(scheme))
-			}
-			writer, err := client.New(rc, client.Options{Scheme: scheme})
+			writer, err := client.New(rc, client.Options{Scheme: survey.NewScheme()})
 			if err != nil {
 				return err
 			}

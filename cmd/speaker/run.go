@@ -18,10 +18,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
-	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	eventsclient "k8s.io/client-go/kubernetes/typed/events/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
@@ -35,7 +32,6 @@ import (
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/api/v1beta1"
-	"github.com/fairlead/fairlead/api/v1beta2"
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/backends/bgp"
 	"github.com/fairlead/fairlead/backends/layer2"
@@ -183,15 +179,6 @@ func with(t *atomic.Pointer[speaker.Task], do func(*speaker.Task)) {
 	}
 }
 
-func newScheme() *runtime.Scheme {
-	s := runtime.NewScheme()
-	utilruntime.Must(clientgoscheme.AddToScheme(s))
-	utilruntime.Must(v1alpha1.AddToScheme(s))
-	utilruntime.Must(v1beta1.AddToScheme(s))
-	utilruntime.Must(v1beta2.AddToScheme(s))
-	return s
-}
-
 func newManager(rc *rest.Config, o Options) (manager.Manager, error) {
 	stop := stopTimeout
 	inNamespace := cache.ByObject{Namespaces: map[string]cache.Config{o.Namespace: {}}}
@@ -210,7 +197,7 @@ func newManager(rc *rest.Config, o Options) (manager.Manager, error) {
 		byObject[kind] = inNamespace
 	}
 	mgr, err := ctrl.NewManager(rc, ctrl.Options{
-		Scheme:                  newScheme(),
+		Scheme:                  cli.NewScheme(),
 		Metrics:                 metricsserver.Options{BindAddress: o.MetricsBindAddress},
 		HealthProbeBindAddress:  o.HealthProbeBindAddress,
 		GracefulShutdownTimeout: &stop,
