@@ -15,7 +15,6 @@ import (
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/api/v1beta2"
 	"github.com/fairlead/fairlead/integration/testbed"
-	"github.com/fairlead/fairlead/integration/testbed/netlab"
 	"github.com/fairlead/fairlead/integration/testbed/routing"
 	"github.com/fairlead/fairlead/integration/testbed/site"
 )
@@ -23,11 +22,7 @@ import (
 // TestBFD has BFD watch a router that holds its BGP session for 90 s. When the way to it is cut, both sides end the session at once, and
 // Services that come and go do not bother BFD.
 func TestBFD(t *testing.T) {
-	netlab.Skip(t)
-	bed, err := testbed.New()
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, bed.Close()) })
-	s := site.New(t, bed, 1)
+	s := site.NewAlone(t, 1)
 	router := s.AddClient("router")
 	node := s.Nodes()[0]
 	r := routing.StartBIRD(t, s.Lab, router, fmt.Sprintf(`
@@ -51,7 +46,7 @@ protocol bgp node {
 		t.Helper()
 		testbed.Eventually(t, "the BGPSession to be "+state, func(ctx context.Context) error {
 			var x v1alpha1.BGPSession
-			if err := bed.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: "n1-tor"}, &x); err != nil {
+			if err := s.Bed.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: "n1-tor"}, &x); err != nil {
 				return err
 			}
 			if (x.Status.State == "Established") != (state == "Established") || x.Status.BFD != bfd {
@@ -65,7 +60,7 @@ protocol bgp node {
 
 	for i := range 20 {
 		svc := s.Service(fmt.Sprint("churn-", i), s.Nodes(), nil)
-		require.NoError(t, bed.Client.Delete(t.Context(), svc))
+		require.NoError(t, s.Bed.Client.Delete(t.Context(), svc))
 	}
 	assert.NotContains(t, s.Speakers["n1"].Log(), "BFD has lost a router")
 

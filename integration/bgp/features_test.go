@@ -175,27 +175,37 @@ var features = []feature{
 // second is one more address of the node.
 var second = netip.MustParsePrefix("192.0.2.101/24")
 
+// run has a speaker tell the routes of a feature to a router that start starts, until the router has what is expected. summary returns what
+// it has.
+func (f *feature) run(t *testing.T, start func(*netlab.Lab, *netlab.Host) (summary func() []string), expect []string) *speaker {
+	t.Parallel()
+	l := netlab.New(t, nil)
+	node, router := l.AddHost("node", nodeV4, nodeV6, second), l.AddHost("router", routerV4, routerV6)
+	summary := start(l, router)
+	s := startSpeaker(t, l, node, bgp.Config{}, nil)
+	s.want = backends.Desired{Peers: f.peers, Routes: f.routes}
+	s.order(order{Apply: &s.want})
+	s.established("r")
+	var got []string
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log(got)
+		}
+	})
+	await(t, strings.Join(expect, "; "), func() bool {
+		got = summary()
+		return slices.Equal(got, expect)
+	})
+	return s
+}
+
 func TestFeaturesFRR(t *testing.T) {
 	for _, f := range features {
 		t.Run(f.name, func(t *testing.T) {
-			t.Parallel()
-			l := netlab.New(t, nil)
-			node, router := l.AddHost("node", nodeV4, nodeV6, second), l.AddHost("router", routerV4, routerV6)
-			r := routing.StartFRR(t, l, router, "router bgp 65002\nbgp router-id 192.0.2.2\nno bgp ebgp-requires-policy\n"+f.frr+"\n")
-			s := startSpeaker(t, l, node, bgp.Config{}, nil)
-			s.want = backends.Desired{Peers: f.peers, Routes: f.routes}
-			s.order(order{Apply: &s.want})
-			s.established("r")
-			var got []string
-			t.Cleanup(func() {
-				if t.Failed() {
-					t.Log(got)
-				}
-			})
-			await(t, strings.Join(f.expect, "; "), func() bool {
-				got = summaryFRR(r)
-				return slices.Equal(got, f.expect)
-			})
+			s := f.run(t, func(l *netlab.Lab, router *netlab.Host) func() []string {
+				r := routing.StartFRR(t, l, router, "router bgp 65002\nbgp router-id 192.0.2.2\nno bgp ebgp-requires-policy\n"+f.frr+"\n")
+				return func() []string { return summaryFRR(r) }
+			}, f.expect)
 			assert.Equal(t, len(f.expect), s.session("r").Prefixes)
 		})
 	}
@@ -237,24 +247,10 @@ func orDash(s string) string {
 func TestFeaturesBIRD(t *testing.T) {
 	for _, f := range features {
 		t.Run(f.name, func(t *testing.T) {
-			t.Parallel()
-			l := netlab.New(t, nil)
-			node, router := l.AddHost("node", nodeV4, nodeV6, second), l.AddHost("router", routerV4, routerV6)
-			r := routing.StartBIRD(t, l, router, "protocol bgp speaker { local as 65002; "+strings.ReplaceAll(f.bird, "import all;", "import all; export none;")+" }\n")
-			s := startSpeaker(t, l, node, bgp.Config{}, nil)
-			s.want = backends.Desired{Peers: f.peers, Routes: f.routes}
-			s.order(order{Apply: &s.want})
-			s.established("r")
-			var got []string
-			t.Cleanup(func() {
-				if t.Failed() {
-					t.Log(got)
-				}
-			})
-			await(t, strings.Join(f.expect, "; "), func() bool {
-				got = summaryBIRD(r)
-				return slices.Equal(got, f.birdExpect())
-			})
+			f.run(t, func(l *netlab.Lab, router *netlab.Host) func() []string {
+				r := routing.StartBIRD(t, l, router, "protocol bgp speaker { local as 65002; "+strings.ReplaceAll(f.bird, "import all;", "import all; export none;")+" }\n")
+				return func() []string { return summaryBIRD(r) }
+			}, f.birdExpect())
 		})
 	}
 }

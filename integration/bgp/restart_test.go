@@ -35,12 +35,8 @@ type rack struct {
 
 func newRack(t *testing.T, nodes int, change func(*v1beta2.BGPPeerSpec), args ...string) *rack {
 	t.Helper()
-	netlab.Skip(t)
-	bed, err := testbed.New()
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, bed.Close()) })
-	r := &rack{Site: site.New(t, bed, nodes, args...), t: t}
-	require.NoError(t, bed.Client.Delete(t.Context(), &v1beta1.L2Advertisement{ObjectMeta: r.Meta("main")}))
+	r := &rack{Site: site.NewAlone(t, nodes, args...), t: t}
+	require.NoError(t, r.Bed.Client.Delete(t.Context(), &v1beta1.L2Advertisement{ObjectMeta: r.Meta("main")}))
 	r.router = r.AddClient("router")
 	r.frr = routing.StartFRR(t, r.Lab, r.router, routing.Rack)
 	for name, addr := range map[string]string{"tor-v4": r.router.Addr(false).String(), "tor-v6": r.router.Addr(true).String()} {
@@ -175,12 +171,8 @@ func TestCordon(t *testing.T) {
 
 // TestFromNode has one BGPPeer for two racks, each with a router of its own.
 func TestFromNode(t *testing.T) {
-	netlab.Skip(t)
-	bed, err := testbed.New()
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, bed.Close()) })
-	r := &rack{Site: site.New(t, bed, 2), t: t}
-	require.NoError(t, bed.Client.Delete(t.Context(), &v1beta1.L2Advertisement{ObjectMeta: r.Meta("main")}))
+	r := &rack{Site: site.NewAlone(t, 2), t: t}
+	require.NoError(t, r.Bed.Client.Delete(t.Context(), &v1beta1.L2Advertisement{ObjectMeta: r.Meta("main")}))
 	const addressKey, asnKey, mineKey, sourceKey = "example.com/tor", "example.com/tor-asn", "example.com/asn", "example.com/source"
 	var routers []*routing.FRR
 	for i, n := range r.Nodes() {

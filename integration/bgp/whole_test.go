@@ -26,11 +26,7 @@ import (
 // TestWhole goes the whole way: a BGPAdvertisement and BGPPeers, a Service, speakers on three nodes, routes to all of them in the
 // kernel of a router, and pods that answer it.
 func TestWhole(t *testing.T) {
-	netlab.Skip(t)
-	bed, err := testbed.New()
-	require.NoError(t, err)
-	t.Cleanup(func() { assert.NoError(t, bed.Close()) })
-	s := site.New(t, bed, 3, "--bgp-shutdown-wait=2s")
+	s := site.NewAlone(t, 3, "--bgp-shutdown-wait=2s")
 	router := s.AddClient("router")
 	r := routing.StartFRR(t, s.Lab, router, routing.Rack)
 	for name, addr := range map[string]string{"tor-v4": router.Addr(false).String(), "tor-v6": router.Addr(true).String()} {
@@ -75,7 +71,7 @@ func TestWhole(t *testing.T) {
 	s.Advertised(svc, "True Advertised: speaker: advertised by BGP from nodes")
 	testbed.Eventually(t, "BGPSessions", func(ctx context.Context) error {
 		var sessions v1alpha1.BGPSessionList
-		if err := bed.Client.List(ctx, &sessions, client.InNamespace(s.Namespace)); err != nil {
+		if err := s.Bed.Client.List(ctx, &sessions, client.InNamespace(s.Namespace)); err != nil {
 			return err
 		}
 		up := 0
@@ -91,7 +87,7 @@ func TestWhole(t *testing.T) {
 	})
 	testbed.Eventually(t, "ServiceBGPStatuses", func(ctx context.Context) error {
 		var list v1beta1.ServiceBGPStatusList
-		if err := bed.Client.List(ctx, &list, client.InNamespace(s.Namespace)); err != nil {
+		if err := s.Bed.Client.List(ctx, &list, client.InNamespace(s.Namespace)); err != nil {
 			return err
 		}
 		for _, x := range list.Items {
@@ -138,12 +134,12 @@ func TestWhole(t *testing.T) {
 	other := s.Nodes()[0].Addr(true).String()
 	was := r.Neighbor(other).ConnectionsEstab
 	var p v1beta2.BGPPeer
-	require.NoError(t, bed.Client.Get(t.Context(), client.ObjectKey{Namespace: s.Namespace, Name: "tor-v4"}, &p))
+	require.NoError(t, s.Bed.Client.Get(t.Context(), client.ObjectKey{Namespace: s.Namespace, Name: "tor-v4"}, &p))
 	p.Spec.PeerASN = 65009
-	require.NoError(t, bed.Client.Update(t.Context(), &p))
+	require.NoError(t, s.Bed.Client.Update(t.Context(), &p))
 	testbed.Eventually(t, "the reason", func(ctx context.Context) error {
 		var x v1alpha1.BGPSession
-		if err := bed.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: "n1-tor-v4"}, &x); err != nil {
+		if err := s.Bed.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: "n1-tor-v4"}, &x); err != nil {
 			return err
 		}
 		if x.Status.State == "Established" || !strings.Contains(x.Status.LastError, "AS") {

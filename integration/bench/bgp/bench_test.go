@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -21,7 +20,6 @@ import (
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/api/v1beta2"
 	"github.com/fairlead/fairlead/integration/bench/samples"
-	"github.com/fairlead/fairlead/integration/testbed"
 	"github.com/fairlead/fairlead/integration/testbed/netlab"
 	"github.com/fairlead/fairlead/integration/testbed/routing"
 	"github.com/fairlead/fairlead/integration/testbed/site"
@@ -32,11 +30,8 @@ var many = netip.MustParsePrefix("10.200.0.0/16")
 
 // newSite makes a site where nothing is announced by layer 2.
 func newSite(b *testing.B, nodes int) *site.Site {
-	bed, err := testbed.New() // one for each: to delete many Services takes longer
-	require.NoError(b, err)
-	b.Cleanup(func() { assert.NoError(b, bed.Close()) })
-	s := site.New(b, bed, nodes)
-	require.NoError(b, bed.Client.Delete(b.Context(), &v1beta1.L2Advertisement{ObjectMeta: s.Meta("main")}))
+	s := site.NewAlone(b, nodes) // to delete many Services takes longer than to start an API server
+	require.NoError(b, s.Bed.Client.Delete(b.Context(), &v1beta1.L2Advertisement{ObjectMeta: s.Meta("main")}))
 	return s
 }
 

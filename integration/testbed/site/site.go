@@ -76,6 +76,16 @@ func New(t testing.TB, bed *testbed.Bed, nodes int, args ...string) *Site {
 	return s
 }
 
+// NewAlone makes a Site as New does, on an API server of its own.
+func NewAlone(t testing.TB, nodes int, args ...string) *Site {
+	t.Helper()
+	netlab.Skip(t)
+	bed, err := testbed.New()
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, bed.Close()) })
+	return New(t, bed, nodes, args...)
+}
+
 // Meta returns the metadata of an object of the installation.
 func (s *Site) Meta(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: s.Namespace, Name: name}
