@@ -164,6 +164,12 @@ func TestCordon(t *testing.T) {
 	await(t, "no route to be marked", func() bool { return marked() == 0 && r.nextHops("ipv4", route) == 2 })
 	n.Update(func(o *corev1.Node) { o.Spec.Unschedulable = true })
 	await(t, "one of the routes to be marked", func() bool { return marked() == 1 })
+	other := r.Nodes()[0]
+	other.Update(func(o *corev1.Node) { o.Spec.Unschedulable = true })
+	await(t, "both routes to be marked", func() bool { return marked() == 2 && r.nextHops("ipv4", route) == 2 })
+	await(t, "both in the kernel", func() bool { return kernelHops(r.router, "ipv4", route) == 2 })
+	other.Update(func(o *corev1.Node) { o.Spec.Unschedulable = false })
+	await(t, "one of the routes to be marked", func() bool { return marked() == 1 })
 	_, err := r.Speakers[n.Name()].Stop()
 	require.NoError(t, err)
 	await(t, "the routes of the other node alone", func() bool { return r.nextHops("ipv4", route) == 1 && marked() == 0 })
