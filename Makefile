@@ -23,15 +23,18 @@ CILIUM_CRDS := github.com/cilium/cilium@v1.20.1
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# Without these the demo of a CNI does not show a router, and says so.
+DEMO_CNI := $(if $(findstring cilium,$(DEMO_ARGS)),$(BIN)/cilium-lab,$(if $(findstring speaker,$(DEMO_ARGS)),,$(BIN)/confd $(BIN)/confd-templates $(BIN)/bird1))
 .PHONY: demo
-demo: tools build ## show everything on a cluster of its own; DEMO_ARGS=--once runs through and ends
+demo: $(ASSETS)/kube-apiserver $(ASSETS)/etcd $(BIN)/kubectl $(BIN)/calico-crds $(BIN)/cilium-crds build ## show everything on a cluster of its own; DEMO_ARGS=--once runs through and ends
+	@$(if $(DEMO_CNI),$(MAKE) --no-print-directory $(DEMO_CNI) || true)
 	@$(BIN)/kubectl-fairlead demo $(DEMO_ARGS)
 
 .PHONY: build
 build: ## build the commands into bin/
 	@go build -trimpath -o $(BIN)/ ./cmd/...
 
-ON_NETWORKS := integration/(layer2|bgp|bfd|testbed/netlab)$$
+ON_NETWORKS := integration/(layer2|bgp|bfd|cni/.*|testbed/netlab)$$
 .PHONY: test
 test: tools ## run every test, those on a real API server included
 	go test -timeout 20m $$(go list ./... | grep -v /integration/)
@@ -39,6 +42,10 @@ test: tools ## run every test, those on a real API server included
 	go test -timeout 20m -count 1 $$(go list ./integration/... | grep -Ev '$(ON_NETWORKS)')
 	@# These watch a network closely: one after the other, so that they do not slow each other down.
 	go test -timeout 20m -count 1 -p 1 $$(go list ./integration/... | grep -E '$(ON_NETWORKS)')
+
+.PHONY: test-cni
+test-cni: tools ## run every scenario on the CNIs' own code and on the speakers (needs root); make test runs some of them
+	FAIRLEAD_TEST_CNI=all go test -timeout 60m -count 1 -p 1 ./integration/cni/...
 
 .PHONY: check
 check: generated lint ## check formatting, generated files and style
@@ -51,10 +58,11 @@ lint: ## gofmt, go vet, staticcheck
 	go tool -modfile=tools/staticcheck/go.mod staticcheck ./...
 
 .PHONY: generate
-generate: $(BIN)/controller-gen ## write deepcopy code and CRDs from api/
+generate: $(BIN)/controller-gen ## write deepcopy code and CRDs from api/, and the README of the chart from its values
 	$(BIN)/controller-gen object paths=./api/...
 	$(BIN)/controller-gen crd:crdVersions=v1 paths=./api/... output:crd:dir=api/crds
 	cp api/crds/*.yaml charts/fairlead/files/crds/
+	go run ./internal/reference/readme charts/fairlead
 
 .PHONY: generated
 generated: generate ## fail if a generated file is not up to date
@@ -86,14 +94,14 @@ MANIFESTS ?= dist/manifests
 manifests: $(BIN)/helm ## write one YAML file for each backend, and a kustomization, into dist/manifests, for those without Helm
 	@mkdir -p $(MANIFESTS)
 	@for backend in auto calico cilium speaker none; do \
-		level=baseline; values=backend=$$backend; \
+		level=restricted; values=backend=$$backend; \
 		if [ $$backend = speaker ]; then level=privileged; values=$$values,speaker.enabled=true; fi; \
 		{ printf 'apiVersion: v1\nkind: Namespace\nmetadata:\n  name: metallb-system\n  labels:\n    pod-security.kubernetes.io/enforce: %s\n' $$level; \
 		$(BIN)/helm template fairlead charts/fairlead --namespace metallb-system --no-hooks --set $$values; } > $(MANIFESTS)/$$backend.yaml; \
 		echo $(MANIFESTS)/$$backend.yaml; \
 	done
-	@printf '%s\n' '# Name one of the files here, and your image.' 'apiVersion: kustomize.config.k8s.io/v1beta1' 'kind: Kustomization' \
-		'namespace: metallb-system' 'resources:' '  - auto.yaml' 'images:' '  - name: ghcr.io/fairlead/fairlead' '    newName: registry.example/fairlead' \
+	@printf '%s\n' '# Name one of the files here, and your image. Leave "namespace:" out: it would move Roles that belong to the namespace of the CNI.' \
+		'apiVersion: kustomize.config.k8s.io/v1beta1' 'kind: Kustomization' 'resources:' '  - auto.yaml' 'images:' '  - name: ghcr.io/fairlead/fairlead' '    newName: registry.example/fairlead' \
 		'    newTag: v1' > $(MANIFESTS)/kustomization.yaml
 	@echo $(MANIFESTS)/kustomization.yaml
 
@@ -135,7 +143,7 @@ fuzz: ## fuzz the engine, the range parser and what comes from the wire for FUZZ
 	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./internal/membership
 
 .PHONY: tools
-tools: $(ASSETS)/kube-apiserver $(ASSETS)/etcd $(BIN)/kubectl $(BIN)/kube-proxy $(BIN)/helm $(BIN)/calico-crds $(BIN)/cilium-crds ## build what tests and demo need
+tools: $(ASSETS)/kube-apiserver $(ASSETS)/etcd $(BIN)/kubectl $(BIN)/kube-proxy $(BIN)/helm $(BIN)/calico-crds $(BIN)/cilium-crds $(BIN)/confd $(BIN)/confd-templates $(BIN)/bird1 $(BIN)/cilium-lab ## build what tests and demo need
 
 # Each binary is built again only when the module that pins it changes. A long build says every 20 s that it is still at work.
 define build_tool
@@ -167,11 +175,43 @@ $(BIN)/controller-gen: tools/controllergen/go.mod
 $(BIN)/helm: tools/helm/go.mod
 	$(call build_tool,about two minutes,helm,helm.sh/helm/v3/cmd/helm,$(HELM_LDFLAGS))
 
+# It is the repository's own program, so it is built again when that changes, too.
+$(BIN)/cilium-lab: tools/cilium/go.mod $(wildcard tools/cilium/*.go)
+	$(call build_tool,about 9 minutes on two cores,cilium,.,-s -w)
+
 $(BIN)/calico-crds: Makefile
 	@echo "fetching Calico's CRDs"
 	@mkdir -p $(@D)
 	@dir="$$(cd tools && go mod download -json $(CALICO_CRDS) | sed -n 's/^\t"Dir": "\(.*\)",$$/\1/p')"; \
 	rm -rf $@; mkdir $@; cp "$$dir"/libcalico-go/config/crd/*.yaml $@/; chmod -R u+w $@
+
+$(BIN)/confd: tools/calico/go.mod
+	$(call build_tool,about three minutes,calico,github.com/projectcalico/calico/confd,-s -w)
+
+$(BIN)/confd-templates: tools/calico/go.mod
+	@echo "fetching the templates of Calico's confd"
+	@mkdir -p $(@D)
+	@dir="$$(cd tools && go mod download -json $(CALICO_CRDS) | sed -n 's/^\t"Dir": "\(.*\)",$$/\1/p')"; \
+	rm -rf $@; mkdir $@; cp -r "$$dir"/confd/etc/calico/confd/{conf.d,templates} $@/; chmod -R u+w $@; touch $@
+
+# Calico's templates are for BIRD 1.6. Debian's package of it cannot be installed beside bird2, so it is only unpacked.
+$(BIN)/bird1: Makefile
+	@echo "fetching BIRD 1.6"
+	@mkdir -p $(@D)
+	@rm -rf $@ $@.tmp; mkdir $@.tmp; \
+	if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then \
+		echo "BIRD 1.6 is missing: put bird, bird6, birdc and birdc6 of Debian's package bird (1.6) into $@; the tests of Calico's own control plane cannot run" >&2; \
+		rm -rf $@.tmp; exit 0; \
+	fi; \
+	if ! (cd $@.tmp && apt-get -qq download bird) >$@.tmp/log 2>&1; then \
+		if [ "$$(id -u)" = 0 ]; then apt-get -qq update >>$@.tmp/log 2>&1 || true; fi; \
+		if ! (cd $@.tmp && apt-get -qq download bird) >>$@.tmp/log 2>&1; then \
+			cat $@.tmp/log >&2; \
+			echo "BIRD 1.6 is missing: Debian's package bird cannot be downloaded$$([ "$$(id -u)" = 0 ] || echo "; run 'apt-get update' as root first")" >&2; \
+			rm -rf $@.tmp; exit $$([ "$$(id -u)" = 0 ] && echo 1 || echo 0); \
+		fi; \
+	fi; \
+	dpkg-deb -x $@.tmp/bird_*.deb $@.tmp; mkdir $@; cp $@.tmp/usr/sbin/{bird,bird6,birdc,birdc6} $@/; rm -rf $@.tmp
 
 $(BIN)/cilium-crds: Makefile
 	@echo "fetching Cilium's CRDs"

@@ -1,6 +1,7 @@
 package allocator
 
 import (
+	"errors"
 	"slices"
 	"strings"
 )
@@ -14,7 +15,9 @@ import (
 // stay beside another holder and nothing else can be had.
 //
 // An owner that prefers dual stack and holds one address is given the missing one as soon as the same pool has it; until then
-// there is no error.
+// there is no error. One that requires it, or that had both until one of them left every pool, is given both by another pool if its
+// own has not the missing family: it does without one only if no pool that serves it has both. What a request names is never
+// replaced by another address.
 func (a *Allocator) Allocate(req Request) (Assignment, error) {
 	if err := check(&req); err != nil {
 		return a.Held(req.Owner), err
@@ -78,10 +81,11 @@ func (a *Allocator) reallocate(req *Request, h *holding) (Assignment, error) {
 	case a.strayed(h):
 		return a.rehome(req, h)
 	}
-	if err := a.gain(req, h); err != nil {
-		return a.assignment(h), err
+	h, err = a.gain(req, h)
+	if err == nil {
+		err = a.admission(req, h)
 	}
-	return a.assignment(h), a.admission(req, h)
+	return a.assignment(h), err
 }
 
 // illegal returns why h may not stay on one of its addresses, given req's sharing and ports; nil if it may.
@@ -98,12 +102,26 @@ func (a *Allocator) illegal(req *Request, h *holding) *ConflictError {
 
 // evict moves h off an address that it may not share any more. If nothing else can be had, it is left with nothing.
 func (a *Allocator) evict(req *Request, h *holding, why *ConflictError) (Assignment, error) {
+	was := chosen{h.keys, h.has}
 	a.remove(h)
-	c, err := a.choose(req)
+	c, err := a.chooseAgain(req, was)
 	if err != nil {
 		return Assignment{}, &EvictedError{Conflict: why, Next: err}
 	}
 	return a.assignment(a.commit(req, c)), nil
+}
+
+// chooseAgain picks addresses for an owner that held was until now. One that held both families is not content with one as long as
+// some pool has both, even where it only prefers to have both and another pool comes first.
+func (a *Allocator) chooseAgain(req *Request, was chosen) (chosen, error) {
+	if req.Policy == PreferDualStack && was.has[0] && was.has[1] {
+		both := *req
+		both.Policy = RequireDualStack
+		if c, err := a.choose(&both); err == nil {
+			return c, nil
+		}
+	}
+	return a.choose(req)
 }
 
 // adjust gives h the sharing and ports of req. If they differ from what it has, they are legal for every address of h.
@@ -129,7 +147,7 @@ func (a *Allocator) asksElsewhere(req *Request, h *holding) (bool, error) {
 		if want := req.asked(f); want.IsValid() && (!h.has[i] || keyOf(want) != h.keys[i]) {
 			return true, nil
 		}
-		if h.has[i] && req.Pool != "" && poolName(a.place(h.keys[i])) != req.Pool {
+		if pl := a.place(h.keys[i]); h.has[i] && req.Pool != "" && pl != nil && pl.pool.Name != req.Pool {
 			return true, nil
 		}
 	}
@@ -140,7 +158,7 @@ func (a *Allocator) asksElsewhere(req *Request, h *holding) (bool, error) {
 func (a *Allocator) move(req *Request, h *holding) (Assignment, error) {
 	was := chosen{h.keys, h.has}
 	a.remove(h)
-	c, err := a.choose(req)
+	c, err := a.chooseAgain(req, was)
 	if err != nil {
 		c = was
 	}
@@ -157,54 +175,88 @@ func (a *Allocator) strayed(h *holding) bool {
 	return false
 }
 
-// rehome replaces the addresses of h that have left every pool. One that has not stays, and brings the other one to its pool.
+// rehome replaces the addresses of h that have left every pool. One that has not stays if its pool has the other family, too; if it
+// has not, both are exchanged for those of a pool that has both. An address that req names is replaced by no other.
 func (a *Allocator) rehome(req *Request, h *holding) (Assignment, error) {
+	stray, home := Family(0), (*pool)(nil)
 	for i, f := range []Family{IPv4, IPv6} {
-		if !h.has[i] {
-			continue
+		switch pl := a.place(h.keys[i]); {
+		case !h.has[i]:
+		case pl != nil:
+			home = pl.pool
+		case stray == 0:
+			stray = f
 		}
-		home := a.place(h.keys[i])
-		if home == nil {
-			continue
-		}
-		stray := f.other()
-		if !home.pool.admits(req) {
-			return a.assignment(h), &StrayError{Addr: h.keys[1-i].addr(), Next: &PoolError{Pool: home.pool.Name, Why: ErrNotAdmitted}}
-		}
-		k, ok := a.pick(home.pool, stray, req)
-		if !ok {
-			return a.assignment(h), &StrayError{Addr: h.keys[1-i].addr(), Next: &ExhaustedError{Tried: []Tried{home.pool.tried(stray)}}}
-		}
-		a.detach(h, stray)
-		a.attach(h, k)
-		return a.assignment(h), nil
 	}
-	held, err := a.move(req, h)
+	addr := h.keys[index(stray)].addr()
+	if home == nil || req.explicit() {
+		held, err := a.move(req, h)
+		if err != nil {
+			err = &StrayError{Addr: addr, Next: err}
+		}
+		return held, err
+	}
+	h, err := a.complete(req, h, home, stray)
 	if err != nil {
-		err = &StrayError{Addr: held.Addrs()[0], Next: err}
+		err = &StrayError{Addr: addr, Next: err}
 	}
-	return held, err
+	return a.assignment(h), err
 }
 
-// gain adds the second address that req asks for, from the pool of the first. Only if it is required is its absence an error.
-func (a *Allocator) gain(req *Request, h *holding) error {
+// complete gives h, which has one address in home, one of family f, too, in exchange for what it has of that family: from home, or, in
+// exchange for everything, from a pool that has both. It returns what has become of h. On error, nothing has changed.
+func (a *Allocator) complete(req *Request, h *holding, home *pool, f Family) (*holding, error) {
+	if home.admits(req) {
+		if k, ok := a.pick(home, f, req); ok {
+			if h.has[index(f)] {
+				a.detach(h, f)
+			}
+			a.attach(h, k)
+			return h, nil
+		}
+	}
+	both := *req
+	both.Policy = RequireDualStack
+	c, err := a.choose(&both)
+	if err == nil {
+		a.remove(h)
+		return a.commit(req, c), nil
+	}
+	if !home.admits(req) {
+		return h, &PoolError{Pool: home.Name, Why: ErrNotAdmitted}
+	}
+	tried := []Tried{home.tried(f)} // also where home is no pool that is tried by itself
+	if e, ok := errors.AsType[*ExhaustedError](err); ok {
+		for _, t := range e.Tried {
+			if t.Pool != home.Name {
+				tried = append(tried, t)
+			}
+		}
+	}
+	return h, &ExhaustedError{Tried: tried}
+}
+
+// gain adds the second address that req asks for, from the pool of the first. Only who insists on both moves to another pool for it,
+// and only then its absence is an error. It returns what has become of h.
+func (a *Allocator) gain(req *Request, h *holding) (*holding, error) {
 	if req.Policy == SingleStack || !req.Families.Dual() || h.has[0] && h.has[1] {
-		return nil
+		return h, nil
 	}
 	missing, first := IPv4, h.keys[1]
 	if h.has[0] {
 		missing, first = IPv6, h.keys[0]
 	}
 	p := a.place(first).pool
+	if req.Policy == RequireDualStack {
+		return a.complete(req, h, p, missing)
+	}
 	if !p.admits(req) {
-		return &PoolError{Pool: p.Name, Why: ErrNotAdmitted}
+		return h, &PoolError{Pool: p.Name, Why: ErrNotAdmitted}
 	}
 	if k, ok := a.pick(p, missing, req); ok {
 		a.attach(h, k)
-	} else if req.Policy == RequireDualStack {
-		return &ExhaustedError{Tried: []Tried{p.tried(missing)}}
 	}
-	return nil
+	return h, nil
 }
 
 // admission returns an error if a pool of h does not admit its owner.
@@ -377,7 +429,10 @@ func (a *Allocator) chooseExplicit(req *Request) (chosen, error) {
 		if conflict := a.conflict(k, req, nil); conflict != nil {
 			return chosen{}, conflict
 		}
-		if r, is := a.reserved.against(k, req.Owner, true); is {
+		switch r, is := a.reserved.against(k, req.Owner); {
+		case is && r.use != "":
+			return chosen{}, &UsedError{Addr: addr, Use: r.use}
+		case is:
 			return chosen{}, &ReservedError{Addr: addr, Reservation: r.name, For: r.owner}
 		}
 		home = pl.pool

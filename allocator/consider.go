@@ -156,11 +156,14 @@ func (a *Allocator) refusal(req *Request) error {
 
 // Reserved returns the reservations that have an address, by name.
 func (a *Allocator) Reserved(addr netip.Addr) []Reservation {
+	if !addr.IsValid() {
+		return nil
+	}
 	k := keyOf(addr.Unmap())
 	var out []Reservation
 	for _, r := range a.reserved.all {
 		if r.contains(k) {
-			out = append(out, Reservation{Name: r.name, Owner: r.owner})
+			out = append(out, Reservation{Name: r.name, Owner: r.owner, Use: r.use})
 		}
 	}
 	return out
@@ -168,6 +171,9 @@ func (a *Allocator) Reserved(addr netip.Addr) []Reservation {
 
 // Usable reports whether an address that lies in a pool may be given out: false where the pool avoids those that end in .0 or .255.
 func (a *Allocator) Usable(addr netip.Addr) bool {
+	if !addr.IsValid() {
+		return false
+	}
 	pl := a.place(keyOf(addr.Unmap()))
 	return pl != nil && pl.pool.usable(keyOf(addr.Unmap()))
 }

@@ -23,7 +23,7 @@ var (
 	ErrNotAdmitted = errors.New("pool does not admit the owner")
 	// ErrBuggyAddress: the address ends in .0 or .255 and its pool avoids those.
 	ErrBuggyAddress = errors.New("pool avoids addresses that end in .0 or .255")
-	// ErrInUse: another owner holds the address and at least one of the two shares with nobody.
+	// ErrInUse: another owner holds the address and at least one of the two shares with nobody, or it is in use elsewhere.
 	ErrInUse = errors.New("address is in use")
 	// ErrSharingConflict: another owner holds the address, both would share, but not with each other.
 	ErrSharingConflict = errors.New("address cannot be shared")
@@ -216,3 +216,16 @@ func (e *ReservedError) Error() string {
 
 // Unwrap returns ErrReserved.
 func (e *ReservedError) Unwrap() error { return ErrReserved }
+
+// UsedError says that an address that was asked for is in use by somebody who does not have it from the engine (Reservation.Use). It
+// unwraps to ErrInUse.
+type UsedError struct {
+	Addr netip.Addr
+	Use  string
+}
+
+// Error names the address and its use.
+func (e *UsedError) Error() string { return fmt.Sprintf("address %s is in use: %s", e.Addr, e.Use) }
+
+// Unwrap returns ErrInUse.
+func (e *UsedError) Unwrap() error { return ErrInUse }

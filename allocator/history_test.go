@@ -136,6 +136,9 @@ func drawReservations(d decisions) []Reservation {
 		if d.below(3) > 0 {
 			out[i].Owner = Owner{"default", ownerNames[d.below(len(ownerNames))]}
 		}
+		if d.below(4) == 0 {
+			out[i].Use = "somebody has it"
+		}
 		for range 1 + d.below(2) {
 			first := probes[d.below(len(probes))]
 			last := first

@@ -6,6 +6,8 @@ import (
 	"math"
 	"net/netip"
 	"slices"
+
+	"go4.org/netipx"
 )
 
 // oracle is the engine written the slow, obvious way: it looks at every address of every pool and at every holder. It serves
@@ -17,8 +19,18 @@ type oracle struct {
 	reservations []Reservation
 }
 
-// reserved reports whether addr is reserved, for the owner of req, and for somebody else by name.
+// inUse reports whether addr is in use elsewhere.
+func (o *oracle) inUse(addr netip.Addr) bool {
+	return slices.ContainsFunc(o.reservations, func(r Reservation) bool {
+		return r.Use != "" && slices.ContainsFunc(r.Ranges, func(x netipx.IPRange) bool { return x.Contains(addr) })
+	})
+}
+
+// reserved reports whether addr is reserved, for the owner of req, and for somebody else by name. What is in use is for nobody.
 func (o *oracle) reserved(addr netip.Addr, owner Owner) (at, own, others bool) {
+	if o.inUse(addr) {
+		return true, false, false
+	}
 	for _, r := range o.reservations {
 		for _, x := range r.Ranges {
 			if x.Contains(addr) {
@@ -249,6 +261,9 @@ func (o *oracle) chooseExplicit(req Request) (map[Family]netip.Addr, error) {
 		if err := o.refusal(a, req); err != nil {
 			return nil, err
 		}
+		if o.inUse(a) {
+			return nil, ErrInUse
+		}
 		if _, _, others := o.reserved(a, req.Owner); others {
 			return nil, ErrReserved
 		}
@@ -324,104 +339,143 @@ func (o *oracle) adaptEach(req Request, h *oracleHolding) error {
 	if failed != nil {
 		return failed
 	}
-	for _, a := range h.addrs {
-		if p := o.poolOf(a); p != nil && !admits(p, req) {
-			return ErrNotAdmitted
-		}
-	}
-	return nil
+	return o.admission(req, h)
 }
 
-// allocate returns the sentinel that the engine's error must unwrap to.
+// allocate returns the sentinel that the engine's error must unwrap to. Its rules are sentences of the documentation, of Allocate and
+// of docs/architecture.md ("Decisions"); each is quoted where it is applied.
 func (o *oracle) allocate(req Request) error {
 	h := o.held[req.Owner]
 	if h == nil {
-		got, err := o.choose(req)
-		if err == nil {
-			o.held[req.Owner] = &oracleHolding{req.Sharing, req.Ports, got}
-		}
-		return err
+		return o.exchange(req, nil, req)
 	}
+	// Of who had both and must go, dual says that a pool with both comes before any other.
+	dual := len(h.addrs) == 2 && req.Policy == PreferDualStack
 	maps.DeleteFunc(h.addrs, func(f Family, _ netip.Addr) bool { return !req.wants(f) })
 	if len(h.addrs) == 0 {
 		delete(o.held, req.Owner)
 		return o.allocate(req)
 	}
+	// "It loses them only if its own new sharing key or ports forbid it to stay beside another holder and nothing else can be had."
 	for _, a := range h.addrs {
-		if o.refusal(a, req) == nil {
-			continue
+		if o.refusal(a, req) != nil {
+			delete(o.held, req.Owner)
+			return o.anew(req, nil, dual)
 		}
-		delete(o.held, req.Owner)
-		return o.allocate(req)
 	}
 	h.sharing, h.ports = req.Sharing, req.Ports
-	if len(req.Pools) > 0 && !req.explicit() {
+	switch {
+	case len(req.Pools) > 0 && !req.explicit():
 		return o.adaptEach(req, h)
-	}
-	if req.Pool != "" && o.pool(req.Pool) == nil {
+	case req.Pool != "" && o.pool(req.Pool) == nil:
 		return ErrUnknownPool
+	case o.asksForOther(req, h):
+		// "a holder keeps its addresses if what it asks for cannot be had"
+		return o.anew(req, h, dual)
 	}
-	elsewhere := false
-	var homes, strays []Family
-	for _, f := range []Family{IPv4, IPv6} {
-		if want := req.asked(f); want.IsValid() && want != h.addrs[f] {
-			elsewhere = true
-		}
-		a, held := h.addrs[f]
-		if !held {
-			continue
-		}
-		p := o.poolOf(a)
-		if req.Pool != "" && (p == nil || p.Name != req.Pool) {
-			elsewhere = true
-		}
-		if p == nil {
-			strays = append(strays, f)
-		} else {
-			homes = append(homes, f)
+	lost := 0 // of its addresses, those that have left every pool
+	for _, a := range h.addrs {
+		if o.poolOf(a) == nil {
+			lost++
 		}
 	}
 	switch {
-	case elsewhere, len(strays) > 0 && len(homes) == 0:
-		delete(o.held, req.Owner)
-		got, err := o.choose(req)
-		if err != nil {
-			o.held[req.Owner] = h
-			return err
-		}
-		o.held[req.Owner] = &oracleHolding{req.Sharing, req.Ports, got}
-		return nil
-	case len(strays) > 0:
-		if !admits(o.poolOf(h.addrs[homes[0]]), req) {
+	case lost > 0 && req.explicit():
+		return ErrNotInPool // "What a request names is never replaced by another address."
+	case lost == len(h.addrs):
+		if o.anew(req, h, dual) != nil {
 			return ErrNotInPool
 		}
-		a := o.first(o.poolOf(h.addrs[homes[0]]), strays[0], req)
-		if !a.IsValid() {
-			return ErrNotInPool
-		}
-		h.addrs[strays[0]] = a
 		return nil
+	case lost > 0 || req.Policy == RequireDualStack && len(h.addrs) == 1:
+		return o.complete(req, h, lost > 0)
+	case req.Policy == PreferDualStack && len(h.addrs) == 1:
+		// "An owner that prefers dual stack and holds one address is given the missing one as soon as the same pool has it"
+		f, p := o.missing(h)
+		if !admits(p, req) {
+			return ErrNotAdmitted
+		}
+		if a := o.first(p, f, req); a.IsValid() {
+			h.addrs[f] = a
+		}
 	}
-	return o.gainAndCheck(req, h)
+	return o.admission(req, h)
 }
 
-func (o *oracle) gainAndCheck(req Request, h *oracleHolding) error {
-	if req.Policy != SingleStack && req.Families.Dual() && len(h.addrs) == 1 {
-		for f, a := range h.addrs {
-			p := o.poolOf(a)
-			if !admits(p, req) {
-				return ErrNotAdmitted
-			}
-			if b := o.first(p, f.other(), req); b.IsValid() {
-				h.addrs[f.other()] = b
-			} else if req.Policy == RequireDualStack {
-				return ErrPoolExhausted
-			}
-			break
+// exchange gives the owner of req what want, a request of the same owner, chooses, or leaves it with h.
+func (o *oracle) exchange(req Request, h *oracleHolding, want Request) error {
+	delete(o.held, req.Owner)
+	got, err := o.choose(want)
+	if err == nil {
+		o.held[req.Owner] = &oracleHolding{req.Sharing, req.Ports, got}
+	} else if h != nil {
+		o.held[req.Owner] = h
+	}
+	return err
+}
+
+// anew is exchange for an owner that must or wants to go from all it has. "It does without one only if no pool that serves it has both."
+func (o *oracle) anew(req Request, h *oracleHolding, dual bool) error {
+	if dual && o.exchange(req, h, required(req)) == nil {
+		return nil
+	}
+	return o.exchange(req, h, req)
+}
+
+func required(req Request) Request {
+	req.Policy = RequireDualStack
+	return req
+}
+
+// asksForOther reports whether req names an address that h has not, or another pool than one that an address of h lies in.
+func (o *oracle) asksForOther(req Request, h *oracleHolding) bool {
+	for _, f := range []Family{IPv4, IPv6} {
+		a, held := h.addrs[f]
+		if want := req.asked(f); want.IsValid() && (!held || want != a) {
+			return true
+		}
+		if p := o.poolOf(a); held && req.Pool != "" && p != nil && p.Name != req.Pool {
+			return true
 		}
 	}
+	return false
+}
+
+// missing returns the family of which h has no address that lies in a pool, and the pool of the other.
+func (o *oracle) missing(h *oracleHolding) (Family, *Pool) {
+	for f, a := range h.addrs {
+		if p := o.poolOf(a); p != nil {
+			return f.other(), p
+		}
+	}
+	return 0, nil
+}
+
+// complete: "One that requires it, or that had both until one of them left every pool, is given both by another pool if its own has not
+// the missing family: it does without one only if no pool that serves it has both."
+func (o *oracle) complete(req Request, h *oracleHolding, lost bool) error {
+	f, home := o.missing(h)
+	if admits(home, req) {
+		if a := o.first(home, f, req); a.IsValid() {
+			h.addrs[f] = a
+			return nil
+		}
+	}
+	switch {
+	case o.exchange(req, h, required(req)) == nil:
+		return nil
+	case lost:
+		return ErrNotInPool
+	case !admits(home, req):
+		return ErrNotAdmitted
+	}
+	return ErrPoolExhausted
+}
+
+// admission: "a holder keeps its addresses ... if its pool has stopped admitting it (ErrNotAdmitted)"
+func (o *oracle) admission(req Request, h *oracleHolding) error {
 	for _, a := range h.addrs {
-		if !admits(o.poolOf(a), req) {
+		if p := o.poolOf(a); p != nil && !admits(p, req) {
 			return ErrNotAdmitted
 		}
 	}

@@ -1,6 +1,7 @@
 package allocator
 
 import (
+	"cmp"
 	"slices"
 
 	"go4.org/netipx"
@@ -12,6 +13,9 @@ type Reservation struct {
 	Name   string
 	Owner  Owner // zero: nobody
 	Ranges []netipx.IPRange
+	// Use, if it is not empty, says who uses the addresses already, in words that end a sentence: "it is the address of node "n1"".
+	// Nobody is given them then, whatever another reservation says, not even on request ([UsedError]); who holds one keeps it.
+	Use string
 }
 
 // reservations are what is reserved at present.
@@ -20,22 +24,26 @@ type reservations struct {
 	own  map[Owner][]span // by owner, in address order
 	set  *netipx.IPSet    // union of all
 	list []span           // of set
+	used []span           // of those of all that have a use, disjoint, in address order
 }
 
 type reserved struct {
 	span
 	owner Owner
 	name  string
+	use   string
 }
 
 func newReservations(rs []Reservation) reservations {
 	out := reservations{own: map[Owner][]span{}}
-	var b netipx.IPSetBuilder
+	var b, used netipx.IPSetBuilder
 	for _, r := range rs {
 		for _, ipr := range r.Ranges {
 			s := spanOf(ipr)
-			out.all = append(out.all, reserved{s, r.Owner, r.Name})
-			if r.Owner != (Owner{}) {
+			out.all = append(out.all, reserved{s, r.Owner, r.Name, r.Use})
+			if r.Use != "" {
+				used.AddRange(ipr)
+			} else if r.Owner != (Owner{}) {
 				out.own[r.Owner] = append(out.own[r.Owner], s)
 			}
 			b.AddRange(ipr)
@@ -44,10 +52,14 @@ func newReservations(rs []Reservation) reservations {
 	for _, spans := range out.own {
 		slices.SortFunc(spans, func(a, b span) int { return a.first.compare(b.first) })
 	}
-	slices.SortFunc(out.all, func(a, b reserved) int { return a.first.compare(b.first) })
+	slices.SortFunc(out.all, func(a, b reserved) int { return cmp.Or(a.first.compare(b.first), cmp.Compare(a.name, b.name)) })
 	out.set, _ = b.IPSet() // its only errors are invalid ranges, which Ranges does not hold
 	for _, r := range out.set.Ranges() {
 		out.list = append(out.list, spanOf(r))
+	}
+	inUse, _ := used.IPSet()
+	for _, r := range inUse.Ranges() {
+		out.used = append(out.used, spanOf(r))
 	}
 	return out
 }
@@ -55,13 +67,23 @@ func newReservations(rs []Reservation) reservations {
 // has reports whether k is reserved.
 func (r *reservations) has(k key) bool { return contains(r.list, k) }
 
-// against returns the reservation that keeps k from owner; explicit requests are kept only from what is another owner's.
-func (r *reservations) against(k key, owner Owner, explicit bool) (reserved, bool) {
-	if !r.has(k) || slices.ContainsFunc(r.own[owner], func(s span) bool { return s.contains(k) }) {
+// against returns the reservation that keeps k from owner, who asks for it by address: one of another owner, or of what is in use.
+func (r *reservations) against(k key, owner Owner) (reserved, bool) {
+	if !r.has(k) {
+		return reserved{}, false
+	}
+	if contains(r.used, k) {
+		for _, x := range r.all {
+			if x.use != "" && x.contains(k) {
+				return x, true
+			}
+		}
+	}
+	if slices.ContainsFunc(r.own[owner], func(s span) bool { return s.contains(k) }) {
 		return reserved{}, false
 	}
 	for _, x := range r.all {
-		if x.contains(k) && (!explicit || x.owner != Owner{}) {
+		if x.contains(k) && x.owner != (Owner{}) {
 			return x, true
 		}
 	}
@@ -143,7 +165,7 @@ func (a *Allocator) pickReserved(p *pool, f Family, req *Request) (key, bool) {
 				}
 				k = pl.first
 			}
-			if p.usable(k) && a.conflict(k, req, nil) == nil {
+			if p.usable(k) && !contains(a.reserved.used, k) && a.conflict(k, req, nil) == nil {
 				return k, true
 			}
 		}

@@ -1,6 +1,7 @@
 package backends
 
 import (
+	"net"
 	"net/netip"
 	"slices"
 )
@@ -29,4 +30,10 @@ func (l Link) Carries(addr netip.Addr, interfaces []string, sameSubnet bool) boo
 // Equal reports whether two links are the same in every respect.
 func (l Link) Equal(m Link) bool {
 	return l.Name == m.Name && l.IPv4 == m.IPv4 && l.IPv6 == m.IPv6 && slices.Equal(l.Prefixes, m.Prefixes)
+}
+
+// Taken says who else has an address on the local network.
+type Taken struct {
+	MAC  net.HardwareAddr
+	Link string // the name of the interface on which it answered
 }

@@ -30,6 +30,15 @@ func Hash(parts ...string) string {
 	return hex.EncodeToString(sum[:8])
 }
 
+// PoolLabel returns the value of the label fairlead.io/pool for a Service: the LabelValue of its pool, or, if it has its IPv4 address
+// from one pool and its IPv6 address from another, a value that is that of no pool. pools is a name, or "pool4,pool6".
+func PoolLabel(pools string) string {
+	if !strings.Contains(pools, ",") {
+		return LabelValue(pools)
+	}
+	return "two-pools-" + Hash(pools)
+}
+
 // LabelValue returns the value of a label for a name: the name itself, or, if that is too long for a label, the first 46
 // characters of it, a dash and its Hash. The label fairlead.io/pool is made so.
 func LabelValue(name string) string {

@@ -15,8 +15,15 @@ type Outcome struct {
 	Findings []Finding
 	// Pools tells of each pool in Desired how it is advertised, or why it is not.
 	Pools map[string]PoolOutcome
-	// IgnoresServices is set if other Services in Desired would lead to the same.
+	// Unheard tells of each advertisement and family whose routes no session can tell why that is so; it has those that Pools says are
+	// advertised. See Desired.Unheard.
+	Unheard map[Audience]string
+	// IgnoresServices is set if other Services in Desired would lead to the same; with WholeServices, if none of them has addresses of
+	// two pools.
 	IgnoresServices bool
+	// WholeServices is set if the CNI advertises all addresses of a Service or none. One with addresses of two pools is advertised by
+	// what selects both.
+	WholeServices bool
 	// Claims are the values of spec.loadBalancerClass, empty for none, of Services whose addresses the CNI's own allocator replaces;
 	// ClaimsLoadBalancerIP is set if it replaces those of Services with spec.loadBalancerIP, too.
 	Claims               []string
@@ -28,6 +35,34 @@ type Outcome struct {
 	OnlyVIP bool
 }
 
+// Silent says why what an advertisement asks for is not, or not all, advertised; empty if nothing speaks against it. pools are those that the
+// advertisement selects.
+func (o *Outcome) Silent(advertisement Source, pools []Pool) string {
+	for _, f := range o.Findings {
+		matters := f.Missing || f.Withheld || f.Type == BackendInactive || f.Type == ConfigFrozen
+		if matters && (f.Object == advertisement || !otherwise[advertisement.Kind][f.Object.Kind]) {
+			return f.String()
+		}
+	}
+	for _, is6 := range []bool{false, true} {
+		if why := o.Unheard[Audience{Advertisement: advertisement, IPv6: is6}]; why != "" {
+			return why
+		}
+	}
+	for _, p := range pools {
+		if x, told := o.Pools[p.Name]; told && !x.Advertised {
+			return fmt.Sprintf("pool %q: %s", p.Name, x.Message)
+		}
+	}
+	return ""
+}
+
+// otherwise are, by kind of advertisement, the kinds of objects whose findings are about others.
+var otherwise = map[string]map[string]bool{
+	"BGPAdvertisement": {"BGPAdvertisement": true, "L2Advertisement": true},
+	"L2Advertisement":  {"BGPAdvertisement": true, "L2Advertisement": true, "BGPPeer": true},
+}
+
 // Fact is one thing that was detected: "bgp" is "on", as said by "ConfigMap kube-system/cilium-config".
 type Fact struct{ Name, Value, Source string }
 
@@ -37,6 +72,19 @@ type PoolOutcome struct {
 	Advertised bool
 	// Message says how, or why not, in one sentence without the pool's name.
 	Message string
+	// MessageIPv4 and MessageIPv6 say it for the addresses of one family, where that is less.
+	MessageIPv4, MessageIPv6 string
+}
+
+// Of returns the message for addresses of one family.
+func (p PoolOutcome) Of(is6 bool) string {
+	switch {
+	case is6 && p.MessageIPv6 != "":
+		return p.MessageIPv6
+	case !is6 && p.MessageIPv4 != "":
+		return p.MessageIPv4
+	}
+	return p.Message
 }
 
 // FindingType says what kind of trouble a Finding is; it is the type of a condition of the Backend object.
@@ -76,6 +124,8 @@ type Finding struct {
 	// Withheld is set if pools are not advertised for this reason, because ignoring the field would let more peers or nodes hear
 	// a route than the user asked for.
 	Withheld bool
+	// Missing is set if something that is wanted is not in place for this reason.
+	Missing bool
 }
 
 // String names the object, the field and the matter.

@@ -81,7 +81,7 @@ type OwnedObjects struct {
 	// +optional
 	APIVersion string `json:"apiVersion,omitempty"`
 
-	// CreatedDefault is true if the controller created the BGPConfiguration "default" itself, and so may delete it.
+	// CreatedDefault is true if the controller created the BGPConfiguration "default" itself.
 	// +optional
 	CreatedDefault bool `json:"createdDefault,omitempty"`
 

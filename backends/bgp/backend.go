@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/netip"
-	"slices"
 	"sync"
 
 	"github.com/fairlead/fairlead/backends"
@@ -34,8 +32,11 @@ type Backend struct {
 	gone     bool // Shutdown was called
 	plan     plan
 	sessions map[key]*session
+	ending   map[key]int // how many sessions are on their way to their end; another may begin when there is none
 	idle     []*engine
 	doors    doors
+
+	ends sync.WaitGroup // those in ending, and what Shutdown has yet to end
 }
 
 var _ backends.Backend = (*Backend)(nil)
@@ -48,11 +49,12 @@ func New(c Config) *Backend {
 	if c.Changed == nil {
 		c.Changed = func() {}
 	}
-	return &Backend{config: c, changes: make(chan struct{}, 1), sessions: map[key]*session{}, doors: doors{}}
+	return &Backend{config: c, changes: make(chan struct{}, 1), sessions: map[key]*session{}, ending: map[key]int{}, doors: doors{}}
 }
 
 // Apply holds sessions with exactly want.Peers and tells them exactly want.Routes; it looks at nothing else. It returns as soon as
-// GoBGP knows the routes: they are on their way to peers whose session is established, and the others hear them when theirs is.
+// GoBGP knows the routes: they are on their way to peers whose session is established, and the others hear them when theirs is. Sessions
+// that end do so by themselves: a router that takes nothing more delays nobody.
 //
 // What cannot be done costs a *PeerError for each fault of a peer, and a *backends.AnnounceError for each route that no peer hears.
 // A peer with a fault keeps the session that it has. A session begins anew if a setting of its peer changes, and only then. Before
@@ -98,26 +100,20 @@ func (b *Backend) reconcileLocked() error {
 		}
 		delete(b.sessions, k)
 	}
-	for k, p := range b.plan {
-		if _, held := b.sessions[k]; !held && !slices.ContainsFunc(keys(ended), func(s *session) bool { return s.key == k }) {
-			errs = append(errs, b.beginLocked(p))
-		}
-	}
 	b.endLocked(ended)
-	for k, p := range b.plan {
-		if _, held := b.sessions[k]; !held {
-			errs = append(errs, b.beginLocked(p))
-		}
-	}
+	errs = append(errs, b.beginMissingLocked())
 	return errors.Join(append(errs, b.listenLocked())...)
 }
 
-func keys(m map[*session]*fault) []*session {
-	out := make([]*session, 0, len(m))
-	for s := range m {
-		out = append(out, s)
+// beginMissingLocked begins what is planned and not there, unless its predecessor has not come to its end.
+func (b *Backend) beginMissingLocked() error {
+	var errs []error
+	for k, p := range b.plan {
+		if _, held := b.sessions[k]; !held && b.ending[k] == 0 {
+			errs = append(errs, b.beginLocked(p))
+		}
 	}
-	return out
+	return errors.Join(errs...)
 }
 
 func (b *Backend) beginLocked(p *planned) error {
@@ -134,19 +130,35 @@ func (b *Backend) beginLocked(p *planned) error {
 	return err
 }
 
-// endLocked ends sessions, all at the same time, and waits.
+// endLocked has sessions end, all at the same time. It does not wait; b.ends does.
 func (b *Backend) endLocked(ended map[*session]*fault) {
-	var wg sync.WaitGroup
 	for s, with := range ended {
-		wg.Go(func() { s.stop(with) })
-	}
-	wg.Wait()
-	for s := range ended {
-		b.idle = append(b.idle, s.engine)
+		b.ending[s.key]++
+		b.ends.Go(func() {
+			s.stop(with)
+			b.ended(s)
+		})
 	}
 	if len(ended) > 0 {
 		b.note()
 	}
+}
+
+// ended takes note of a session's end; the one that is to follow begins.
+func (b *Backend) ended(s *session) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.idle = append(b.idle, s.engine)
+	if b.ending[s.key]--; b.ending[s.key] == 0 {
+		delete(b.ending, s.key)
+	}
+	if !b.running || b.gone {
+		return
+	}
+	if err := errors.Join(b.beginMissingLocked(), b.listenLocked()); err != nil {
+		b.config.Log.Error("cannot begin every BGP session", "err", err)
+	}
+	b.note()
 }
 
 // note has Changed called.
@@ -179,28 +191,31 @@ func (b *Backend) Run(ctx context.Context) error {
 		}
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	ended := map[*session]*fault{}
 	for k, s := range b.sessions {
 		ended[s] = nil
 		delete(b.sessions, k)
 	}
-	b.endLocked(ended)
 	b.running = false
-	return b.listenLocked()
+	b.endLocked(ended)
+	err = b.listenLocked()
+	b.mu.Unlock()
+	b.ends.Wait()
+	return err
 }
 
-// Down ends the sessions with a router at once, because BFD says that it cannot be reached (RFC 5882, 4.2; RFC 9384). They come back
-// when the router can be reached.
-func (b *Backend) Down(router netip.Addr) {
+// Down ends the session with a peer at once, because BFD says that its router cannot be reached (RFC 5882, 4.2; RFC 9384). It comes back
+// when the router can be reached. Another peer at the same address, in another VRF or on another port, keeps its session.
+func (b *Backend) Down(peer string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, s := range b.sessions {
-		if at := s.snapshot().Address; at == router || at.WithZone("") == router {
-			select {
-			case s.drop <- &fault{code: codeCease, subcode: ceaseBFDDown, text: "BFD says that the router cannot be reached"}:
-			default:
-			}
+	for k, s := range b.sessions {
+		if p := b.plan[k]; p == nil || p.name != peer {
+			continue
+		}
+		select {
+		case s.drop <- &fault{code: codeCease, subcode: ceaseBFDDown, text: "BFD says that the router cannot be reached"}:
+		default:
 		}
 	}
 }

@@ -3,7 +3,6 @@ package bgp
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"time"
@@ -16,8 +15,7 @@ const patience = 5 * time.Second
 func (s *session) reach(ctx context.Context, said <-chan event) *net.TCPConn {
 	for {
 		s.enter(Connect, nil)
-		// RFC 4271, 10: jitter.
-		again := time.NewTimer(time.Duration(float64(s.connect) * (0.75 + rand.Float64()/4)))
+		again := time.NewTimer(s.wait())
 		tries, cancel := context.WithCancel(ctx)
 		type result struct {
 			conn *net.TCPConn
@@ -35,6 +33,7 @@ func (s *session) reach(ctx context.Context, said <-chan event) *net.TCPConn {
 			case r := <-dialed:
 				dialed = nil
 				if conn = r.conn; conn == nil {
+					s.failed++
 					s.fail(r.err.Error())
 					continue
 				}

@@ -10,7 +10,7 @@
 //
 // The files: backend.go holds the contract, plan.go and peer.go what is wanted of which peer, session.go one peer, wire.go what
 // passes between GoBGP and the router, read.go the filter, open.go and notification.go the messages, engine.go the GoBGP server,
-// loopback.go where it connects to, connect.go and socket.go the way to the router, unnumbered.go who that is on a link, local.go
+// loopback.go the way to it, connect.go and socket.go the way to the router, unnumbered.go who that is on a link, local.go
 // next hops and router ID, listen.go the other way round, status.go what is known of sessions, shutdown.go going away.
 //
 // Sessions need no capability, TCP MD5 and binding to a VRF's device included; unnumbered ones need CAP_NET_RAW, and listening on

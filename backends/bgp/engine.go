@@ -2,10 +2,14 @@ package bgp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
 	"sync"
+	"syscall"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -44,16 +48,24 @@ func (f family) api() *api.Family {
 	return &api.Family{Afi: api.Family_Afi(f), Safi: api.Family_SAFI_UNICAST}
 }
 
-// loopbackPeer is the only neighbour that a GoBGP server knows: the wire's end on loopback.
-const loopbackPeer = "127.0.0.1"
+// loopback is where GoBGP servers listen.
+const loopback = "127.0.0.1"
 
-// engine is a GoBGP server with one neighbour. GoBGP has no way to end a server, so one that is stopped is used again.
+// engine is a GoBGP server with one neighbour, which is the wire. GoBGP waits a second or two before it connects to a neighbour, so it is
+// the wire that connects. Other processes of the machine can connect, too: what makes the wire the neighbour is that it comes from an
+// address that only it knows, and that it comes first.
+//
+// GoBGP has no way to end a server, so one that is stopped is used again.
 type engine struct {
 	server *server.BgpServer
+	port   uint16
+	wire   netip.Addr // the neighbour's address
 }
 
-// globals guards variables of GoBGP's packages: StartBgp of one server writes them, and changes of routes in any server read them. A
-// session that is being established reads them, too, unguarded; what is written is always the same.
+// globals guards table.SelectionOptions and table.UseMultiplePaths, variables of a package of GoBGP 3.37 that all servers of a process
+// share: StartBgp of one server writes them, and any server reads them when it works out what a peer is to hear. That is when routes change,
+// when a session is established (see establish), and when a router asks for all routes again (see refresh). What is written is always the
+// same.
 var globals sync.RWMutex
 
 func newEngine(log *slog.Logger) *engine {
@@ -62,30 +74,46 @@ func newEngine(log *slog.Logger) *engine {
 	return e
 }
 
-// start has the server connect to the wire at a port of loopback. It listens nowhere.
-func (e *engine) start(ctx context.Context, s *settings, port uint16) error {
-	global := &api.Global{
-		Asn: s.localASN, ListenPort: -1,
-		RouterId: loopbackPeer, // the router sees what the wire says
-		Families: []uint32{0, 1},
+// ports is how many ports are tried before there seems to be none.
+const ports = 5
+
+// start has the server listen on a port of loopback.
+func (e *engine) start(ctx context.Context, s *settings) error {
+	var err error
+	for range ports {
+		if e.port, err = freePort(); err != nil {
+			break
+		}
+		global := &api.Global{
+			Asn: s.localASN, ListenPort: int32(e.port), ListenAddresses: []string{loopback},
+			RouterId: loopback, // the router sees what the wire says
+			Families: []uint32{0, 1},
+		}
+		globals.Lock()
+		err = e.server.StartBgp(ctx, &api.StartBgpRequest{Global: global})
+		globals.Unlock()
+		if err == nil {
+			e.wire = anyLoopback()
+			return nil
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			break
+		}
 	}
-	globals.Lock()
-	err := e.server.StartBgp(ctx, &api.StartBgpRequest{Global: global})
-	globals.Unlock()
-	if err != nil {
-		return fmt.Errorf("start GoBGP: %w", err)
-	}
+	return fmt.Errorf("start GoBGP: %w", err)
+}
+
+// connect makes the wire a neighbour of the server, and returns its connection. After that, disconnect is to be called.
+func (e *engine) connect(ctx context.Context, s *settings) (*net.TCPConn, error) {
 	// Hold time 0 is between the wire and the router only: GoBGP cannot do without timers.
 	hold, keepalive := s.hold, s.keepalive
 	if hold == 0 {
 		hold, keepalive = defaultHold, defaultHold/3
 	}
 	peer := &api.Peer{
-		Conf:      &api.PeerConf{NeighborAddress: loopbackPeer, PeerAsn: s.peerASN, LocalAsn: s.localASN},
-		Transport: &api.Transport{RemotePort: uint32(port)},
-		Timers: &api.Timers{Config: &api.TimersConfig{
-			ConnectRetry: 1, HoldTime: uint64(hold.Seconds()), KeepaliveInterval: uint64(keepalive.Seconds()),
-		}},
+		Conf:      &api.PeerConf{NeighborAddress: e.wire.String(), PeerAsn: s.peerASN, LocalAsn: s.localASN},
+		Transport: &api.Transport{PassiveMode: true},
+		Timers:    &api.Timers{Config: &api.TimersConfig{HoldTime: uint64(hold.Seconds()), KeepaliveInterval: uint64(keepalive.Seconds())}},
 		// It makes GoBGP send End-of-RIB (RFC 4724, 2).
 		GracefulRestart: &api.GracefulRestart{Enabled: s.gracefulRestart, RestartTime: uint32(restartTime.Seconds())},
 	}
@@ -93,12 +121,27 @@ func (e *engine) start(ctx context.Context, s *settings, port uint16) error {
 		peer.AfiSafis = append(peer.AfiSafis, &api.AfiSafi{Config: &api.AfiSafiConfig{Family: f.api(), Enabled: true}})
 	}
 	if err := e.server.AddPeer(ctx, &api.AddPeerRequest{Peer: peer}); err != nil {
-		return fmt.Errorf("start GoBGP: %w", err)
+		return nil, fmt.Errorf("have GoBGP wait: %w", err)
 	}
-	return nil
+	e.await(ctx, api.PeerState_ACTIVE) // before that it turns connections away
+	c, err := dialLoopback(ctx, e.wire, e.port)
+	if err != nil {
+		_ = e.disconnect(ctx)
+	}
+	return c, err
 }
 
-// stop ends the neighbour and forgets all routes.
+// disconnect ends the neighbour. Routes stay.
+func (e *engine) disconnect(ctx context.Context) error {
+	globals.RLock()
+	defer globals.RUnlock()
+	return e.server.DeletePeer(ctx, &api.DeletePeerRequest{Address: e.wire.String()})
+}
+
+// elsewhere has the wire come from another address the next time: somebody else came from this one.
+func (e *engine) elsewhere() { e.wire = anyLoopback() }
+
+// stop ends what start began, and forgets all routes.
 func (e *engine) stop(ctx context.Context) error {
 	globals.RLock()
 	defer globals.RUnlock()
@@ -106,6 +149,49 @@ func (e *engine) stop(ctx context.Context) error {
 		return err
 	}
 	return e.server.StopBgp(ctx, &api.StopBgpRequest{})
+}
+
+// establish calls hand, which gives GoBGP the message that establishes its session, and waits until GoBGP has done so.
+func (e *engine) establish(ctx context.Context, hand func() error) error {
+	globals.RLock()
+	defer globals.RUnlock()
+	if err := hand(); err != nil {
+		return err
+	}
+	e.await(ctx, api.PeerState_ESTABLISHED)
+	return nil
+}
+
+// refresh has GoBGP say all routes again, as a router asks for by ROUTE-REFRESH (RFC 2918). GoBGP does not hear of that message: it would not tell
+// when it has worked out the answer.
+func (e *engine) refresh(ctx context.Context) error {
+	globals.RLock()
+	defer globals.RUnlock()
+	return e.server.ResetPeer(ctx, &api.ResetPeerRequest{Address: e.wire.String(), Soft: true, Direction: api.ResetPeerRequest_OUT})
+}
+
+// stateWait is how long GoBGP gets to come to a state before nobody waits for it any more.
+const stateWait = time.Second
+
+// await waits until GoBGP's session with the wire is in a state. It tells no error: that shows on the wire.
+func (e *engine) await(ctx context.Context, state api.PeerState_SessionState) {
+	ctx, cancel := context.WithTimeout(ctx, stateWait)
+	defer cancel()
+	again := time.NewTicker(time.Millisecond)
+	defer again.Stop()
+	for ctx.Err() == nil {
+		there := false
+		err := e.server.ListPeer(ctx, &api.ListPeerRequest{Address: e.wire.String()}, func(p *api.Peer) {
+			there = p.GetState().GetSessionState() == state
+		})
+		if there || err != nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-again.C:
+		}
+	}
 }
 
 // announce tells a prefix, or tells it anew.

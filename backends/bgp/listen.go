@@ -26,12 +26,20 @@ func (b *Backend) listening() map[string]map[netip.Addr]string {
 	if b.config.ListenPort == 0 {
 		return out
 	}
-	for k, s := range b.sessions {
+	add := func(k key, password string) {
 		if out[k.vrf] == nil {
 			out[k.vrf] = map[netip.Addr]string{}
 		}
-		if k.address.IsValid() && s.password != "" {
-			out[k.vrf][k.address] = s.password
+		if k.address.IsValid() && password != "" {
+			out[k.vrf][k.address] = password
+		}
+	}
+	for k, s := range b.sessions {
+		add(k, s.password)
+	}
+	for k := range b.ending {
+		if p := b.plan[k]; p != nil && b.running && !b.gone {
+			add(k, p.settings.password) // it begins anew in a moment
 		}
 	}
 	return out

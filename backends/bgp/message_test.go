@@ -3,12 +3,12 @@ package bgp
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"errors"
 	"io"
-	"net"
+	"log/slog"
 	"net/netip"
-	"os"
-	"os/exec"
+	"syscall"
 	"testing"
 	"time"
 
@@ -163,37 +163,58 @@ func crcOf(s string) netip.Addr {
 	return netip.AddrFrom4([4]byte{byte(crc), byte(crc >> 8), byte(crc >> 16), byte(crc >> 24)})
 }
 
-const connectEnv = "FAIRLEAD_TEST_CONNECT"
-
-// TestOthersAreTurnedAway connects to the port that is GoBGP's from another process.
+// TestOthersAreTurnedAway connects to the port that is GoBGP's, from another address than the wire's, and from the wire's when that is taken.
 func TestOthersAreTurnedAway(t *testing.T) {
-	if to := os.Getenv(connectEnv); to != "" {
-		c, err := net.Dial("tcp", to)
+	e := newEngine(slog.New(slog.DiscardHandler))
+	s := &settings{localASN: 65001, peerASN: 65002, key: key{address: netip.MustParseAddr("192.0.2.1")}}
+	require.NoError(t, e.start(t.Context(), s))
+	defer func() { assert.NoError(t, e.stop(context.Background())) }()
+	turnedAway := func(from netip.Addr) {
+		c, err := dialLoopback(t.Context(), from, e.port)
 		require.NoError(t, err)
+		defer c.Close()
+		require.NoError(t, c.SetDeadline(time.Now().Add(10*time.Second)))
 		_, err = c.Read(make([]byte, 1))
-		require.ErrorIs(t, err, io.EOF)
-		return
+		assert.True(t, errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET), "%s: %v", from, err)
 	}
-	l, err := openLobby()
-	require.NoError(t, err)
-	defer l.close()
-	to := netip.AddrPortFrom(netip.MustParseAddr(loopbackPeer), l.port()).String()
-	refused := make(chan error, 1)
-	accepted := make(chan *net.TCPConn, 1)
-	go func() {
-		c, _ := l.accept(t.Context(), func(err error) { refused <- err })
-		accepted <- c
-	}()
-	cmd := exec.Command("/proc/self/exe", "-test.run", "^TestOthersAreTurnedAway$")
-	cmd.Env = append(os.Environ(), connectEnv+"="+to)
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	assert.True(t, errors.Is(<-refused, errNotOurs))
-	mine, err := net.Dial("tcp", to)
+	local := netip.MustParseAddr(loopback)
+	turnedAway(local)
+	mine, err := e.connect(t.Context(), s)
 	require.NoError(t, err)
 	defer mine.Close()
-	c := <-accepted
-	require.NotNil(t, c)
-	assert.Equal(t, mine.LocalAddr().String(), c.RemoteAddr().String())
-	_ = c.Close()
+	turnedAway(local)
+	turnedAway(e.wire)
+	said := make(chan event, 1)
+	go relay(t.Context(), mine, said)
+	first := <-said
+	require.NoError(t, first.err)
+	assert.Equal(t, uint8(typeOpen), first.kind, "GoBGP speaks to the wire")
+	require.NoError(t, e.disconnect(t.Context()))
+
+	was := e.wire
+	e.elsewhere()
+	assert.NotEqual(t, was, e.wire)
+	again, err := e.connect(t.Context(), s)
+	require.NoError(t, err)
+	defer again.Close()
+	assert.Equal(t, e.wire, netip.MustParseAddrPort(again.LocalAddr().String()).Addr())
+	assert.True(t, e.wire.IsLoopback())
+}
+
+// TestWait: attempts come soon at first and then more and more slowly, and never faster than the user has asked for.
+func TestWait(t *testing.T) {
+	within := func(want time.Duration, s *session) {
+		t.Helper()
+		for range 100 { // RFC 4271, 10: 0.75 to 1 of it
+			assert.InDelta(t, want*7/8, s.wait(), float64(want/8))
+		}
+	}
+	s := &session{settings: settings{connect: 5 * time.Second, hurries: true}}
+	for i, want := range []time.Duration{250 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second, 5 * time.Second} {
+		s.failed = i
+		within(want, s)
+	}
+	s.failed = 1 << 20
+	within(5*time.Second, s)
+	within(8*time.Second, &session{settings: settings{connect: 8 * time.Second}})
 }

@@ -81,7 +81,8 @@ type settings struct {
 	dynamic          string
 	source, routerID netip.Addr    // invalid: not asked for
 	hold, keepalive  time.Duration // hold 0: none
-	connect          time.Duration
+	connect          time.Duration // between attempts, at most
+	hurries          bool          // nobody asked for that time: the first attempts come sooner
 	password         string
 	gracefulRestart  bool
 	multiHop         bool
@@ -122,7 +123,8 @@ func settingsOf(p *backends.Peer) (settings, []error) {
 	s := settings{
 		key:      key{address: p.Address.Unmap(), iface: p.Interface, vrf: p.VRF, port: cmp.Or(p.Port, defaultPort)},
 		localASN: cmp.Or(p.LocalASN, p.MyASN), peerASN: p.PeerASN, dynamic: p.DynamicASN,
-		source: p.SourceAddress.Unmap(), routerID: p.RouterID.Unmap(), connect: cmp.Or(p.ConnectTime, defaultConnect),
+		source: p.SourceAddress.Unmap(), routerID: p.RouterID.Unmap(),
+		connect: cmp.Or(p.ConnectTime, defaultConnect), hurries: p.ConnectTime == 0,
 		password: p.Password, gracefulRestart: p.GracefulRestart, multiHop: p.MultiHop, dualStack: p.DualStack,
 	}
 	var errs []error

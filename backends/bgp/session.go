@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"slices"
@@ -23,6 +24,8 @@ type session struct {
 	incoming       chan *net.TCPConn // from the router; room for one
 	drop           chan *fault       // asks to end the present connection; room for one
 	sent, received counters
+
+	failed int // attempts to connect since one succeeded; touched by serve alone
 
 	cancel context.CancelFunc
 	done   chan struct{} // closed when run has returned
@@ -91,14 +94,9 @@ func (s *session) stop(with *fault) {
 
 // serve runs GoBGP and the wire.
 func (s *session) serve(ctx context.Context) error {
-	l, err := openLobby()
-	if err != nil {
-		return err
-	}
-	defer l.close()
 	background := context.WithoutCancel(ctx)
-	if err := s.engine.start(background, &s.settings, l.port()); err != nil {
-		return errors.Join(err, s.engine.stop(background))
+	if err := s.engine.start(background, &s.settings); err != nil {
+		return err
 	}
 	defer func() {
 		s.mu.Lock()
@@ -110,16 +108,49 @@ func (s *session) serve(ctx context.Context) error {
 		}
 	}()
 	for {
-		inner, err := l.accept(ctx, func(err error) { s.fail(err.Error()) })
+		inner, err := s.engine.connect(ctx, &s.settings)
 		if err != nil {
 			return err
 		}
-		s.attempt(ctx, inner)
+		up := s.attempt(ctx, inner)
+		if err := s.engine.disconnect(background); err != nil {
+			return err
+		}
+		wait := s.wait()
+		if up < damping {
+			wait = jitter(max(damping, s.connect))
+		}
+		if !pause(ctx, wait) {
+			return nil
+		}
 	}
 }
 
-// attempt brings GoBGP, which has connected, together with the router.
-func (s *session) attempt(ctx context.Context, inner *net.TCPConn) {
+const (
+	// soon is how long the first pause between two attempts is.
+	soon = 250 * time.Millisecond
+	// damping is how long the pause is, at least, after a session that did not last for as long, or that the router did not want
+	// (RFC 4271, 8.1.1: DampPeerOscillations).
+	damping = 5 * time.Second
+)
+
+// wait returns how long to pause before the next attempt to connect. Pauses grow until they are as long as they may be: a router that restarts is
+// there again soon, or not for long.
+func (s *session) wait() time.Duration {
+	wait := s.connect
+	if s.hurries && s.failed < 16 {
+		wait = min(wait, soon<<s.failed)
+	}
+	return jitter(wait)
+}
+
+// jitter is RFC 4271's (section 10).
+func jitter(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (0.75 + rand.Float64()/4))
+}
+
+// attempt brings GoBGP, which inner leads to, together with the router. It returns how long the session was up.
+func (s *session) attempt(ctx context.Context, inner *net.TCPConn) (up time.Duration) {
 	within, cancel := context.WithCancel(ctx)
 	var readers sync.WaitGroup
 	defer readers.Wait()
@@ -129,17 +160,20 @@ func (s *session) attempt(ctx context.Context, inner *net.TCPConn) {
 	readers.Go(func() { relay(within, inner, said) })
 	select {
 	case e := <-said:
-		if e.err != nil || e.kind != typeOpen { // GoBGP changed its mind
-			return
+		if e.err != nil || e.kind != typeOpen {
+			s.engine.elsewhere()
+			s.fail(errTaken.Error())
+			return 0
 		}
 	case <-ctx.Done():
-		return
+		return 0
 	}
 	outer := s.reach(within, said)
 	if outer == nil {
-		return
+		return 0
 	}
 	defer outer.Close()
+	s.failed = 0
 	w := &wire{session: s, inner: inner, outer: outer, said: said, heard: make(chan event, 16)}
 	readers.Go(func() { receive(within, outer, w.heard, s.received.add) })
 	if why := w.run(ctx); why != "" {
@@ -147,6 +181,10 @@ func (s *session) attempt(ctx context.Context, inner *net.TCPConn) {
 	} else {
 		s.enter(Idle, nil)
 	}
+	if w.since.IsZero() {
+		return 0
+	}
+	return time.Since(w.since)
 }
 
 // setRoutes makes routes what the router hears.

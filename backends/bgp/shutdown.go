@@ -44,7 +44,6 @@ func (b *Backend) Shutdown(ctx context.Context, how Leave) {
 		pause(ctx, how.Wait)
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	var wg sync.WaitGroup
 	ended := map[*session]*fault{}
 	for k, s := range b.sessions {
@@ -56,9 +55,16 @@ func (b *Backend) Shutdown(ctx context.Context, how Leave) {
 		ended[s] = &fault{code: codeCease, subcode: ceaseShutdown}
 		wg.Go(func() { s.withdrawAll(ctx) })
 	}
+	b.ends.Add(1) // Run waits for these, too
+	b.mu.Unlock()
 	wg.Wait()
+	b.mu.Lock()
 	b.endLocked(ended)
-	if err := b.listenLocked(); err != nil {
+	err := b.listenLocked()
+	b.mu.Unlock()
+	b.ends.Done()
+	b.ends.Wait()
+	if err != nil {
 		b.config.Log.Error("cannot stop listening", "err", err)
 	}
 }

@@ -26,9 +26,10 @@ type wire struct {
 	ours         opening
 	place        place
 	state        State
-	silent       bool // hold time 0 was negotiated: no keepalives (RFC 4271, 4.4)
-	confirmed    bool // our first KEEPALIVE has been sent
-	greeted      bool // the router's first KEEPALIVE has come
+	silent       bool      // hold time 0 was negotiated: no keepalives (RFC 4271, 4.4)
+	confirmed    bool      // our first KEEPALIVE has been sent
+	greeted      bool      // the router's first KEEPALIVE has come
+	since        time.Time // when the session was established; zero: it never was
 }
 
 // run returns why the connection ended, in words; nothing if it was meant to.
@@ -58,7 +59,7 @@ func (w *wire) run(ctx context.Context) string {
 		case e := <-w.said:
 			err = w.fromGoBGP(ctx, e)
 		case e := <-w.heard:
-			err = w.fromRouter(e)
+			err = w.fromRouter(ctx, e)
 		case <-wait.C:
 			if w.state != Established {
 				err = &fault{code: codeHold, text: "the router accepts the connection, but does not open the session"}
@@ -152,7 +153,7 @@ func (w *wire) fromGoBGP(ctx context.Context, e event) error {
 			return err
 		}
 		w.confirmed = true
-		return w.establish()
+		return w.establish(ctx)
 	case typeUpdate:
 		if err := w.send(ctx, e.kind, e.body); err != nil {
 			return err
@@ -177,7 +178,7 @@ func (w *wire) fromGoBGP(ctx context.Context, e event) error {
 }
 
 // fromRouter takes what the router says to GoBGP, if it is to know.
-func (w *wire) fromRouter(e event) error {
+func (w *wire) fromRouter(ctx context.Context, e event) error {
 	switch {
 	case e.err != nil:
 		return w.lost(e.err)
@@ -187,9 +188,12 @@ func (w *wire) fromRouter(e event) error {
 		return w.opened(e.body)
 	case e.kind == typeKeepalive && w.state == OpenConfirm:
 		w.greeted = true
-		return w.establish()
+		return w.establish(ctx)
 	case w.state == Established && e.kind == typeRefresh:
-		return w.hand(message(e.kind, e.body))
+		if err := w.engine.refresh(ctx); err != nil {
+			return err
+		}
+		return w.hand(message(typeKeepalive, nil))
 	case w.state == Established && (e.kind == typeKeepalive || e.kind == typeUpdate):
 		return w.hand(message(typeKeepalive, nil))
 	}
@@ -244,14 +248,14 @@ func (w *wire) opened(body []byte) error {
 }
 
 // establish lets GoBGP begin once both sides have confirmed the session.
-func (w *wire) establish() error {
+func (w *wire) establish(ctx context.Context) error {
 	if w.state != OpenConfirm || !w.confirmed || !w.greeted {
 		return nil
 	}
-	if err := w.hand(message(typeKeepalive, nil)); err != nil {
+	if err := w.engine.establish(ctx, func() error { return w.hand(message(typeKeepalive, nil)) }); err != nil {
 		return err
 	}
-	w.state = Established
+	w.state, w.since = Established, time.Now()
 	w.mu.Lock()
 	w.restarted = true
 	name := w.name

@@ -144,14 +144,3 @@ func lacksAggregation(spec map[string]any, stored *configuration, err error) boo
 	}
 	return stored.aggregation() == ""
 }
-
-// delete removes the configuration, provided that c is still the newest version.
-func (a *api) delete(ctx context.Context, c *configuration) error {
-	err := a.client.Delete(ctx, defaultName, metav1.DeleteOptions{
-		Preconditions: &metav1.Preconditions{UID: &c.UID, ResourceVersion: &c.ResourceVersion},
-	})
-	if err != nil && !apierrors.IsNotFound(err) {
-		return a.failed("delete", err)
-	}
-	return nil
-}

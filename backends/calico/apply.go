@@ -32,65 +32,9 @@ type apply struct {
 	findings  []backends.Finding // of sessions
 	exposed   map[string]error   // pools that a session would show to peers that must not hear them
 	contended bool
-}
-
-// try is one try at everything. First it is kept from peers what they must not hear, then the prefixes change, and then peers are
-// shown again what is theirs to hear, and what is left over goes.
-func (x *apply) try(ctx context.Context) error {
-	x.has, x.findings, x.exposed = x.b.known, nil, map[string]error{}
-	if err := x.look(ctx); err != nil {
-		return backends.AnnounceErrors(x.want, err)
-	}
-	current, err := x.api.get(ctx)
-	if err != nil {
-		return backends.AnnounceErrors(x.want, err)
-	}
-	x.reached = true
-	leaves := x.leavesAggregation(current)
-	x.routes = route(x.want, x.surroundings(current, leaves))
-	rest := x.rest(true)
-	first := x.plan(current, rest)
-	x.findings = first.findings
-	// The intent is recorded before anything is made, so that nothing of ours is ever unknown.
-	if err := x.save(ctx, x.record.with(Record{Objects: first.keys()})); err != nil {
-		return err
-	}
-	failed, err := x.put(ctx, first)
-	if err != nil {
-		return err
-	}
-	failed = errors.Join(failed, x.withhold())
-	if err := x.configure(ctx, current, leaves); err != nil {
-		return errors.Join(failed, backends.AnnounceErrors(x.want, err))
-	}
-	last := first
-	if left := x.rest(false); !slices.Equal(rest, left) {
-		last = x.plan(current, left)
-		if failed == nil {
-			if failed, err = x.put(ctx, last); err != nil {
-				return err
-			}
-		}
-	}
-	return x.finish(ctx, last, failed)
-}
-
-// finish removes what is not needed any more.
-func (x *apply) finish(ctx context.Context, last *sessions, failed error) error {
-	left, err := x.objects.sweep(ctx, x.record.Objects, last)
-	after := x.record
-	after.Objects = append(last.keys(), left...)
-	for _, k := range x.record.Objects {
-		if last.keep[k] {
-			after.Objects = append(after.Objects, k)
-		}
-	}
-	slices.Sort(after.Objects)
-	after.Objects = slices.DeleteFunc(slices.Compact(after.Objects), x.taken)
-	if len(after.Objects) == 0 {
-		after.Objects = nil
-	}
-	return errors.Join(failed, err, x.save(ctx, after))
+	last      *sessions
+	broken    map[string]error // objects that could not be written, by key
+	leaving   bool             // communities of entries that were taken out are there still
 }
 
 // taken reports whether the object of that name is somebody else's.
@@ -98,6 +42,15 @@ func (x *apply) taken(key string) bool {
 	return slices.ContainsFunc(x.findings, func(f backends.Finding) bool {
 		return f.Type == backends.Contended && key == keyOf(f.Object.Kind, f.Object.Namespace, f.Object.Name)
 	})
+}
+
+// refused reports whether Calico's API does not take the object of that name, and there is none.
+func (x *apply) refused(key string) bool { return x.b.refused[key] }
+
+// isThere reports whether the BGPPeer of that name is there, and ours.
+func (x *apply) isThere(key string) bool {
+	_, _, name := splitKey(key)
+	return x.world.peers[name] != nil
 }
 
 // look reads the sessions that there are, and adds to the record those of ours that it lacks. Without managed peers it does so only
@@ -118,12 +71,12 @@ func (x *apply) look(ctx context.Context) error {
 	return x.save(ctx, x.record.with(Record{Objects: w.ours(x.d.nodeNamespace)}))
 }
 
-func (x *apply) plan(current *configuration, rest []netip.Prefix) *sessions {
-	in := planning{
+func (x *apply) plan(current *configuration, narrowing bool) *sessions {
+	in := planning{narrowing: narrowing,
 		want: x.want, world: x.world, installation: x.b.cfg.Installation, namespace: x.d.nodeNamespace, has: x.has, filters: x.d.filters,
-		recorded: map[string]bool{}, rest: rest, asNumber: defaultASNumber,
+		recorded: map[string]bool{}, rest: x.rest(narrowing), asNumber: defaultASNumber,
 	}
-	in.want.BGPAdvertisements = x.routes.served
+	in.want.BGPAdvertisements, in.want.Announcements = x.routes.served, x.announced()
 	for _, k := range x.record.Objects {
 		in.recorded[k] = true
 	}
@@ -137,7 +90,7 @@ func (x *apply) plan(current *configuration, rest []netip.Prefix) *sessions {
 // to go.
 func (x *apply) rest(leaving bool) []netip.Prefix {
 	announced := map[string][]netip.Prefix{}
-	for _, a := range x.want.Announcements {
+	for _, a := range x.announced() {
 		announced[a.Pool] = append(announced[a.Pool], a.Prefix)
 	}
 	var out []netip.Prefix
@@ -150,11 +103,14 @@ func (x *apply) rest(leaving bool) []netip.Prefix {
 	return out
 }
 
-// put makes the objects of s. A failure that keeps something from being hidden is remembered by pool; err says that there has to be
-// another try at once.
-func (x *apply) put(ctx context.Context, s *sessions) (failed, err error) {
-	results := x.objects.put(ctx, s, &x.world)
+// put makes those objects of s that are of some kinds. A failure that keeps something from being hidden is remembered by pool; err
+// says that there has to be another try at once.
+func (x *apply) put(ctx context.Context, s *sessions, some ...string) (failed, err error) {
+	results := x.objects.put(ctx, s, &x.world, x.broken, some...)
 	for _, r := range results {
+		if r.wrote && r.err == nil {
+			x.b.wrote = x.b.cfg.Now()
+		}
 		if known, less := x.b.known.without(r.err); less {
 			x.b.known = known
 			return nil, errAgain
@@ -165,7 +121,13 @@ func (x *apply) put(ctx context.Context, s *sessions) (failed, err error) {
 		problem := r.err
 		switch source, ok := s.sources[r.key]; {
 		case ok && apierrors.IsInvalid(r.err):
-			x.find(backends.Finding{Type: backends.UnsupportedField, Object: source, Message: fmt.Sprintf("Calico's API refuses the session: %v", r.err)})
+			then := "no such object is there"
+			if x.isThere(r.key) {
+				then = "it stays as it was"
+			} else {
+				x.b.refused[r.key] = true
+			}
+			x.find(backends.Finding{Type: backends.UnsupportedField, Object: source, Missing: true, Message: fmt.Sprintf("Calico's API refuses the session, %s: %v", then, r.err)})
 		case r.foreign:
 			x.find(foreignFinding(r.key))
 			problem = fmt.Errorf("somebody else's %s is in the way", r.key)
@@ -190,7 +152,7 @@ func (x *apply) find(f backends.Finding) {
 
 // abandon lets go of everything when Calico's API is gone, and with it what was written through it.
 func (x *apply) abandon(ctx context.Context) error {
-	left, err := x.objects.sweep(ctx, x.record.Objects, &sessions{})
+	left, err := x.objects.sweep(ctx, x.record.Objects, &sessions{}, &x.world)
 	next := Record{Objects: left}
 	if len(left) > 0 {
 		next.APIVersion = x.record.APIVersion
@@ -216,7 +178,10 @@ func (x *apply) held() []Entry {
 func (x *apply) surroundings(current *configuration, leaves bool) surroundings {
 	s := surroundings{
 		mode: x.b.cfg.Aggregation, allowWider: x.b.cfg.AllowWider, managesPeers: x.want.Peers != nil, filters: x.d.filters,
-		perIP: x.d.perIP(), never: x.d.neverPerIP(), canDisable: x.has.aggregation,
+		perIP: x.d.perIP(), never: x.d.neverPerIP(), canDisable: x.has.aggregation, live: map[string]bool{},
+	}
+	for _, e := range x.record.Owned {
+		s.live[e.Pool] = true
 	}
 	for _, p := range x.world.foreign {
 		s.foreignPeers = append(s.foreignPeers, p.Name)
@@ -228,6 +193,7 @@ func (x *apply) surroundings(current *configuration, leaves bool) surroundings {
 	if was := x.record.Aggregation; was != nil && s.current == was.Set {
 		s.current = was.Before // as it will be unless it is set again
 	}
+	s.mesh = !s.managesPeers && (current.Spec.NodeToNodeMeshEnabled == nil || *current.Spec.NodeToNodeMeshEnabled)
 	s.applied = appliedBy(current.ManagedFields, fieldBlocks, x.b.cfg.FieldManager) != ""
 	owned := map[netip.Prefix]bool{}
 	for _, e := range x.record.Owned {
@@ -272,7 +238,8 @@ func (x *apply) outcome() backends.Outcome {
 	o := backends.Outcome{
 		IgnoresServices: x.routes.ignoresServices, Claims: x.d.claims(), ClaimsLoadBalancerIP: len(x.d.loadBalancerPools()) > 0 && x.d.assigns() == v3.RequestedServicesOnly,
 		APIVersion: x.d.group.String(), Facts: append(slices.Clone(x.d.Facts), x.has.fact()), Owned: slices.Clone(x.record.Objects), Pools: x.routes.pools,
-		Findings: slices.Concat(inactive, x.routes.findings, x.merged.findings, x.findings),
+		Findings: slices.Concat(inactive, x.routes.findings, x.merged.findings, x.findings, x.halfExcluded()),
+		Unheard:  x.unheard(),
 	}
 	if len(x.record.Owned) > 0 {
 		o.Owned = append([]string{keyOf(v3.KindBGPConfiguration, "", defaultName)}, o.Owned...)
@@ -304,7 +271,7 @@ func (x *apply) outcome() backends.Outcome {
 			p = backends.PoolOutcome{Message: fmt.Sprintf("Calico: IPPool %q keeps its routes on the nodes", blocked[pool])}
 		case covered[pool] != nil:
 			slices.Sort(covered[pool])
-			p.Message = fmt.Sprintf("Calico: in %s, which is not ours", strings.Join(covered[pool], ", "))
+			p = backends.PoolOutcome{Advertised: true, Message: fmt.Sprintf("Calico: in %s, which is not ours", strings.Join(covered[pool], ", "))}
 		}
 		o.Pools[pool] = p
 	}

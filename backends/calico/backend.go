@@ -14,7 +14,11 @@ import (
 	"github.com/fairlead/fairlead/backends"
 )
 
-// Config is what a Backend needs. Everything is required but Aggregation, AllowWider, Report and Now.
+// Settle is how long Calico's nodes may take to act on what was written: confd and BIRD take 0.06 to 0.2 s on three nodes with two
+// processors between them (integration/cni/calico), and more where there is more to render.
+const Settle = 700 * time.Millisecond
+
+// Config is what a Backend needs. Everything is required but Aggregation, AllowWider, Settle, Report and Now.
 type Config struct {
 	Discovery discovery.DiscoveryInterface
 	Client    dynamic.Interface
@@ -28,6 +32,9 @@ type Config struct {
 	// AllowWider has fields ignored that cannot be expressed, where that lets more peers or nodes hear a route than the user asked
 	// for. Else such pools are not advertised.
 	AllowWider bool
+	// Settle is how long what narrows has to be in place before anything wider is written: confd renders filters, sessions and lists
+	// each in its own time, and tells nobody when it has. 0: nothing is waited for.
+	Settle time.Duration
 	// Report is told how things are at the end of each Apply that found Calico.
 	Report func(backends.Outcome)
 	// Now is the clock; time.Now if nil.
@@ -43,6 +50,10 @@ type Backend struct {
 	seen  string
 	// looked is set once objects were looked for that the record does not name, because it was lost.
 	looked bool
+	// wrote is when something was last written that has to be in force before anything wider is.
+	wrote time.Time
+	// refused names the BGPPeers that Calico's API did not take the last time.
+	refused map[string]bool
 }
 
 var _ backends.Backend = (*Backend)(nil)
@@ -55,7 +66,7 @@ func New(cfg Config) *Backend {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Backend{cfg: cfg, known: allFeatures}
+	return &Backend{cfg: cfg, known: allFeatures, wrote: cfg.Now()} // another process may just have written
 }
 
 // Run waits for ctx to end: Calico's nodes do the work.
@@ -105,7 +116,9 @@ func (b *Backend) Apply(ctx context.Context, want backends.Desired) error {
 			return bad
 		}
 	}
-	err = retry.OnError(retry.DefaultBackoff, again, func() error { return x.try(ctx) })
+	err = x.settling(ctx, func() error {
+		return retry.OnError(retry.DefaultBackoff, again, func() error { return x.try(ctx) })
+	})
 	if b.cfg.Report != nil && x.reached {
 		b.cfg.Report(x.outcome())
 	}

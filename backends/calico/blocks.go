@@ -45,6 +45,8 @@ type surroundings struct {
 	allowWider bool
 	// managesPeers is set if the sessions are ours, so that filters can keep a route from a peer or a node.
 	managesPeers bool
+	// mesh is set if nodes pass routes on to each other, and sessions that are not ours pass them on to routers.
+	mesh bool
 	// foreignPeers are Calico's BGPPeers that are not ours: they hear everything.
 	foreignPeers []string
 	// filters is set if Calico has BGPFilters.
@@ -58,6 +60,8 @@ type surroundings struct {
 	current v3.ServiceLoadBalancerAggregation
 	// others says why Disabled would change the routes of others; empty if it would not.
 	others string
+	// live are the pools that have entries.
+	live map[string]bool
 	// applied is set if somebody else applies the whole list, so that entries cannot follow the Services.
 	applied bool
 }
@@ -72,6 +76,7 @@ type routes struct {
 	// ignoresServices is set if it does not matter which Services there are.
 	ignoresServices bool
 	pools           map[string]backends.PoolOutcome
+	crowded         map[string]bool // pools that are kept out for having too many prefixes
 }
 
 // route decides what of want can be in the BGPConfiguration, and how. It is a pure function.
@@ -104,13 +109,24 @@ func route(want backends.Desired, s surroundings) routes {
 	r.ignoresServices = mode != PerIP
 	inUse := index(want.Services)
 	served := map[backends.Source][]backends.Pool{}
-	for _, pool := range order {
+	var there crowd
+	for _, pool := range liveFirst(order, s.live) {
 		by := r.admit(pool, byPool[pool], mode, s)
+		if with := there.with(prefixes[pool]); mode != PerIP && len(by) > 0 {
+			if with.exceeds(there) {
+				r.tooMany(pool, by, there, with, s.live[pool])
+				if !s.live[pool] {
+					continue
+				}
+			}
+			there = with
+		}
 		for _, a := range by {
 			served[a.Source] = append(served[a.Source], names[pool])
 		}
 		if len(by) > 0 {
 			r.add(pool, prefixes[pool], by, inUse[pool], mode, each)
+			r.checkLocal(by, inUse[pool], mode, each, s.mesh)
 		}
 	}
 	for _, a := range want.BGPAdvertisements {
@@ -193,7 +209,8 @@ func (r *routes) add(pool string, prefixes []netip.Prefix, by []*backends.BGPAdv
 	r.pools[pool] = outcome(mode == PerIP, each, prefixes, len(blocks))
 }
 
-// checkLengths reports lengths that are not those of the routes that become of entries.
+// checkLengths reports lengths that are not those of the routes that become of entries. Those of whole addresses are the API server's
+// default, which nobody has to have asked for: how the pool is advertised is told in any case.
 func (r *routes) checkLengths(a *backends.BGPAdvertisement, entries []netip.Prefix, mode Aggregation, each bool) {
 	for _, e := range entries {
 		field, asked := "spec.aggregationLength", a.Route(e.Addr()).Bits()
@@ -204,7 +221,7 @@ func (r *routes) checkLengths(a *backends.BGPAdvertisement, entries []netip.Pref
 		if each {
 			is = e.Addr().BitLen()
 		}
-		if is == asked {
+		if is == asked || asked == e.Addr().BitLen() {
 			continue
 		}
 		message := fmt.Sprintf("is not honoured: Calico advertises %s as it is; choose the aggregation per-ip for routes of other lengths", e)
@@ -215,10 +232,32 @@ func (r *routes) checkLengths(a *backends.BGPAdvertisement, entries []netip.Pref
 	}
 }
 
-// address is an address in use, and the labels of the Service that uses it.
+// checkLocal tells of Services with externalTrafficPolicy Local whose routes are not those that are asked for.
+func (r *routes) checkLocal(by []*backends.BGPAdvertisement, inUse []address, mode Aggregation, each, mesh bool) {
+	for _, a := range by {
+		i := slices.IndexFunc(inUse, func(x address) bool { return x.local && a.SelectsService(x.service) })
+		if i < 0 {
+			continue
+		}
+		var what []string
+		if !each && mode != PerIP {
+			what = append(what, "their addresses are routes of their own, beside the prefix that every node advertises")
+		}
+		if mesh {
+			what = append(what, "every node advertises them, not only those with an endpoint: nodes pass routes on within their mesh "+
+				"(spec.nodeToNodeMeshEnabled of BGPConfiguration \"default\"), and Calico's own peers hear all of them; let BGPPeers be managed, or switch the mesh off")
+		}
+		if len(what) > 0 {
+			r.findings = append(r.findings, unsupported(a, "", fmt.Sprintf("of Services with externalTrafficPolicy Local, such as that of %s, %s", inUse[i].Addr, strings.Join(what, "; ")), false))
+		}
+	}
+}
+
+// address is an address in use, and what matters of the Service that uses it.
 type address struct {
 	netip.Addr
 	service labels.Set
+	local   bool
 }
 
 // index returns the addresses in use by pool.
@@ -236,7 +275,7 @@ func index(services []backends.Service) map[string][]address {
 			if a.Is6() {
 				pool = v6
 			}
-			out[pool] = append(out[pool], address{a, s.Labels})
+			out[pool] = append(out[pool], address{a, s.Labels, s.Local})
 		}
 	}
 	return out
@@ -259,10 +298,21 @@ func outcome(perIP, each bool, prefixes []netip.Prefix, entries int) backends.Po
 	case entries == 0:
 		return backends.PoolOutcome{Message: "no Service that a BGPAdvertisement selects has an address from it"}
 	case perIP:
-		return backends.PoolOutcome{Advertised: true, Message: "Calico: an entry for each route"}
+		return backends.PoolOutcome{Advertised: true, Message: "Calico: an entry for each route, whether or not an endpoint is ready"}
 	case each:
 		return backends.PoolOutcome{Advertised: true, Message: "Calico: every address on its own"}
 	}
+	out := backends.PoolOutcome{Advertised: true, Message: "Calico: aggregated in " + few(prefixes)}
+	v4 := slices.DeleteFunc(slices.Clone(prefixes), func(p netip.Prefix) bool { return p.Addr().Is6() })
+	v6 := slices.DeleteFunc(slices.Clone(prefixes), func(p netip.Prefix) bool { return p.Addr().Is4() })
+	if len(v4) > 0 && len(v6) > 0 {
+		out.MessageIPv4, out.MessageIPv6 = "Calico: aggregated in "+few(v4), "Calico: aggregated in "+few(v6)
+	}
+	return out
+}
+
+// few names the first of many prefixes.
+func few(prefixes []netip.Prefix) string {
 	var list []string
 	for _, p := range prefixes {
 		list = append(list, p.String())
@@ -271,7 +321,7 @@ func outcome(perIP, each bool, prefixes []netip.Prefix, entries int) backends.Po
 	if len(list) > some {
 		list = append(list[:some], fmt.Sprintf("%d more", len(list)-some))
 	}
-	return backends.PoolOutcome{Advertised: true, Message: "Calico: aggregated in " + strings.Join(list, ", ")}
+	return strings.Join(list, ", ")
 }
 
 // distinct drops findings that repeat an earlier one about the same field.

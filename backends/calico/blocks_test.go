@@ -57,13 +57,12 @@ func TestRoute(t *testing.T) {
 		},
 		{
 			name: "auto, among entries of others", want: dual(all), in: with1(func(s *surroundings) { s.others = "spec.serviceClusterIPs" }),
-			entries: each, pools: map[string]string{"main": "+Calico: an entry for each route", "other": "+Calico: an entry for each route"},
+			entries: each, pools: map[string]string{"main": "+Calico: an entry for each route, whether or not an endpoint is ready", "other": "+Calico: an entry for each route, whether or not an endpoint is ready"},
 		},
 		{
 			name: "auto, among entries of others, on an old Calico", want: dual(all),
 			in: with1(func(s *surroundings) { s.others, s.perIP = "spec.serviceClusterIPs", false }), entries: blocks,
-			findings: []string{"UnsupportedField BGPAdvertisement/all spec.aggregationLength", "UnsupportedField BGPAdvertisement/all spec.aggregationLengthV6"},
-			pools:    map[string]string{"main": "+Calico: aggregated in 192.0.2.0/24, 2001:db8::/64", "other": "+Calico: aggregated in 198.51.100.0/24"},
+			pools: map[string]string{"main": "+Calico: aggregated in 192.0.2.0/24, 2001:db8::/64", "other": "+Calico: aggregated in 198.51.100.0/24"},
 		},
 		{
 			name: "auto, others have it disabled", want: dual(all), entries: blocks,
@@ -74,8 +73,7 @@ func TestRoute(t *testing.T) {
 		},
 		{
 			name: "auto, somebody else applies the list", want: dual(all), entries: blocks,
-			in:       with1(func(s *surroundings) { s.others, s.applied = "spec.serviceLoadBalancerIPs[10.0.0.0/8]", true }),
-			findings: []string{"UnsupportedField BGPAdvertisement/all spec.aggregationLength", "UnsupportedField BGPAdvertisement/all spec.aggregationLengthV6"},
+			in: with1(func(s *surroundings) { s.others, s.applied = "spec.serviceLoadBalancerIPs[10.0.0.0/8]", true }),
 		},
 		{
 			name: "auto, a length", want: dual(adv("all", pools("main", "other"), lengths(28, 64))), in: newest,
@@ -83,10 +81,13 @@ func TestRoute(t *testing.T) {
 		},
 		{
 			name: "auto, a selector", want: dual(adv("all", pools("main", "other"), only("app=web"))), in: newest, entries: "192.0.2.7/32@main 2001:db8::7/128@main",
-			pools: map[string]string{"main": "+Calico: an entry for each route", "other": "-no Service that a BGPAdvertisement selects has an address from it"},
+			pools: map[string]string{"main": "+Calico: an entry for each route, whether or not an endpoint is ready", "other": "-no Service that a BGPAdvertisement selects has an address from it"},
 		},
 		{
-			name: "preserve", want: dual(all), in: with1(func(s *surroundings) { s.mode = Preserve }), entries: blocks,
+			name: "preserve, without a length", want: dual(all), in: with1(func(s *surroundings) { s.mode = Preserve }), entries: blocks,
+		},
+		{
+			name: "preserve", want: dual(adv("all", pools("main", "other"), lengths(28, 80))), in: with1(func(s *surroundings) { s.mode = Preserve }), entries: blocks,
 			findings: []string{"UnsupportedField BGPAdvertisement/all spec.aggregationLength", "UnsupportedField BGPAdvertisement/all spec.aggregationLengthV6"},
 		},
 		{
@@ -110,12 +111,12 @@ func TestRoute(t *testing.T) {
 			name: "disabled, without the field", want: dual(adv("all", pools("other"))), entries: "198.51.100.0/24@other",
 			in: with1(func(s *surroundings) { s.mode, s.canDisable = Disabled, false }),
 			findings: []string{
-				"UnsupportedField BGPConfiguration/default spec.serviceLoadBalancerAggregation", "UnsupportedField BGPAdvertisement/all spec.aggregationLength",
+				"UnsupportedField BGPConfiguration/default spec.serviceLoadBalancerAggregation",
 			},
 		},
 		{
 			name: "enabled", want: dual(adv("all", pools("other"))), in: with1(func(s *surroundings) { s.mode, s.current = Enabled, "Disabled" }),
-			entries: "198.51.100.0/24@other", aggregation: "Enabled", findings: []string{"UnsupportedField BGPAdvertisement/all spec.aggregationLength"},
+			entries: "198.51.100.0/24@other", aggregation: "Enabled",
 			pools: map[string]string{"other": "+Calico: aggregated in 198.51.100.0/24"},
 		},
 		{name: "per IP", want: dual(all), in: with1(func(s *surroundings) { s.mode = PerIP }), entries: each},
@@ -312,4 +313,94 @@ func TestOutcomeNamesSomePrefixes(t *testing.T) {
 	}
 	got := route(want, with1(func(s *surroundings) { s.mode = Preserve }))
 	assert.Equal(t, "Calico: aggregated in 192.0.0.0/24, 192.0.1.0/24, 192.0.2.0/24, 2 more", got.pools["main"].Message)
+}
+
+func TestOutcomeByFamily(t *testing.T) {
+	want := backends.Desired{BGPAdvertisements: []backends.BGPAdvertisement{adv("a", pools("main"), lengths(24, 64))}, Announcements: announce("main", "192.0.2.0/24", "2001:db8::/64")}
+	got := route(want, with1(func(s *surroundings) { s.mode = Preserve })).pools["main"]
+	assert.Equal(t, "Calico: aggregated in 192.0.2.0/24", got.Of(false))
+	assert.Equal(t, "Calico: aggregated in 2001:db8::/64", got.Of(true))
+	assert.Equal(t, "Calico: aggregated in 192.0.2.0/24, 2001:db8::/64", got.Message)
+}
+
+// TestLocal: what Calico makes of Services with externalTrafficPolicy Local is told where it is not what is asked for.
+func TestLocal(t *testing.T) {
+	want := backends.Desired{
+		BGPAdvertisements: []backends.BGPAdvertisement{adv("a", pools("main"), lengths(24, 64))}, Announcements: announce("main", "192.0.2.0/24", "2001:db8::/64"),
+		Services: []backends.Service{service("web", "main", "192.0.2.1", "2001:db8::1")},
+	}
+	for _, tc := range []struct {
+		name              string
+		local, each, mesh bool
+		says              []string
+	}{
+		{name: "Cluster", mesh: true},
+		{name: "the prefix and the address", local: true, says: []string{"routes of their own, beside the prefix"}},
+		{name: "passed on", local: true, each: true, mesh: true, says: []string{"not only those with an endpoint"}},
+		{name: "both", local: true, mesh: true, says: []string{"routes of their own, beside the prefix", "not only those with an endpoint"}},
+		{name: "as meant", local: true, each: true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			want.Services[0].Local = tc.local
+			got := route(want, with1(func(s *surroundings) {
+				s.mode, s.mesh = Preserve, tc.mesh
+				if tc.each {
+					s.mode = Disabled
+				}
+			}))
+			said := slices.DeleteFunc(got.findings, func(f backends.Finding) bool { return f.Field != "" })
+			if len(tc.says) == 0 {
+				assert.Empty(t, said)
+				return
+			}
+			require.Len(t, said, 1)
+			assert.Equal(t, "a", said[0].Object.Name)
+			for _, s := range tc.says {
+				assert.Contains(t, said[0].Message, s)
+			}
+		})
+	}
+}
+
+// many are n prefixes of a pool of their own.
+func many(pool string, n, octet int) []backends.Announcement {
+	var text []string
+	for i := range n {
+		text = append(text, fmt.Sprintf("10.%d.%d.%d/31", octet, i/64, i%64*4))
+	}
+	return announce(pool, text...)
+}
+
+// TestTooManyPrefixes: the pool that goes beyond what BIRD reads is kept out, and no other; one that is there comes first.
+func TestTooManyPrefixes(t *testing.T) {
+	want := backends.Desired{
+		Announcements:     slices.Concat(many("a", 60, 1), many("b", maxPrefixes-60, 2), many("c", 1, 3), announce("d", "2001:db8::/64")),
+		BGPAdvertisements: []backends.BGPAdvertisement{adv("all", pools("a", "b", "c", "d"))},
+	}
+	old := surroundings{mode: Auto, filters: true}
+	r := route(want, old)
+	assert.Len(t, r.entries, maxPrefixes+1)
+	assert.Equal(t, map[string]bool{"c": true}, r.crowded)
+	assert.False(t, r.pools["c"].Advertised)
+	assert.True(t, r.pools["a"].Advertised && r.pools["b"].Advertised && r.pools["d"].Advertised)
+	assert.Equal(t, []string{"UnsupportedField IPAddressPool/c spec.addresses: its prefixes, 1, make 101 entries of spec.serviceLoadBalancerIPs in one family, and BIRD reads no more than 100 " +
+		"reliably: the pool is not advertised; use addresses that are fewer prefixes, such as a whole CIDR in place of many ranges"}, found(r.findings))
+
+	old.live = map[string]bool{"c": true, "b": true}
+	r = route(want, old)
+	assert.Equal(t, map[string]bool{"a": true}, r.crowded)
+
+	grown := surroundings{mode: Auto, filters: true, live: map[string]bool{"a": true, "b": true, "c": true}}
+	g := route(want, grown)
+	assert.Empty(t, g.crowded, "what is live stays")
+	assert.Len(t, g.entries, maxPrefixes+2)
+	assert.Contains(t, found(g.findings)[0], "a node may go on with an earlier list until the next change")
+
+	x := &apply{want: want, routes: r}
+	assert.Len(t, x.announced(), maxPrefixes-60+2, "filters have nothing of it")
+
+	r = route(want, newest)
+	assert.Equal(t, map[string]bool{"c": true}, r.crowded, "the same with single addresses, where the list has the prefixes")
+	old.mode = PerIP
+	assert.Empty(t, route(want, old).crowded, "the list has what is in use")
 }

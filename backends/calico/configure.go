@@ -14,7 +14,9 @@ import (
 
 // configure brings the BGPConfiguration to the routes that are wanted. It keeps the record equal to what the ledger holds.
 func (x *apply) configure(ctx context.Context, current *configuration, leaves bool) error {
-	in := merging{current: current, record: x.record, want: x.routes, held: x.held(), manager: x.b.cfg.FieldManager, leave: leave{aggregation: leaves}}
+	in := merging{current: current, record: x.record, want: x.routes, held: x.held(), manager: x.b.cfg.FieldManager, leave: leave{aggregation: leaves},
+		lingering: x.b.cfg.Settle > 0,
+	}
 	m := merge(in)
 	gone := x.b.memory.takenOut(&m)
 	if x.contended = gone && x.b.memory.tired(x.b.cfg.Now()); x.contended {
@@ -25,7 +27,10 @@ func (x *apply) configure(ctx context.Context, current *configuration, leaves bo
 		m.removed, m.removedTags = removed, tags
 		m.reportContention()
 	}
-	x.merged = m
+	x.merged, x.leaving = m, m.leaving
+	if len(m.spec) > 0 && x.unsettled() > 0 {
+		return errUnsettled
+	}
 	after := m.ours
 	after.APIVersion, after.CreatedDefault, after.Objects = x.d.group.String(), x.record.CreatedDefault, x.record.Objects
 	empty := len(after.Owned)+len(after.Tags) == 0 && after.Aggregation == nil
@@ -36,11 +41,6 @@ func (x *apply) configure(ctx context.Context, current *configuration, leaves bo
 		}
 	case current == nil:
 		after.CreatedDefault, after.Aggregation = false, nil
-	case empty && x.record.CreatedDefault && current.after(m.spec).onlyDefaults():
-		if err := x.stored(nil, nil, x.api.delete(ctx, current)); err != nil {
-			return err
-		}
-		after.CreatedDefault = false
 	case len(m.spec) > 0:
 		if err := x.save(ctx, after.with(x.record)); err != nil {
 			return err
@@ -49,12 +49,17 @@ func (x *apply) configure(ctx context.Context, current *configuration, leaves bo
 		if err := x.stored(m.spec, stored, err); err != nil {
 			return err
 		}
+		if _, tagsOnly := m.spec[fieldTags]; !tagsOnly || len(m.spec) > 1 {
+			x.b.wrote = x.b.cfg.Now()
+		}
 	}
 	if gone && !x.contended && len(m.spec) > 0 {
 		x.b.memory.putBack = append(x.b.memory.putBack, x.b.cfg.Now())
 	}
-	if empty && (current == nil || !current.after(m.spec).onlyDefaults()) {
-		after.CreatedDefault = false // there is nothing left of ours that could be deleted later
+	if empty {
+		// It stays, empty: confd crashes on every node when it is deleted (getNodeMeshPasswordKVPair in
+		// confd/pkg/backends/calico/client.go), and an empty one is to Calico as none.
+		after.CreatedDefault = false
 	}
 	x.b.memory.see(after)
 	return x.save(ctx, after)
@@ -69,6 +74,7 @@ func (x *apply) create(ctx context.Context, after *Record) error {
 	if err := x.save(ctx, after.with(x.record)); err != nil {
 		return err
 	}
+	x.b.wrote = x.b.cfg.Now()
 	stored, err := x.api.create(ctx, x.merged.spec)
 	if apierrors.IsAlreadyExists(err) {
 		next := x.record

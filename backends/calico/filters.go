@@ -117,6 +117,9 @@ func (s *sessions) remote() *v3.BGPFilter {
 		}
 	}
 	before := rulesOf(s.world.filters[remoteFilter])
+	if s.narrowing {
+		rules = append(rules, before...)
+	}
 	for _, p := range s.rest {
 		kept := covering(before, p)
 		if len(kept) == 0 {
@@ -144,11 +147,14 @@ func (s *sessions) hide(p *backends.Peer, name, hidden string) *v3.BGPFilter {
 			}
 		}
 	}
+	if s.narrowing {
+		rules = append(rules, rulesOf(s.world.filters[name])...)
+	}
 	// Prefixes that no announcement covers are hidden from those that they were hidden from, and from sessions that are new.
-	before, knew := s.world.filters[name], s.world.peers[name] != nil
+	before, knew := s.before(p, name)
 	for _, prefix := range s.rest {
 		if knew {
-			rules = append(rules, covering(rulesOf(before), prefix)...)
+			rules = append(rules, covering(before, prefix)...)
 		} else {
 			rules = append(rules, rule{Prefix: prefix})
 		}
@@ -157,6 +163,20 @@ func (s *sessions) hide(p *backends.Peer, name, hidden string) *v3.BGPFilter {
 		return nil
 	}
 	return &v3.BGPFilter{ObjectMeta: s.meta(name, p.Source.String()), Spec: spec(with(rules))}
+}
+
+// before returns the rules that the filter of that name has; if it is that of nodes that had others until now, theirs. It is false if
+// there are no sessions with the peer yet.
+func (s *sessions) before(p *backends.Peer, name string) (rules []rule, knew bool) {
+	if s.world.peers[name] != nil {
+		return rulesOf(s.world.filters[name]), true
+	}
+	for other, o := range s.world.peers {
+		if o.Annotations[backends.AnnotationSource] == p.Source.String() {
+			rules, knew = append(rules, rulesOf(s.world.filters[other])...), true
+		}
+	}
+	return rules, knew
 }
 
 // wider returns rules for the routes that advertisements make of a prefix of a pool and that are wider than it. What else is in them

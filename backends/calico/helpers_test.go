@@ -244,7 +244,7 @@ func rendered(objects []object) string {
 			if o.Spec.LocalASNumber != nil {
 				line += fmt.Sprintf(" local as%d", *o.Spec.LocalASNumber)
 			}
-			if o.Spec.NodeSelector != "" {
+			if o.Spec.NodeSelector != every {
 				line += fmt.Sprintf(" on %s", o.Spec.NodeSelector)
 			}
 			if len(o.Spec.Filters) > 0 {

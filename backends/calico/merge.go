@@ -30,6 +30,8 @@ type merging struct {
 	held    []Entry // entries of ours that stay as they are
 	manager string  // ours
 	leave   leave
+	// lingering is set if entries may not go in one step with their communities, or before others that overlap them are in force.
+	lingering bool
 }
 
 // leave is what somebody else took out and is not put back for now.
@@ -52,6 +54,9 @@ type merged struct {
 	missing []netip.Prefix
 	// covered are entries that are not made because a wider one of somebody else is there, with that one.
 	covered map[Entry]netip.Prefix
+	// going are the entries that are there and not wanted; leaving is set if one of them stays for now, or its communities do.
+	going   []netip.Prefix
+	leaving bool
 	// frozen says which entry of others keeps BIRD from acting on any change; empty if none does.
 	frozen string
 }
@@ -103,6 +108,7 @@ func (m *merged) blocks(in *merging) {
 	}
 	lengths := lengthsOf(claimed)
 	want := slices.Concat(in.want.entries, in.held)
+	want = append(want, m.handingOver(in, want, present)...)
 	sortEntries(want)
 	var next []v3.ServiceLoadBalancerIPBlock // ours
 	for _, e := range want {
@@ -140,6 +146,33 @@ func (m *merged) blocks(in *merging) {
 	if len(m.missing) > 0 {
 		m.report(backends.Contended, field, fmt.Sprintf("field manager %q applies the whole list, so that nothing is written; it has to hold %s", owner, join(m.missing)))
 	}
+}
+
+// handingOver returns the entries that are there, go, and overlap others that come: their addresses would be unreachable for a moment
+// if they went in the same step, because confd renders routes and what is to be exported each in its own time.
+func (m *merged) handingOver(in *merging, want []Entry, present map[netip.Prefix]bool) []Entry {
+	if !in.lingering {
+		return nil
+	}
+	wanted := map[netip.Prefix]bool{}
+	var coming []netip.Prefix
+	for _, e := range want {
+		wanted[e.Prefix] = true
+		if !present[e.Prefix] {
+			coming = append(coming, e.Prefix)
+		}
+	}
+	var out []Entry
+	for _, e := range in.record.Owned {
+		if !present[e.Prefix] || wanted[e.Prefix] {
+			continue
+		}
+		m.going = append(m.going, e.Prefix)
+		if slices.ContainsFunc(coming, e.Prefix.Overlaps) {
+			out, m.leaving = append(out, e), true
+		}
+	}
+	return out
 }
 
 // sameBlocks reports whether both have the same entries, in any order.

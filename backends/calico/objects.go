@@ -133,6 +133,17 @@ func (o *objects) add(w *world, kind string, u *unstructured.Unstructured) {
 	}
 }
 
+// forget takes an object out of the world that was deleted.
+func (w *world) forget(kind, name string) {
+	delete(w.objects, keyOf(kind, "", name))
+	switch kind {
+	case v3.KindBGPPeer:
+		delete(w.peers, name)
+	case v3.KindBGPFilter:
+		delete(w.filters, name)
+	}
+}
+
 // ours returns the names of what is ours, as keyOf makes them: the record may have been lost. namespace is where passwords are.
 func (w *world) ours(namespace string) []string {
 	var out []string
@@ -153,6 +164,7 @@ func (w *world) ours(namespace string) []string {
 // result is what became of writing an object.
 type result struct {
 	key     string
+	wrote   bool // it was not so yet
 	foreign bool // it is somebody else's and was left alone
 	err     error
 }
@@ -165,12 +177,14 @@ func foreignFinding(key string) backends.Finding {
 	}
 }
 
-// put makes the objects of s what they are to be, and goes on after a failure; but it makes no BGPPeer whose Secret or BGPFilter
-// could not be written.
-func (o *objects) put(ctx context.Context, s *sessions, w *world) []result {
+// put makes those objects of s that are of some kinds what they are to be, and goes on after a failure; but it makes no BGPPeer whose
+// Secret or BGPFilter could not be written: broken has those, by key.
+func (o *objects) put(ctx context.Context, s *sessions, w *world, broken map[string]error, some ...string) []result {
 	var out []result
-	broken := map[string]error{}
 	for _, k := range kinds {
+		if !slices.Contains(some, k.kind) {
+			continue
+		}
 		for _, x := range s.objects {
 			if kindName(x) != k.kind {
 				continue
@@ -180,7 +194,7 @@ func (o *objects) put(ctx context.Context, s *sessions, w *world) []result {
 				r.err = missing(p, s.namespace, broken)
 			}
 			if r.err == nil {
-				r.foreign, r.err = o.putOne(ctx, k.kind, x, w)
+				r.wrote, r.foreign, r.err = o.putOne(ctx, k.kind, x, w)
 			}
 			switch {
 			case r.err != nil:
@@ -212,54 +226,87 @@ func missing(p *v3.BGPPeer, namespace string, broken map[string]error) error {
 	return nil
 }
 
-func (o *objects) putOne(ctx context.Context, kind string, x object, w *world) (foreign bool, err error) {
+func (o *objects) putOne(ctx context.Context, kind string, x object, w *world) (wrote, foreign bool, err error) {
 	gvk, r := o.kindOf(kind, x.GetNamespace())
 	want, err := encode(x, gvk)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
-	have, known := w.objects[keyOf(kind, "", x.GetName())], x.GetNamespace() == ""
-	if !known {
-		have, err = r.Get(ctx, want.GetName(), metav1.GetOptions{})
-		if known = err == nil; !known && !apierrors.IsNotFound(err) {
-			return false, err
+	have := w.objects[keyOf(kind, "", x.GetName())]
+	if x.GetNamespace() != "" {
+		if have, err = r.Get(ctx, want.GetName(), metav1.GetOptions{}); apierrors.IsNotFound(err) {
+			have = nil
+		} else if err != nil {
+			return false, false, err
 		}
 	}
-	if !known || have == nil {
+	if have == nil {
 		stored, err := r.Create(ctx, want, metav1.CreateOptions{FieldManager: o.manager, FieldValidation: metav1.FieldValidationStrict})
 		if err == nil {
 			o.add(w, kind, stored)
 		}
-		return false, err
+		return true, false, err
 	}
 	if !o.owned(have) {
-		return true, nil
+		return false, true, nil
 	}
-	next := have.DeepCopy()
-	for _, path := range content[kind] {
-		v, ok, err := unstructured.NestedFieldCopy(want.Object, path...)
-		if err != nil {
-			return false, err
-		}
-		if !ok {
-			unstructured.RemoveNestedField(next.Object, path...)
-		} else if err := unstructured.SetNestedField(next.Object, v, path...); err != nil {
-			return false, err
-		}
-	}
-	if reflect.DeepEqual(have.Object, next.Object) {
-		return false, nil
+	next, err := brought(kind, have, want)
+	if err != nil || reflect.DeepEqual(have.Object, next.Object) {
+		return false, false, err
 	}
 	stored, err := r.Update(ctx, next, metav1.UpdateOptions{FieldManager: o.manager, FieldValidation: metav1.FieldValidationStrict})
 	if err == nil {
 		o.add(w, kind, stored)
 	}
-	return false, err
+	return true, false, err
+}
+
+// brought returns an object of ours as it has to be, with what is not ours to say as it is.
+func brought(kind string, have, want *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	next := have.DeepCopy()
+	for _, path := range content[kind] {
+		v, ok, err := unstructured.NestedFieldCopy(want.Object, path...)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			unstructured.RemoveNestedField(next.Object, path...)
+		} else if err := unstructured.SetNestedField(next.Object, v, path...); err != nil {
+			return nil, err
+		}
+	}
+	return next, nil
+}
+
+// differs reports whether objects of s of a kind without namespaces are not there as they are to be, or others of the recorded ones
+// are there still.
+func (o *objects) differs(s *sessions, w *world, recorded []string, kind string) bool {
+	wanted := map[string]bool{}
+	for _, x := range s.objects {
+		if kindName(x) != kind {
+			continue
+		}
+		key := keyOf(kind, "", x.GetName())
+		wanted[key] = true
+		gvk, _ := o.kindOf(kind, "")
+		want, err := encode(x, gvk)
+		have := w.objects[key]
+		if err != nil || have == nil {
+			return true
+		}
+		if next, err := brought(kind, have, want); o.owned(have) && (err != nil || !reflect.DeepEqual(have.Object, next.Object)) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(recorded, func(key string) bool {
+		k, _, _ := splitKey(key)
+		return k == kind && !wanted[key] && !s.keep[key] && w.objects[key] != nil && o.owned(w.objects[key])
+	})
 }
 
 // sweep deletes the recorded objects that s neither wants nor keeps, in reverse order, and returns those that are left. What has our
-// name but not our labels is somebody else's. What Calico does not serve any more is gone.
-func (o *objects) sweep(ctx context.Context, recorded []string, s *sessions) (left []string, err error) {
+// name but not our labels is somebody else's. What Calico does not serve any more is gone. Kinds limit it to some.
+func (o *objects) sweep(ctx context.Context, recorded []string, s *sessions, w *world, some ...string) (left []string, err error) {
 	wanted := map[string]bool{}
 	for _, k := range s.keys() {
 		wanted[k] = true
@@ -268,12 +315,14 @@ func (o *objects) sweep(ctx context.Context, recorded []string, s *sessions) (le
 	for _, k := range slices.Backward(kinds) {
 		for _, key := range recorded {
 			kind, namespace, name := splitKey(key)
-			if kind != k.kind || wanted[key] || s.keep[key] {
+			if kind != k.kind || wanted[key] || s.keep[key] || len(some) > 0 && !slices.Contains(some, kind) {
 				continue
 			}
 			if err := o.remove(ctx, kind, namespace, name); err != nil {
 				failed, left = append(failed, fmt.Errorf("delete %s: %w", key, err)), append(left, key)
+				continue
 			}
+			w.forget(kind, name)
 		}
 	}
 	return left, errors.Join(failed...)

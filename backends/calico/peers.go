@@ -46,6 +46,8 @@ type planning struct {
 	// rest are prefixes of ours in the BGPConfiguration that no announcement covers: of held pools, or about to go. Who hears them
 	// stays as it is.
 	rest []netip.Prefix
+	// narrowing is set while nothing may be shown that was hidden: filters keep the rules that they have.
+	narrowing bool
 }
 
 // sessions is what there has to be besides the BGPConfiguration: Secrets with their Role and RoleBinding, BGPFilters, BGPPeers.
@@ -56,14 +58,16 @@ type sessions struct {
 	// keep names objects, as keyOf does, that stay as they are because their peer's password is not known at present.
 	keep map[string]bool
 	// hides names the pools that an object keeps from a peer, sources the peers that BGPPeers are made from.
-	hides    map[string][]string
-	sources  map[string]backends.Source
+	hides   map[string][]string
+	sources map[string]backends.Source
+	// held are the peers whose sessions are those of somebody else's BGPPeers.
+	held     map[backends.Source]bool
 	findings []backends.Finding
 }
 
 // plan says what sessions want asks for. It is a pure function.
 func plan(in planning) *sessions {
-	s := &sessions{planning: in, prefixes: map[string][]netip.Prefix{}, keep: map[string]bool{}, hides: map[string][]string{}, sources: map[string]backends.Source{}}
+	s := &sessions{planning: in, prefixes: map[string][]netip.Prefix{}, keep: map[string]bool{}, hides: map[string][]string{}, sources: map[string]backends.Source{}, held: map[backends.Source]bool{}}
 	for _, a := range in.want.Announcements {
 		s.prefixes[a.Pool] = append(s.prefixes[a.Pool], a.Prefix)
 	}
@@ -89,6 +93,7 @@ func (s *sessions) add(p *backends.Peer, earlier []backends.Peer, filters []stri
 		return
 	}
 	s.refusedFields(p)
+	p = s.readable(p)
 	if p.Unready != "" && !s.known(p) {
 		return
 	}
@@ -108,8 +113,13 @@ func (s *sessions) add(p *backends.Peer, earlier []backends.Peer, filters []stri
 		if p.Port == 0 || p.Port == bgpPort {
 			o.Spec.PeerIP = p.Address.Unmap().String()
 		}
-		if byName {
-			o.Spec.NodeSelector = fmt.Sprintf("%s in { '%s' }", labelHostname, strings.Join(groups[hidden], "', '"))
+		switch {
+		case byName:
+			o.Spec.NodeSelector = selectNames(groups[hidden])
+		case selector == "":
+			// A BGPPeer without a selector is another session to BIRD than one with a selector (confd/etc/calico/confd/templates):
+			// each node would set it up anew when the first selector comes.
+			o.Spec.NodeSelector = every
 		}
 		if secret != nil {
 			o.Spec.Password = &v3.BGPPassword{SecretKeyRef: secret}
@@ -126,6 +136,25 @@ func (s *sessions) add(p *backends.Peer, earlier []backends.Peer, filters []stri
 			s.hides[keyOf(v3.KindBGPPeer, "", o.Name)], s.hides[keyOf(v3.KindBGPFilter, "", o.Name)] = pools, pools
 		}
 	}
+}
+
+// readable returns the peer, or, if BIRD could not read its password, one that has none at present: BIRD's strings end at a quote and
+// have no way to write one (conf/cf-lex.l), and a configuration that it cannot read freezes every session of every node.
+func (s *sessions) readable(p *backends.Peer) *backends.Peer {
+	if !strings.ContainsRune(p.Password, '"') {
+		return p
+	}
+	q := *p
+	q.Password, q.Unready = "", "the password has a quote"
+	then := "the peer is not set up"
+	if s.known(p) {
+		then = "the peer keeps the password that it has"
+	}
+	s.findings = append(s.findings, backends.Finding{
+		Type: backends.PeerNotReady, Object: p.Source, Field: "spec.password", Missing: true,
+		Message: fmt.Sprintf("the password has a quote (\"), which Calico's BIRD cannot read: %s; use a password without it", then),
+	})
+	return &q
 }
 
 // known reports whether sessions with a peer were set up before, for whatever groups of nodes.
@@ -178,6 +207,7 @@ func (s *sessions) possible(p *backends.Peer, earlier []backends.Peer) bool {
 		if addr, ok := sessionOf(&f); ok && addr == endpoint(p) {
 			s.report(backends.PeerExists, p, "spec.peerAddress", fmt.Sprintf("BGPPeer %q of Calico holds this session already and is left to it: "+
 				"no second one is made, because Calico would run only one of them", f.Name))
+			s.held[p.Source] = true
 			return false
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	"github.com/projectcalico/api/pkg/lib/numorstring"
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -332,6 +333,27 @@ func TestUnready(t *testing.T) {
 	groups := backends.Desired{Peers: []backends.Peer{router("tor-a", "192.0.2.1", lost)}}
 	assert.Len(t, plan(planned(groups, func(in *planning) { in.recorded["BGPPeer/fairlead-tor-a-0123456789abcdef"] = true })).objects, 1)
 	assert.Empty(t, plan(planned(groups, func(in *planning) { in.recorded["BGPPeer/fairlead-tor-a-two"] = true })).objects, "another peer's")
+}
+
+// TestQuotedPassword: BIRD ends a string at a quote; one such password in its configuration, and no node reads any change.
+func TestQuotedPassword(t *testing.T) {
+	quoted := func(p *backends.Peer) { p.Password = `s3"cret` }
+	with := func(p backends.Peer) backends.Desired { return backends.Desired{Peers: []backends.Peer{p}} }
+	first := plan(planned(with(router("tor-a", "192.0.2.1", func(p *backends.Peer) { p.Password = `back\slash` }))))
+	assert.Empty(t, first.findings, "BIRD reads a backslash as it is")
+
+	now := plan(planned(with(router("tor-a", "192.0.2.1", quoted)), after(first)))
+	assert.Equal(t, torA+" password fairlead-bgppeer-tor-a", rendered(now.objects), "it keeps the Secret that is there")
+	assert.True(t, now.keep["Secret/calico-system/fairlead-bgppeer-tor-a"])
+	never := plan(planned(with(router("tor-a", "2001:db8::1", quoted))))
+	assert.Empty(t, never.objects)
+	for s, then := range map[*sessions]string{now: "keeps the password that it has", never: "is not set up"} {
+		require.Len(t, s.findings, 1)
+		f := s.findings[0]
+		assert.Equal(t, []any{backends.PeerNotReady, "BGPPeer", "tor-a", "spec.password", true}, []any{f.Type, f.Object.Kind, f.Object.Name, f.Field, f.Missing})
+		assert.Contains(t, f.Message, then)
+		assert.NotContains(t, f.Message, "cret")
+	}
 }
 
 func TestNames(t *testing.T) {

@@ -9,8 +9,49 @@ import (
 	"k8s.io/apimachinery/pkg/selection"
 )
 
-// none selects no node in Calico's language.
-const none = "!all()"
+// none selects no node in Calico's language, every selects all.
+const (
+	none  = "!all()"
+	every = "all()"
+)
+
+// The selectors of nodes by their names begin and end so, with names between them.
+const (
+	namesBegin = labelHostname + " in { '"
+	namesEnd   = "' }"
+	namesComma = "', '"
+)
+
+// selectNames selects nodes by their names.
+func selectNames(names []string) string {
+	return namesBegin + strings.Join(names, namesComma) + namesEnd
+}
+
+// either selects what one of two selectors selects; an empty one selects all nodes.
+func either(a, b string) string {
+	named := func(s string) ([]string, bool) {
+		s, begins := strings.CutPrefix(s, namesBegin)
+		s, ends := strings.CutSuffix(s, namesEnd)
+		return strings.Split(s, namesComma), begins && ends
+	}
+	x, xNamed := named(a)
+	y, yNamed := named(b)
+	switch {
+	case a == b || b == none:
+		return a
+	case a == none:
+		return b
+	case a == "" || b == "":
+		return ""
+	case a == every || b == every:
+		return every
+	case xNamed && yNamed:
+		all := slices.Concat(x, y)
+		slices.Sort(all)
+		return selectNames(slices.Compact(all))
+	}
+	return fmt.Sprintf("(%s) || (%s)", a, b)
+}
 
 // nodeSelector writes selectors, which are ORed, in Calico's language (libcalico-go/lib/selector); empty if they select all nodes.
 func nodeSelector(any []labels.Selector) (string, error) {

@@ -43,3 +43,19 @@ func TestNodeSelector(t *testing.T) {
 		})
 	}
 }
+
+// TestEither: a BGPPeer that gains nodes has those that it had until others have them.
+func TestEither(t *testing.T) {
+	for _, tc := range []struct{ a, b, want string }{
+		{"", "all()", ""},
+		{"all()", "rack == 'a'", "all()"},
+		{"!all()", "rack == 'a'", "rack == 'a'"},
+		{"rack == 'a'", "!all()", "rack == 'a'"},
+		{"rack == 'a'", "rack == 'a'", "rack == 'a'"},
+		{"rack == 'a'", "has(edge)", "(rack == 'a') || (has(edge))"},
+		{selectNames([]string{"n1", "n3"}), selectNames([]string{"n2", "n3"}), selectNames([]string{"n1", "n2", "n3"})},
+		{selectNames([]string{"n1"}), "has(edge)", "(" + selectNames([]string{"n1"}) + ") || (has(edge))"},
+	} {
+		assert.Equal(t, tc.want, either(tc.a, tc.b), "%q, %q", tc.a, tc.b)
+	}
+}

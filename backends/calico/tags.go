@@ -51,7 +51,7 @@ func (m *merged) tags(in *merging) {
 			m.freeze(fmt.Sprintf("%s[%s]", field, p.CIDR), problem)
 		}
 	}
-	want := slices.DeleteFunc(withHeld(in, present), func(t Tag) bool { return claimed[t.String()] })
+	want := slices.DeleteFunc(m.withLeaving(in, present), func(t Tag) bool { return claimed[t.String()] })
 	if room := max(0, maxPrefixAdvertisements-len(theirs)); len(want) > room {
 		m.findings = append(m.findings, backends.Finding{
 			Type: backends.UnsupportedField, Object: configurationSource, Field: field,
@@ -101,6 +101,27 @@ func withHeld(in *merging, present map[string]Tag) []Tag {
 		held := slices.ContainsFunc(in.held, func(e Entry) bool { return e.Prefix.Overlaps(t.Prefix) })
 		if _, there := present[t.String()]; held && there && !slices.ContainsFunc(want, func(w Tag) bool { return w.Prefix == t.Prefix }) {
 			want = append(want, t)
+		}
+	}
+	slices.SortFunc(want, compareTags)
+	return want
+}
+
+// withLeaving returns the same, and the tags of entries that are there and go: their routes would be heard without communities else,
+// for a moment.
+func (m *merged) withLeaving(in *merging, present map[string]Tag) []Tag {
+	want := withHeld(in, present)
+	if !in.lingering {
+		return want
+	}
+	wanted := map[netip.Prefix]bool{}
+	for _, t := range want {
+		wanted[t.Prefix] = true
+	}
+	for _, t := range in.record.Tags {
+		_, there := present[t.String()]
+		if there && !wanted[t.Prefix] && slices.ContainsFunc(m.going, t.Prefix.Overlaps) {
+			want, m.leaving = append(want, t), true
 		}
 	}
 	slices.SortFunc(want, compareTags)

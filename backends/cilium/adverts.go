@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	v2 "github.com/cilium/cilium/pkg/k8s/apis/cilium.io/v2"
 	slimv1 "github.com/cilium/cilium/pkg/k8s/slim/k8s/apis/meta/v1"
@@ -11,29 +12,19 @@ import (
 	"github.com/fairlead/fairlead/backends"
 )
 
-// advert is a BGPAdvertisement whose routes peers may hear: what peer configs have to know of it.
-type advert struct {
-	label string // value of fairlead.io/advertisement
-	backends.BGPAdvertisement
-	// gone is set if the BGPAdvertisement is not wanted any more and only pools on hold are left.
-	gone bool
-}
-
-// bgpAdvertisements adds a CiliumBGPAdvertisement for each BGPAdvertisement, and returns those that peers are to hear.
-func (t *translation) bgpAdvertisements() []advert {
+// bgpAdvertisements adds a CiliumBGPAdvertisement for each BGPAdvertisement.
+func (t *translation) bgpAdvertisements() {
 	t.contradictions()
 	peers := t.peerNames()
 	wanted := map[string]bool{}
-	var out []advert
 	for _, a := range t.want.BGPAdvertisements {
 		t.know(a.Pools)
-		name := objectName("bgpadv", a.Source.Name)
+		name := advertName(&a)
 		wanted[name] = true
 		if restricts(a.NodeSelectors) && t.want.Peers == nil && t.withhold(a.Source, "spec.nodeSelectors",
 			"the routes of one CiliumBGPAdvertisement go out from all nodes; let the peers be managed (--manage-peers), or remove the selectors", a.Pools) {
 			continue
 		}
-		out = append(out, advert{label: backends.LabelValue(a.Source.Name), BGPAdvertisement: a})
 		if o := t.advertisement(name, a, peers); o != nil {
 			t.objects = append(t.objects, o)
 		}
@@ -44,10 +35,8 @@ func (t *translation) bgpAdvertisements() []advert {
 		}
 		if kept := t.heldAdvertisement(o); kept != nil {
 			t.objects = append(t.objects, kept)
-			out = append(out, advert{label: o.Labels[labelAdvertisement], gone: true})
 		}
 	}
-	return out
 }
 
 // advertisement returns the object for a BGPAdvertisement, or nil if it advertises nothing.
@@ -62,7 +51,7 @@ func (t *translation) advertisement(name string, a backends.BGPAdvertisement, pe
 
 	o := &v2.CiliumBGPAdvertisement{ObjectMeta: t.meta(name, a.Source)}
 	o.Labels[labelAdvertisement] = backends.LabelValue(a.Source.Name)
-	for _, label := range t.openLabels(a, peers) {
+	for _, label := range slices.Concat(t.openLabels(a, peers), t.audience(name, a, peers)) {
 		o.Labels[label] = yes
 	}
 	for _, asked := range alternatives(a.ServiceSelectors, t.faultySelector(a.Source, a.Pools)) {
@@ -152,6 +141,55 @@ func (t *translation) openLabels(a backends.BGPAdvertisement, peers []string) []
 	return out
 }
 
+// audience returns the labels by which the peer configs made here select an advertisement, or leave it out: of the peers that hear it, and
+// of the nodes that do not advertise it.
+func (t *translation) audience(name string, a backends.BGPAdvertisement, peers []string) []string {
+	if t.want.Peers == nil {
+		return nil
+	}
+	if len(a.Peers) > 0 {
+		peers = a.Peers
+	}
+	var out []string
+	for _, p := range peers {
+		out = append(out, toLabel(p))
+	}
+	if !restricts(a.NodeSelectors) {
+		return out
+	}
+	known := map[string]bool{}
+	for _, n := range t.want.Nodes {
+		label := exceptLabel(n.Name)
+		known[label] = true
+		if !matchesAny(a.NodeSelectors, n.Labels) {
+			out = append(out, label)
+		}
+	}
+	// A node that is going may still have its sessions.
+	if old := existing[*v2.CiliumBGPAdvertisement](t, kindAdvert, name); old != nil {
+		for _, node := range t.lingering() {
+			if label := exceptLabel(node); !known[label] && old.Labels[label] != "" {
+				out = append(out, label)
+			}
+		}
+	}
+	return out
+}
+
+// lingering returns the nodes that have sessions, or may have them yet.
+func (t *translation) lingering() []string {
+	var out []string
+	for _, c := range t.world.nodeConfigs {
+		out = append(out, c.Name)
+	}
+	for _, c := range t.world.clusterConfigs {
+		if node, ok := strings.CutPrefix(c.Annotations[backends.AnnotationSource], "Node/"); ok && owned(c, t.installation) {
+			out = append(out, node)
+		}
+	}
+	return out
+}
+
 // peerNames returns the names of all peers that are known: those of BGPPeers, and those that advertisements name.
 func (t *translation) peerNames() []string {
 	set := map[string]bool{}
@@ -222,6 +260,13 @@ func (t *translation) heldAdvertisement(o *v2.CiliumBGPAdvertisement) *v2.Cilium
 	}
 	if len(kept.Spec.Advertisements) == 0 {
 		return nil
+	}
+	// For which nodes it is was said by what is gone. It is not for one that comes now.
+	limited := slices.ContainsFunc(slices.Collect(maps.Keys(kept.Labels)), func(l string) bool { return strings.HasPrefix(l, exceptLabelPrefix) })
+	for _, n := range t.want.Nodes {
+		if limited && t.have[key{kind: kindClusterConfig, name: clusterConfigName(n.Name)}] == nil {
+			kept.Labels[exceptLabel(n.Name)] = yes
+		}
 	}
 	return kept
 }

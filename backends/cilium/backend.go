@@ -3,6 +3,8 @@ package cilium
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	v2 "github.com/cilium/cilium/pkg/k8s/apis/cilium.io/v2"
@@ -60,7 +62,8 @@ func (b *Backend) namespace() string {
 
 // Apply brings the objects of this installation to want. What Cilium serves is found out each time, because it can be upgraded or
 // removed under us: without its API there is nothing left to take back, so that the empty set succeeds, and any other fails with
-// ErrUnavailable. ErrInProgress is returned while policies of the L2 announcer are emptied step by step.
+// ErrUnavailable. ErrInProgress is returned while policies of the L2 announcer are emptied step by step, and while something waits for
+// something else to be in force (order.go).
 func (b *Backend) Apply(ctx context.Context, want backends.Desired) error {
 	d, err := Detect(ctx, b.cfg.Discovery, b.cfg.Client, b.cfg.Namespace)
 	if err == nil && !d.Available() {
@@ -128,8 +131,18 @@ func (b *Backend) write(ctx context.Context, c *client, t *translation, changes 
 			}
 		}
 	}
+	all := changes
+	changes, waiting := t.order(all)
+	forbidden, err := b.handOver(ctx, c, t, all)
+	if forbidden {
+		changes, waiting = all, nil
+	}
 	harmless, lossy := losses(changes)
-	create, now, err := b.drain(ctx, c, t, lossy)
+	create, now, drainErr := b.drain(ctx, c, t, lossy)
+	err = errors.Join(err, drainErr)
+	if len(waiting) > 0 {
+		err = errors.Join(err, fmt.Errorf("%s: %w", strings.Join(waiting, "; "), backends.ErrInProgress))
+	}
 	do(harmless, false)
 	do(create, false)
 	do(now, false)

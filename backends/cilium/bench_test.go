@@ -5,7 +5,10 @@ import (
 	"net/netip"
 	"testing"
 
+	v2 "github.com/cilium/cilium/pkg/k8s/apis/cilium.io/v2"
 	"github.com/stretchr/testify/assert"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/fairlead/fairlead/backends"
 )
@@ -71,4 +74,35 @@ func TestPoolChange(t *testing.T) {
 		assert.Len(t, run(large, given(run(small).objects...)).compare(), 2)
 		assert.Len(t, run(small, given(run(large).objects...)).compare(), 2)
 	}
+}
+
+// BenchmarkManyNodes is everything of an Apply but the API server: 500 nodes in 25 racks with two sessions each, an advertisement for each
+// rack, and one for all that changes.
+func BenchmarkManyNodes(b *testing.B) {
+	want := backends.Desired{Peers: []backends.Peer{router("tor-a", "192.0.2.1"), router("tor-b", "192.0.2.2")}, BGPAdvertisements: []backends.BGPAdvertisement{bgp("all")}}
+	for i := range 500 {
+		want.Nodes = append(want.Nodes, node(fmt.Sprintf("node-%03d.example.com", i), "rack", fmt.Sprint(i%25)))
+	}
+	for i := range 25 {
+		want.BGPAdvertisements = append(want.BGPAdvertisements, bgp(fmt.Sprintf("rack-%d", i), func(a *backends.BGPAdvertisement) {
+			a.NodeSelectors = []labels.Selector{selector(fmt.Sprintf("rack=%d", i))}
+		}))
+	}
+	objects := run(want).objects
+	var nodeConfigs []object
+	for _, n := range want.Nodes {
+		nodeConfigs = append(nodeConfigs, &v2.CiliumBGPNodeConfig{ObjectMeta: metav1.ObjectMeta{Name: n.Name}})
+	}
+	world := worldOf(append(objects, nodeConfigs...)...)
+	after := want
+	after.BGPAdvertisements = append([]backends.BGPAdvertisement{bgp("all", func(a *backends.BGPAdvertisement) { a.Peers = []string{"tor-a"} })}, want.BGPAdvertisements[1:]...)
+	b.ReportAllocs()
+	for b.Loop() {
+		t := run(after, func(f *facts) { f.world = world })
+		if now, waiting := t.order(t.compare()); len(now) != 1 || len(waiting) != 0 {
+			b.Fatal(len(now), waiting)
+		}
+		t.outcome(on, nil)
+	}
+	b.ReportMetric(float64(len(objects)), "objects")
 }

@@ -38,12 +38,7 @@ func (t *translation) compare() (changes []change) {
 		case old == nil:
 			changes = append(changes, change{want: o})
 		case !owned(old, t.installation):
-			t.taken[k] = fmt.Errorf("somebody else's %s has the name that is needed", k.quoted())
-			t.find(backends.Finding{
-				Type: backends.Contended, Object: backends.Source{Kind: k.kind, Namespace: k.namespace, Name: k.name}, Field: "metadata.labels",
-				Message: "somebody else's object has the name that is needed (it lacks " + backends.LabelManagedBy + "=" + backends.ManagedBy + " and " + backends.LabelInstallation + "=" + t.installation +
-					"): it is left alone, and what it should say is not advertised. Rename or delete it",
-			})
+			t.somebodyElses(old)
 		case !same(old, o):
 			changes = append(changes, change{old, o})
 		}
@@ -59,6 +54,17 @@ func (t *translation) compare() (changes []change) {
 		return cmp.Or(cmp.Compare(slices.Index(deleteOrder, x.kind), slices.Index(deleteOrder, y.kind)), cmp.Compare(x.name, y.name))
 	})
 	return append(changes, deletes...)
+}
+
+// somebodyElses reports an object of somebody else's that has the name of one that is needed.
+func (t *translation) somebodyElses(o object) {
+	k := keyOf(o)
+	t.taken[k] = fmt.Errorf("somebody else's %s has the name that is needed", k.quoted())
+	t.find(backends.Finding{
+		Type: backends.Contended, Object: backends.Source{Kind: k.kind, Namespace: k.namespace, Name: k.name}, Field: "metadata.labels",
+		Message: "somebody else's object has the name that is needed (it lacks " + backends.LabelManagedBy + "=" + backends.ManagedBy + " and " + backends.LabelInstallation + "=" + t.installation +
+			"): it is left alone, and what it should say is not advertised. Rename or delete it",
+	})
 }
 
 // same reports whether an existing object says what is wanted, with the API server's defaults, and whatever labels others have

@@ -24,8 +24,8 @@ var ErrUnavailable = fmt.Errorf("%w: cilium.io serves neither ciliumbgpadvertise
 // DefaultNamespace is where Cilium's ConfigMap is unless an installation says otherwise.
 const DefaultNamespace = "kube-system"
 
-// configName is the ConfigMap with Cilium's settings; the keys are those of install/kubernetes/cilium/templates/cilium-configmap.yaml.
-const configName = "cilium-config"
+// ConfigMap is the ConfigMap with Cilium's settings; the keys are those of install/kubernetes/cilium/templates/cilium-configmap.yaml.
+const ConfigMap = "cilium-config"
 
 const (
 	keyBGP              = "enable-bgp-control-plane"
@@ -39,6 +39,9 @@ const (
 
 // Groups are the versions of cilium.io, the preferred one first.
 var Groups = []schema.GroupVersion{v2.SchemeGroupVersion, v2alpha1.SchemeGroupVersion}
+
+// Watched are the resources that others write and that decide what Cilium makes of ours.
+var Watched = []string{v2.BGPAPluralName, v2.BGPPCPluralName, v2.BGPCCPluralName, v2alpha1.L2AnnouncementPluralName, v2.PoolPluralName}
 
 // Detection is what was found out about the Cilium of a cluster. The ConfigMap is what Cilium's processes read when they start: one
 // that was changed since is not what they do.
@@ -74,7 +77,7 @@ func Detect(ctx context.Context, dc discovery.DiscoveryInterface, c dynamic.Inte
 	if namespace == "" {
 		namespace = DefaultNamespace
 	}
-	d := Detection{served: map[string]schema.GroupVersionResource{}, source: "ConfigMap " + namespace + "/" + configName}
+	d := Detection{served: map[string]schema.GroupVersionResource{}, source: "ConfigMap " + namespace + "/" + ConfigMap}
 	for _, gv := range Groups {
 		list, err := dc.ServerResourcesForGroupVersion(gv.String())
 		if apierrors.IsNotFound(err) {
@@ -101,7 +104,7 @@ func Detect(ctx context.Context, dc discovery.DiscoveryInterface, c dynamic.Inte
 }
 
 func (d *Detection) read(ctx context.Context, c dynamic.Interface, namespace string) error {
-	u, err := c.Resource(schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}).Namespace(namespace).Get(ctx, configName, metav1.GetOptions{})
+	u, err := c.Resource(schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}).Namespace(namespace).Get(ctx, ConfigMap, metav1.GetOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("read %s: %w", d.source, err)
 	}
@@ -186,8 +189,8 @@ func (d Detection) findings(bgp, l2 bool) []backends.Finding {
 	if d.config == nil {
 		return nil
 	}
-	config := backends.Source{Kind: "ConfigMap", Name: configName}
-	_, config.Namespace, _ = strings.Cut(strings.TrimSuffix(d.source, "/"+configName), " ")
+	config := backends.Source{Kind: "ConfigMap", Name: ConfigMap}
+	_, config.Namespace, _ = strings.Cut(strings.TrimSuffix(d.source, "/"+ConfigMap), " ")
 	var out []backends.Finding
 	inactive := func(field, message string) {
 		out = append(out, backends.Finding{Type: backends.BackendInactive, Object: config, Field: "data." + field, Message: message})

@@ -16,9 +16,21 @@
 //   - fairlead.io/advertise=true is on every advertisement that is meant for all peers and all nodes;
 //   - peer.fairlead.io/<peer>=true is on those, too, and on every advertisement that names the peer; <peer> is the name of the
 //     BGPPeer, shortened like the label of a pool if it is too long;
-//   - fairlead.io/advertisement=<name> is on every advertisement; the peer configs made here select by it.
+//   - fairlead.io/advertisement=<name> is on every advertisement.
 //
 // An advertisement that is limited to some peers does not have fairlead.io/advertise, and one that is limited to some nodes has
 // neither of the first two, because a peer config that selects them would show the routes to more peers or nodes than the user
 // asked for.
+//
+// # Sessions
+//
+// Where peers are managed, each node has a CiliumBGPClusterConfig of its own, and each of its sessions a CiliumBGPPeerConfig. These say
+// nothing of advertisements, and so stay as they are whatever becomes of advertisements and of other nodes. Who hears an advertisement is
+// said by labels of the CiliumBGPAdvertisement alone, which one write changes as a whole:
+//
+//   - to.fairlead.io/<peer>=true: the peer hears it;
+//   - except.fairlead.io/<node>=true: the node leaves it out. Only advertisements with nodeSelectors have such labels.
+//
+// For 500 nodes with two sessions each that is 1,500 objects, which are written once; an advertisement for one rack has a label for each node
+// of the others, about 60 bytes. order.go says what waits for what.
 package cilium

@@ -19,8 +19,9 @@ const (
 	kindPolicy        = v2alpha1.L2AnnouncementKindDefinition
 )
 
-// addOrder is the order in which kinds are created and updated: what is referred to comes first.
-var addOrder = []string{kindSecret, kindPeerConfig, kindClusterConfig, kindAdvert, kindPolicy}
+// addOrder is the order in which kinds are created and updated: what is referred to comes first, and what says who hears an
+// advertisement comes before a session on which it could be heard.
+var addOrder = []string{kindSecret, kindPeerConfig, kindAdvert, kindClusterConfig, kindPolicy}
 
 // deleteOrder is the order in which kinds are deleted. Secrets go before peer configs, so that as long as there is a Secret
 // there is a peer config: without one, nobody looks for Secrets.

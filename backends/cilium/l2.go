@@ -36,6 +36,45 @@ func (t *translation) l2Advertisements() {
 			t.objects = append(t.objects, kept)
 		}
 	}
+	t.beside()
+}
+
+// beside gives each of several policies on one pool an annotation that says what the others are. When one of them goes, or does not select
+// a Service any more, an agent goes on announcing on its interfaces until it hears of another policy of that Service
+// (pkg/l2announcer/l2announcer.go: neither delPolicy nor upsertPolicy looks at Services that are selected by others yet). So the others are
+// written anew, which is all that the annotation is for; order.go has it happen when the one is gone.
+func (t *translation) beside() {
+	on := map[string][]string{} // what there is on a pool, by its label
+	var all []*policy
+	for _, o := range t.objects {
+		p, ok := o.(*policy)
+		if !ok {
+			continue
+		}
+		all = append(all, p)
+		text := p.Name + string(content(p))
+		for _, pool := range slices.Compact(poolsIn(p.Spec.ServiceSelector)) {
+			on[pool] = append(on[pool], text)
+		}
+	}
+	digests := map[string]string{} // of pools with more than one
+	for pool, texts := range on {
+		if len(texts) > 1 {
+			slices.Sort(texts)
+			digests[pool] = backends.Hash(texts...)
+		}
+	}
+	for _, p := range all {
+		var parts []string
+		for _, pool := range poolsIn(p.Spec.ServiceSelector) {
+			if d := digests[pool]; d != "" {
+				parts = append(parts, d)
+			}
+		}
+		if delete(p.Annotations, annotationBeside); len(parts) > 0 {
+			p.Annotations[annotationBeside] = backends.Hash(parts...)
+		}
+	}
 }
 
 // policiesFor returns the policies of one L2Advertisement.

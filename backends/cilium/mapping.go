@@ -37,7 +37,7 @@ func mapping() []row {
 		{adv, "communities", expressed, "CiliumBGPAdvertisement spec.advertisements[].attributes.communities", "Names of Community objects are resolved."},
 		{adv, "peers", approximated, "CiliumBGPAdvertisement metadata.labels",
 			"Exact where peers are managed; else the CiliumBGPPeerConfig of such a peer has to select the label peer.fairlead.io/<peer>, and others do not see it."},
-		{adv, "nodeSelectors", approximated, "CiliumBGPClusterConfig spec.nodeSelector",
+		{adv, "nodeSelectors", approximated, "CiliumBGPAdvertisement metadata.labels",
 			"Exact where peers are managed; else the pools are withheld."},
 		{adv, "serviceSelectors", expressed, "CiliumBGPAdvertisement spec.advertisements[].selector", "One entry for each selector."},
 
@@ -61,7 +61,7 @@ func mapping() []row {
 		{peer, "keepaliveTime", expressed, "CiliumBGPPeerConfig spec.timers.keepAliveTimeSeconds", ""},
 		{peer, "connectTime", expressed, "CiliumBGPPeerConfig spec.timers.connectRetryTimeSeconds", ""},
 		{peer, "routerID", refused, "", perNode},
-		{peer, "nodeSelectors", expressed, "CiliumBGPClusterConfig spec.nodeSelector", "One object for each group of nodes with the same peers."},
+		{peer, "nodeSelectors", expressed, "CiliumBGPClusterConfig spec.nodeSelector", "One object for each node."},
 		{peer, "password", expressed, "CiliumBGPPeerConfig spec.authSecretRef", "By a Secret in the namespace where Cilium looks for passwords."},
 		{peer, "passwordSecret", expressed, "CiliumBGPPeerConfig spec.authSecretRef", "Copied to the namespace where Cilium looks for passwords."},
 		{peer, "bfdProfile", refused, "", noBFD},

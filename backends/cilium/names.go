@@ -13,7 +13,13 @@ const (
 	labelAdvertise     = "fairlead.io/advertise"
 	labelAdvertisement = "fairlead.io/advertisement"
 	labelDrains        = "fairlead.io/drains" // on policies that exist only while another one is emptied
+	annotationBeside   = "fairlead.io/beside" // on policies of the L2 announcer that share a pool with others
 	peerLabelPrefix    = "peer.fairlead.io/"
+
+	// Those by which the peer configs made here select: toLabelPrefix+peer on an advertisement that a peer hears, and
+	// exceptLabelPrefix+node on one that a node does not advertise.
+	toLabelPrefix     = "to.fairlead.io/"
+	exceptLabelPrefix = "except.fairlead.io/"
 
 	labelPool     = "fairlead.io/pool"
 	labelHostname = "kubernetes.io/hostname"
@@ -42,6 +48,23 @@ func objectName(parts ...string) string {
 }
 
 func peerLabel(peer string) string { return peerLabelPrefix + backends.LabelValue(peer) }
+
+func toLabel(peer string) string { return toLabelPrefix + backends.LabelValue(peer) }
+
+func exceptLabel(node string) string { return exceptLabelPrefix + backends.LabelValue(node) }
+
+// clusterConfigName is what the object is called that holds the sessions of a node.
+func clusterConfigName(node string) string { return objectName("bgp", node) }
+
+// peerConfigName is what the object is called that holds the settings of a session of a node. Without a hash, a dot in the name of the
+// peer would leave it open where the name of the node begins.
+func peerConfigName(peer, node string) string {
+	name := peer + "." + node
+	if strings.Contains(peer, ".") {
+		name += "." + backends.Hash(peer, node)
+	}
+	return objectName("bgppeer", name)
+}
 
 // ownLabel reports whether a label or annotation is this project's: it is removed from our objects when it is not wanted.
 func ownLabel(name string) bool {

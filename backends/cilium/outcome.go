@@ -7,12 +7,14 @@ import (
 	"strings"
 
 	v2 "github.com/cilium/cilium/pkg/k8s/apis/cilium.io/v2"
-	slimv1 "github.com/cilium/cilium/pkg/k8s/slim/k8s/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fairlead/fairlead/backends"
 )
+
+// mostOwned is how many objects of a kind are listed: there are as many as nodes.
+const mostOwned = 100
 
 // outcome tells how things are once the objects of t are written, but for those that failed; compare has been called before.
 func (t *translation) outcome(d Detection, failed map[key]error) backends.Outcome {
@@ -31,6 +33,7 @@ func (t *translation) outcome(d Detection, failed map[key]error) backends.Outcom
 		Claims:     d.claims(),
 		// Only on layer 2 it matters which Services there are: for those that share an address.
 		IgnoresServices: !l2,
+		WholeServices:   true,
 	}
 	if bgp || !l2 {
 		out.Classes = append(out.Classes, classBGP)
@@ -38,15 +41,21 @@ func (t *translation) outcome(d Detection, failed map[key]error) backends.Outcom
 	if l2 || !bgp {
 		out.Classes = append(out.Classes, classL2)
 	}
+	listed := map[string]int{}
 	for _, o := range t.objects {
-		if failed[keyOf(o)] == nil {
-			out.Owned = append(out.Owned, keyOf(o).String())
+		k := keyOf(o)
+		if listed[k.kind]++; failed[k] == nil && listed[k.kind] <= mostOwned {
+			out.Owned = append(out.Owned, k.String())
 		}
 	}
 	for k := range t.keep {
 		out.Owned = append(out.Owned, k.String())
 	}
 	slices.Sort(out.Owned)
+	out.Unheard = t.unheard()
+	if !d.off() {
+		out.Findings = append(out.Findings, t.unselected(failed)...)
+	}
 	ways := t.ways(d, failed)
 	for name, s := range t.pools {
 		out.Pools[name] = s.outcome(ways[name])
@@ -90,7 +99,7 @@ func (t *translation) ways(d Detection, failed map[key]error) map[string][]way {
 			}
 		}
 	}
-	configs := t.peerConfigs()
+	configs := slices.Concat(t.ourConfigs(), t.foreignConfigs())
 	for _, o := range t.objects {
 		pools := map[string]bool{}
 		var w way
@@ -100,13 +109,13 @@ func (t *translation) ways(d Detection, failed map[key]error) map[string][]way {
 				insert(pools, poolsIn(e.Selector))
 			}
 			n := 0
-			for _, families := range configs {
-				if slices.ContainsFunc(families, func(s *slimv1.LabelSelector) bool { return selects(s, o.Labels) }) {
+			for _, c := range configs {
+				if tells(c, o.Labels, bothFamilies) {
 					n++
 				}
 			}
 			w = way{n > 0, fmt.Sprintf("%s %q, selected by %s%s", kindAdvert, o.Name, count(n, "peer config"), remedy(n, o.Labels))}
-			if d.config != nil && !d.BGP {
+			if d.off() {
 				w = way{false, "its BGP control plane is off"}
 			}
 		case *policy:
@@ -152,53 +161,45 @@ func count(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// peerConfigs returns the selectors of every peer config, by its name: ours as they will be, and those of others.
-func (t *translation) peerConfigs() map[string][]*slimv1.LabelSelector {
-	out := map[string][]*slimv1.LabelSelector{}
-	add := func(o *v2.CiliumBGPPeerConfig) {
-		var s []*slimv1.LabelSelector
-		for _, f := range o.Spec.Families {
-			s = append(s, f.Advertisements)
-		}
-		out[o.Name] = s
-	}
-	for _, o := range t.objects {
-		if p, ok := o.(*v2.CiliumBGPPeerConfig); ok {
-			add(p)
-		}
-	}
-	for _, p := range t.world.peerConfigs {
-		if !owned(p, t.installation) {
-			add(p)
-		}
-	}
-	return out
-}
-
-// conditions returns what Cilium says of our existing objects.
+// conditions returns what Cilium says of our existing objects. That it knows no node is told if it is so of all of them: there may be
+// nodes that it does not run on, and excluded ones.
 func (t *translation) conditions() []backends.Finding {
-	var out []backends.Finding
+	var out, alone []backends.Finding
+	ours := 0
 	for _, o := range t.world.clusterConfigs {
 		if !owned(o, t.installation) {
 			continue
 		}
-		for condition, f := range map[string]backends.FindingType{
-			v2.BGPClusterConfigConditionConflictingClusterConfigs: backends.PeerExists,
-			v2.BGPClusterConfigConditionNoMatchingNode:            backends.BackendInactive,
-		} {
-			c := meta.FindStatusCondition(o.Status.Conditions, condition)
-			if c == nil || c.Status != metav1.ConditionTrue || c.ObservedGeneration != o.Generation {
-				continue
-			}
-			message := fmt.Sprintf("Cilium says %s", condition)
-			if c.Message != "" {
-				message += ": " + c.Message
-			}
-			out = append(out, backends.Finding{Type: f, Object: backends.Source{Kind: kindClusterConfig, Name: o.Name}, Field: "status.conditions", Message: message})
+		ours++
+		if f, ok := t.condition(o, v2.BGPClusterConfigConditionConflictingClusterConfigs, backends.PeerExists); ok && !t.takesOver(o.Name) {
+			out = append(out, f)
 		}
+		if f, ok := t.condition(o, v2.BGPClusterConfigConditionNoMatchingNode, backends.BackendInactive); ok {
+			alone = append(alone, f)
+		}
+	}
+	if len(alone) == ours {
+		out = append(out, alone...)
 	}
 	slices.SortFunc(out, func(a, b backends.Finding) int { return strings.Compare(a.String(), b.String()) })
 	return out
+}
+
+func (t *translation) condition(o *v2.CiliumBGPClusterConfig, name string, is backends.FindingType) (backends.Finding, bool) {
+	c := meta.FindStatusCondition(o.Status.Conditions, name)
+	if c == nil || c.Status != metav1.ConditionTrue || c.ObservedGeneration != o.Generation {
+		return backends.Finding{}, false
+	}
+	message := fmt.Sprintf("Cilium says %s", name)
+	if c.Message != "" {
+		message += ": " + c.Message
+	}
+	return backends.Finding{Type: is, Object: backends.Source{Kind: kindClusterConfig, Name: o.Name}, Field: "status.conditions", Message: message}, true
+}
+
+// takesOver reports whether a cluster config is to get its node from another one of ours.
+func (t *translation) takesOver(clusterConfig string) bool {
+	return slices.ContainsFunc(t.handovers(), func(h handover) bool { return h.to == clusterConfig })
 }
 
 // errors returns what the failures mean: an error for each prefix of the pools of an advertisement, and the rest as it is.

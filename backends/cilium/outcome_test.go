@@ -19,7 +19,9 @@ func theirConfig(selected map[string]string) *v2.CiliumBGPPeerConfig {
 	o := &v2.CiliumBGPPeerConfig{ObjectMeta: metav1.ObjectMeta{Name: "theirs"}}
 	s := expressions()
 	s.MatchLabels = selected
-	o.Spec.Families = []v2.CiliumBGPFamilyWithAdverts{{Advertisements: s}}
+	for _, afi := range bothFamilies {
+		o.Spec.Families = append(o.Spec.Families, v2.CiliumBGPFamilyWithAdverts{CiliumBGPFamily: v2.CiliumBGPFamily{Afi: afi, Safi: "unicast"}, Advertisements: s})
+	}
 	return o
 }
 
@@ -123,7 +125,7 @@ func TestConditions(t *testing.T) {
 		{Type: v2.BGPClusterConfigConditionConflictingClusterConfigs, Status: metav1.ConditionTrue, ObservedGeneration: 2, Message: "with theirs"},
 		{Type: v2.BGPClusterConfigConditionNoMatchingNode, Status: metav1.ConditionTrue, ObservedGeneration: 1},
 	}
-	assert.Equal(t, []string{"PeerExists CiliumBGPClusterConfig/fairlead-bgp status.conditions: Cilium says cilium.io/ConflictingClusterConfig: with theirs"},
+	assert.Equal(t, []string{"PeerExists CiliumBGPClusterConfig/fairlead-bgp-n1 status.conditions: Cilium says cilium.io/ConflictingClusterConfig: with theirs"},
 		texts(run(want, given(o)).outcome(on, nil).Findings))
 }
 
@@ -170,7 +172,7 @@ func TestCompare(t *testing.T) {
 		limited.BGPAdvertisements = []backends.BGPAdvertisement{bgp("a", func(a *backends.BGPAdvertisement) { a.NodeSelectors = []labels.Selector{selector("rack=1")} })}
 		changes := run(limited, given(objects...)).compare()
 		require.NotEmpty(t, changes)
-		assert.Equal(t, change{have: objects[2]}.key(), changes[0].key())
+		assert.Equal(t, change{have: objects[1]}.key(), changes[0].key())
 		assert.Nil(t, changes[0].want, "what was advertised without the limit goes, first")
 	})
 	t.Run("order", func(t *testing.T) {
@@ -178,7 +180,7 @@ func TestCompare(t *testing.T) {
 		for _, ch := range run(want).compare() {
 			kinds = append(kinds, ch.key().kind)
 		}
-		assert.Equal(t, []string{kindPeerConfig, kindClusterConfig, kindAdvert}, kinds)
+		assert.Equal(t, []string{kindPeerConfig, kindAdvert, kindClusterConfig}, kinds)
 		kinds = nil
 		for _, ch := range run(backends.Desired{}, given(objects...)).compare() {
 			assert.Nil(t, ch.want)

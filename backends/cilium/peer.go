@@ -71,7 +71,7 @@ func (t *translation) leave(p backends.Peer) *v2.CiliumBGPPeerConfig {
 	}
 	var out *v2.CiliumBGPPeerConfig
 	for _, c := range t.world.peerConfigs {
-		if isHis(c) && (out == nil || len(c.Name) < len(out.Name)) { // the one without a hash, if it is there
+		if isHis(c) && (out == nil || c.Name < out.Name) {
 			out = c
 		}
 	}

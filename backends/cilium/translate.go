@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/fairlead/fairlead/backends"
 )
@@ -34,6 +35,7 @@ type translation struct {
 	pools    map[string]*poolState
 	names    map[string]string // of pools, by the value of their label
 	labels   map[string]string // the other way round
+	setUp    map[string]bool   // BGPPeers with a session on some node
 }
 
 // poolState is what is known of a pool beside the objects that select it.
@@ -47,7 +49,7 @@ func translate(want backends.Desired, f facts) *translation {
 		f.world = &world{}
 	}
 	t := &translation{facts: f, want: want, hold: map[string]bool{}, have: map[key]object{}, keep: map[key]bool{}, taken: map[key]error{},
-		pools: map[string]*poolState{}, names: map[string]string{}, labels: map[string]string{}}
+		pools: map[string]*poolState{}, names: map[string]string{}, labels: map[string]string{}, setUp: map[string]bool{}}
 	for _, o := range f.world.objects() {
 		t.have[keyOf(o)] = o
 	}
@@ -58,9 +60,9 @@ func translate(want backends.Desired, f facts) *translation {
 	for _, a := range want.Announcements {
 		t.pool(a.Pool)
 	}
-	adverts := t.bgpAdvertisements()
+	t.bgpAdvertisements()
 	if want.Peers != nil {
-		t.peers(adverts)
+		t.peers()
 	}
 	t.l2Advertisements()
 	t.shared()
@@ -100,6 +102,13 @@ func (t *translation) know(pools []backends.Pool) {
 // find adds a finding.
 func (t *translation) find(f backends.Finding) { t.findings = append(t.findings, f) }
 
+// once adds a finding that is made for each of many nodes.
+func (t *translation) once(f backends.Finding) {
+	if !slices.Contains(t.findings, f) {
+		t.find(f)
+	}
+}
+
 // unsupported adds the finding that a field is not honoured.
 func (t *translation) unsupported(o backends.Source, field, message string) {
 	t.find(backends.Finding{Type: backends.UnsupportedField, Object: o, Field: field, Message: message})
@@ -119,7 +128,8 @@ func (t *translation) withhold(o backends.Source, field, message string, pools [
 	return f.Withheld
 }
 
-// labelsOf returns the labels of pools, sorted, and those on hold that an existing object lists.
+// labelsOf returns the labels of pools, sorted, those on hold that an existing object lists, and those of Services that have their
+// addresses from two of these pools: of a Service that it selects, Cilium advertises every address.
 func (t *translation) labelsOf(pools []backends.Pool, listed []string) []string {
 	set := map[string]bool{}
 	for _, p := range pools {
@@ -128,6 +138,12 @@ func (t *translation) labelsOf(pools []backends.Pool, listed []string) []string 
 	for _, l := range listed {
 		if t.hold[l] {
 			set[l] = true
+		}
+	}
+	for i := range t.want.Services {
+		s := &t.want.Services[i]
+		if one, other, two := strings.Cut(s.Pool, ","); two && set[backends.LabelValue(one)] && set[backends.LabelValue(other)] {
+			set[backends.PoolLabel(s.Pool)] = true
 		}
 	}
 	return slices.Sorted(maps.Keys(set))

@@ -366,12 +366,12 @@ func TestLabels(t *testing.T) {
 		{
 			name:   "for some nodes, peers managed",
 			want:   backends.Desired{BGPAdvertisements: []backends.BGPAdvertisement{limited(nil, selector("rack=1"))}, Peers: managed, Nodes: nodes("n1")},
-			labels: nil,
+			labels: []string{"to.fairlead.io/tor-a", "except.fairlead.io/n1"},
 		},
 		{
 			name:   "for all nodes, peers managed",
 			want:   backends.Desired{BGPAdvertisements: []backends.BGPAdvertisement{bgp("b")}, Peers: managed, Nodes: nodes("n1")},
-			labels: []string{labelAdvertise, "peer.fairlead.io/tor-a"},
+			labels: []string{labelAdvertise, "peer.fairlead.io/tor-a", "to.fairlead.io/tor-a"},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -422,7 +422,7 @@ func TestHold(t *testing.T) {
 	assert.Equal(t, render(t, run(want).objects), render(t, got.objects), "without an advertisement, too")
 	assert.Len(t, got.compare(), 2)
 
-	assert.Len(t, run(none, given(before.objects...)).compare(), 3, "the advertisement and the policy are deleted, the peer config hears nothing")
+	assert.Len(t, run(none, given(before.objects...)).compare(), 2, "the advertisement and the policy are deleted")
 }
 
 // on is a Cilium with everything switched on.
@@ -436,4 +436,30 @@ func TestContradiction(t *testing.T) {
 	}})
 	assert.Equal(t, []string{`UnsupportedField BGPAdvertisement/fairlead-system/b spec.localPref: 200 contradicts 100 of BGPAdvertisement "a", ` +
 		`which has pool "main" and the same aggregation length, too; where both apply Cilium sends the higher`}, texts(got.findings))
+}
+
+// TestTwoPools: Cilium advertises every address of a Service that it selects, so one with addresses of two pools is selected only by
+// what selects both.
+func TestTwoPools(t *testing.T) {
+	pool := func(names ...string) func(*backends.BGPAdvertisement) {
+		return func(a *backends.BGPAdvertisement) {
+			a.Pools = nil
+			for _, n := range names {
+				a.Pools = append(a.Pools, backends.Pool{Name: n, Label: backends.LabelValue(n)})
+			}
+		}
+	}
+	want := backends.Desired{
+		BGPAdvertisements: []backends.BGPAdvertisement{bgp("both", pool("four", "six")), bgp("four", pool("four")), bgp("six", pool("six"))},
+		Services:          []backends.Service{{Namespace: "default", Name: "web", Pool: "four,six", Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}}},
+	}
+	selected := map[string][]string{}
+	for _, o := range run(want).objects {
+		if a, ok := o.(*v2.CiliumBGPAdvertisement); ok {
+			selected[a.Name] = poolsIn(a.Spec.Advertisements[0].Selector)
+		}
+	}
+	assert.Equal(t, map[string][]string{
+		"fairlead-bgpadv-both": {"four", "six", backends.PoolLabel("four,six")}, "fairlead-bgpadv-four": {"four"}, "fairlead-bgpadv-six": {"six"},
+	}, selected)
 }

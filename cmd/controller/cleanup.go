@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -35,19 +36,9 @@ The command can be repeated. A CNI whose API is gone is passed over.`,
   controller cleanup --namespace metallb-system --release-ips`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := cli.FlagsFromEnv(cmd.Flags()); err != nil {
-				return err
-			}
-			if err := o.complete(); err != nil {
-				return err
-			}
-			rc, err := cli.RESTConfig(o.Kubeconfig)
+			rc, c, err := o.connect(cmd)
 			if err != nil {
 				return err
-			}
-			c, err := client.New(rc, client.Options{Scheme: cli.NewScheme()})
-			if err != nil {
-				return fmt.Errorf("connect to the API server: %w", err)
 			}
 			return cleanup.Run(ctrl.SetupSignalHandler(), cleanup.Options{
 				Config: rc, Client: c, Namespace: o.Namespace, CiliumNamespace: o.CiliumNamespace, FieldManager: assign.FieldManager,
@@ -63,4 +54,23 @@ The command can be repeated. A CNI whose API is gone is passed over.`,
 	f.StringVar(&o.CiliumNamespace, "cilium-namespace", ciliumNamespace, "namespace of Cilium's ConfigMap cilium-config")
 	f.BoolVar(&releaseIPs, "release-ips", false, "take the addresses from the Services, too")
 	return cmd
+}
+
+// connect takes the flags and the environment in, and returns how to reach the API server, for commands that end.
+func (o *Options) connect(cmd *cobra.Command) (*rest.Config, client.Client, error) {
+	if err := cli.FlagsFromEnv(cmd.Flags()); err != nil {
+		return nil, nil, err
+	}
+	if err := o.complete(); err != nil {
+		return nil, nil, err
+	}
+	rc, err := cli.RESTConfig(o.Kubeconfig)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := client.New(rc, client.Options{Scheme: cli.NewScheme()})
+	if err != nil {
+		return nil, nil, fmt.Errorf("connect to the API server: %w", err)
+	}
+	return rc, c, nil
 }

@@ -52,6 +52,6 @@ Every flag can also be given by an environment variable: --lb-class is FAIRLEAD_
 		},
 	}
 	o.addFlags(cmd.Flags())
-	cmd.AddCommand(cleanupCommand())
+	cmd.AddCommand(cleanupCommand(), checkCommand())
 	return cmd
 }

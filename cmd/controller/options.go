@@ -13,6 +13,7 @@ import (
 	"github.com/fairlead/fairlead/internal/admission"
 	"github.com/fairlead/fairlead/internal/cli"
 	"github.com/fairlead/fairlead/internal/delegate"
+	"github.com/fairlead/fairlead/internal/scrape"
 )
 
 // Options are the flags of the controller.
@@ -25,13 +26,14 @@ type Options struct {
 	ManagePeers            bool
 	AllowWider             bool
 	CalicoAggregation      string
+	CalicoSessionSamples   int
 	CiliumNamespace        string
 	MemberlistSecret       string
 	LoadBalancerClasses    []string
 	ReportOtherClasses     bool
 	CrossNamespaceSharing  bool
 	LeaderElect            bool
-	MetricsBindAddress     string
+	Metrics                scrape.Options
 	HealthProbeBindAddress string
 	LogLevel               string
 	LogFormat              string
@@ -63,12 +65,13 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.ManagePeers, "manage-peers", true, "have the CNI hold the sessions that BGPPeers of metallb.io describe; without such objects its own peers are used")
 	f.BoolVar(&o.AllowWider, "allow-wider-advertisement", false, "advertise a pool even if the CNI cannot keep its routes from peers or nodes that are not meant to hear them")
 	f.StringVar(&o.CalicoAggregation, "calico-aggregation", string(calico.Auto), "how addresses become routes of Calico: auto, preserve, disabled, enabled, per-ip")
+	f.IntVar(&o.CalicoSessionSamples, "calico-session-samples", 5, "how many of Calico's nodes are asked each minute, in turn, how their BGP sessions are; 0: none")
 	f.StringVar(&o.CiliumNamespace, "cilium-namespace", ciliumNamespace, "namespace of Cilium's ConfigMap cilium-config")
 	f.StringVar(&o.MemberlistSecret, "memberlist-secret", "memberlist", "name of the Secret that the speakers have in common; it is made when they are to serve anything; empty: it is not")
 	f.BoolVar(&o.ReportOtherClasses, "report-other-classes", false, "tell Services of a class that is not served so, by an event")
 	f.BoolVar(&o.CrossNamespaceSharing, "cross-namespace-sharing", true, "let Services of different namespaces share an address by an equal metallb.io/allow-shared-ip; if false, only those that name each other by fairlead.io/share-with-namespaces")
 	f.BoolVar(&o.LeaderElect, "leader-elect", true, "act only while holding the Lease fairlead-controller; needed with more than one replica")
-	f.StringVar(&o.MetricsBindAddress, "metrics-bind-address", "0", "address:port for Prometheus metrics; 0 turns them off")
+	o.Metrics.AddFlags(f)
 	f.StringVar(&o.HealthProbeBindAddress, "health-probe-bind-address", "0", "address:port for /healthz and /readyz; 0 turns them off")
 	f.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.LogFormat, "log-format", "json", "json or text")
@@ -99,10 +102,13 @@ func (o *Options) validate() error {
 	if !slices.Contains(calico.Aggregations, calico.Aggregation(o.CalicoAggregation)) {
 		return fmt.Errorf("--calico-aggregation: %q is none of %v", o.CalicoAggregation, calico.Aggregations)
 	}
+	if n := o.CalicoSessionSamples; n < 0 || n > delegate.MostSamples {
+		return fmt.Errorf("--calico-session-samples: %d is not from 0 to %d", n, delegate.MostSamples)
+	}
 	if o.Webhook != webhookEnabled && o.Webhook != webhookDisabled {
 		return fmt.Errorf("--webhook: %q is neither %s nor %s", o.Webhook, webhookEnabled, webhookDisabled)
 	}
-	return nil
+	return o.Metrics.Validate()
 }
 
 // asked returns who is to serve each kind of advertisement.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"golang.org/x/sync/errgroup"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,7 +27,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/api/v1beta1"
@@ -66,7 +66,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	mgr, err := newManager(rc, o)
+	mgr, err := newManager(rc, o, log)
 	if err != nil {
 		return err
 	}
@@ -85,15 +85,17 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	}
 	delegation, err := delegate.NewTask(delegate.Options{
 		Manager: mgr, Config: rc, Namespace: o.Namespace, Asked: o.asked(), Aggregation: calico.Aggregation(o.CalicoAggregation), ManagePeers: o.ManagePeers,
-		AllowWider: o.AllowWider, CiliumConfig: o.CiliumNamespace, MemberlistSecret: o.MemberlistSecret, FieldManager: assign.FieldManager, Registry: metrics.Registry, Recorder: recorder,
+		AllowWider: o.AllowWider, CiliumConfig: o.CiliumNamespace, MemberlistSecret: o.MemberlistSecret, CalicoSamples: o.CalicoSessionSamples, FieldManager: assign.FieldManager, Registry: metrics.Registry, Recorder: recorder,
 		Reconsider: services.Reconsider, Log: log,
 	})
 	if err != nil {
 		return err
 	}
 	services.Advertised(delegation.Verdict)
+	services.Paced(delegation)
 	watcher, err := config.NewWatcher(config.WatcherOptions{
 		Manager: mgr, Namespace: o.Namespace, Recorder: recorder, Registry: metrics.Registry, Log: log,
+		Remarks: services.Remarks,
 		Publish: func(ctx context.Context, s *config.Snapshot) error {
 			if err := services.SetSnapshot(ctx, s); err != nil {
 				return err
@@ -105,6 +107,8 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	services.NodesChanged(watcher.Reconsider)
+	services.AfterConfiguration(watcher.Await)
 
 	// What follows runs only on the leader, with caches that are complete.
 	err = mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
@@ -112,11 +116,22 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 		if err != nil {
 			return err
 		}
+		looked := make(chan struct{})
+		go func() {
+			defer close(looked)
+			delegation.FirstLook(ctx)
+		}()
 		if err := services.Adopt(ctx, snapshot); err != nil {
+			<-looked
 			return err
 		}
 		relaxMemory(log)
 		g, ctx := errgroup.WithContext(ctx)
+		g.Go(func() error {
+			<-looked
+			services.CNIKnown(ctx)
+			return nil
+		})
 		g.Go(func() error { return recorder.Start(ctx) })
 		g.Go(func() error { return services.Run(ctx) })
 		g.Go(func() error { return services.RunPoolStatus(ctx) })
@@ -150,7 +165,7 @@ func newLock(rc *rest.Config, o Options) (resourcelock.Interface, error) {
 	return f.Lock(l), nil
 }
 
-func newManager(rc *rest.Config, o Options) (manager.Manager, error) {
+func newManager(rc *rest.Config, o Options, log *slog.Logger) (manager.Manager, error) {
 	lock, err := newLock(rc, o)
 	if err != nil {
 		return nil, fmt.Errorf("leader election: %w", err)
@@ -159,14 +174,15 @@ func newManager(rc *rest.Config, o Options) (manager.Manager, error) {
 	inNamespace := cache.ByObject{Namespaces: map[string]cache.Config{o.Namespace: {}}}
 	byObject := map[client.Object]cache.ByObject{
 		&v1beta1.ConfigurationState{}: inNamespace, &v1beta1.ServiceL2Status{}: inNamespace, &v1beta1.ServiceBGPStatus{}: inNamespace, &v1alpha1.BGPSession{}: inNamespace,
-		&corev1.Node{}: {Transform: observe.Trim}, &discoveryv1.EndpointSlice{}: {Transform: observe.Trim},
+		&coordinationv1.Lease{}: inNamespace,
+		&corev1.Node{}:          {Transform: observe.Trim}, &discoveryv1.EndpointSlice{}: {Transform: observe.Trim},
 	}
 	for _, kind := range config.Kinds() {
 		byObject[kind] = inNamespace
 	}
 	mgr, err := ctrl.NewManager(rc, ctrl.Options{
 		Scheme:                        cli.NewScheme(),
-		Metrics:                       metricsserver.Options{BindAddress: o.MetricsBindAddress},
+		Metrics:                       o.Metrics.Server(log),
 		HealthProbeBindAddress:        o.HealthProbeBindAddress,
 		LeaderElection:                o.LeaderElect,
 		LeaderElectionID:              leaseName,
@@ -196,7 +212,7 @@ func addCaches(mgr manager.Manager) error {
 	namespaces.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
 	nodes := &metav1.PartialObjectMetadata{}
 	nodes.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Node"))
-	for _, o := range append(config.Kinds(), &v1beta1.ConfigurationState{}, &corev1.Service{}, namespaces, nodes) {
+	for _, o := range append(config.Kinds(), &v1beta1.ConfigurationState{}, &corev1.Service{}, namespaces, nodes, &corev1.Node{}) {
 		if _, err := mgr.GetCache().GetInformer(context.Background(), o, cache.BlockUntilSynced(false)); err != nil {
 			return fmt.Errorf("cache %T: %w", o, err)
 		}

@@ -15,7 +15,6 @@ import (
 
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/internal/assign"
-	"github.com/fairlead/fairlead/internal/survey"
 )
 
 // patience is how long completion may take; nobody waits longer for it.
@@ -51,13 +50,17 @@ func (c *connection) offer(read func(ctx context.Context, prefix string) ([]stri
 	}
 }
 
-// services returns the Services of type LoadBalancer as NAMESPACE/NAME: those of all namespaces, or, to whoever may not list them, of
+// services returns the Services of type LoadBalancer: the names of those in --namespace, or, as NAMESPACE/NAME, those of all namespaces, or, to whoever may not list them, of
 // that of the context.
 func (c *connection) services(ctx context.Context, prefix string) ([]string, error) {
 	var list corev1.ServiceList
 	var in []client.ListOption
-	if ns, _, ok := strings.Cut(prefix, "/"); ok {
+	ns, _, ok := strings.Cut(prefix, "/")
+	switch {
+	case ok:
 		in = append(in, client.InNamespace(ns))
+	case c.namespace != "":
+		in = append(in, client.InNamespace(c.namespace))
 	}
 	if err := c.client.List(ctx, &list, in...); err != nil {
 		if err := c.client.List(ctx, &list, client.InNamespace(c.current)); err != nil {
@@ -67,7 +70,11 @@ func (c *connection) services(ctx context.Context, prefix string) ([]string, err
 	var out []string
 	for _, s := range list.Items {
 		if s.Spec.Type == corev1.ServiceTypeLoadBalancer {
-			out = append(out, s.Namespace+"/"+s.Name)
+			name := s.Namespace + "/" + s.Name
+			if !ok && c.namespace != "" {
+				name = s.Name
+			}
+			out = append(out, name)
 		}
 	}
 	return out, nil
@@ -92,13 +99,10 @@ func (c *connection) addresses(ctx context.Context, _ string) ([]string, error) 
 
 // pools returns the names of the pools of the installation.
 func (c *connection) pools(ctx context.Context, _ string) ([]string, error) {
-	if c.namespace == "" {
-		var err error
-		if c.namespace, err = survey.FindNamespace(ctx, c.client); err != nil {
-			return nil, err
-		}
+	if err := c.find(ctx); err != nil {
+		return nil, err
 	}
-	return c.names(ctx, v1beta1.GroupVersion.WithKind("IPAddressPoolList"), client.InNamespace(c.namespace))
+	return c.names(ctx, v1beta1.GroupVersion.WithKind("IPAddressPoolList"), client.InNamespace(c.installation))
 }
 
 func (c *connection) names(ctx context.Context, kind schema.GroupVersionKind, in ...client.ListOption) ([]string, error) {

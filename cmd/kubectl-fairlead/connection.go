@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -18,14 +19,25 @@ import (
 
 // connection is how a command reaches the cluster. It only reads: the transport refuses to write.
 type connection struct {
-	kubeconfig, context, namespace string
-	timeout                        time.Duration
+	kubeconfig, context string
+	// namespace is --namespace, system is --system-namespace. about is set if the former is that of the user's objects; else it names the
+	// installation, too.
+	namespace, system, about string
+	timeout                  time.Duration
 
-	rest    *rest.Config
-	client  client.Client
-	current string // the namespace of the kubeconfig's context
-	clock   clock
+	rest         *rest.Config
+	client       client.Client
+	current      string // the namespace of the user's objects: --namespace, or that of the kubeconfig's context
+	installation string // found, or named
+	clock        clock
+	budget       budget
 }
+
+// What --namespace can be about beside the installation.
+const (
+	service = "the Service"
+	objects = "objects without one"
+)
 
 // addClusterFlags adds the flags that say which cluster is meant.
 func (c *connection) addClusterFlags(cmd *cobra.Command) {
@@ -38,9 +50,15 @@ func (c *connection) addClusterFlags(cmd *cobra.Command) {
 func (c *connection) addFlags(cmd *cobra.Command) {
 	c.addClusterFlags(cmd)
 	f := cmd.Flags()
-	f.StringVarP(&c.namespace, "namespace", "n", "", "namespace of the installation; default: the one that has IPAddressPools, else "+survey.DefaultNamespace)
-	f.DurationVar(&c.timeout, "request-timeout", 30*time.Second, "how long to wait for the API server in all")
+	of := "the same as --system-namespace"
+	if c.about != "" {
+		of = "namespace of " + c.about + "; default: that of the kubeconfig's context"
+	}
+	f.StringVarP(&c.namespace, "namespace", "n", "", of)
+	f.StringVar(&c.system, "system-namespace", "", "namespace of the installation; default: the one that has IPAddressPools, else "+survey.DefaultNamespace)
+	f.DurationVar(&c.timeout, "request-timeout", 30*time.Second, "how long to wait for the API server in all; 0 is for ever")
 	complete(cmd, "namespace", c.completeNamespaces)
+	complete(cmd, "system-namespace", c.completeNamespaces)
 }
 
 func (c *connection) config() clientcmd.ClientConfig {
@@ -61,6 +79,9 @@ func (c *connection) reach() (*rest.Config, error) {
 
 // open connects; it contacts nobody yet.
 func (c *connection) open() error {
+	if c.client != nil {
+		return nil // it is open
+	}
 	rc, err := c.reach()
 	if err != nil {
 		return err
@@ -68,7 +89,10 @@ func (c *connection) open() error {
 	if c.current, _, err = c.config().Namespace(); err != nil {
 		return fmt.Errorf("connect to the API server: %w", err)
 	}
-	rc.Wrap(func(next http.RoundTripper) http.RoundTripper { return readOnly{next, &c.clock} })
+	if c.about != "" && c.namespace != "" {
+		c.current = c.namespace
+	}
+	rc.Wrap(func(next http.RoundTripper) http.RoundTripper { return metered{readOnly{next, &c.clock}, &c.budget} })
 	c.rest = rc
 	if c.client, err = client.New(rc, client.Options{Scheme: survey.NewScheme()}); err != nil {
 		return fmt.Errorf("connect to the API server: %w", err)
@@ -76,13 +100,28 @@ func (c *connection) open() error {
 	return nil
 }
 
+// fresh is where an installation will be if there is none yet: where the configuration goes that is about to be made; else empty.
+func (c *connection) fresh() string {
+	if c.about == objects {
+		return c.namespace
+	}
+	return ""
+}
+
 // find connects, and finds the installation unless its namespace is given.
 func (c *connection) find(ctx context.Context) (err error) {
 	if err := c.open(); err != nil {
 		return err
 	}
-	if c.namespace == "" {
-		c.namespace, err = survey.FindNamespace(ctx, c.client)
+	switch {
+	case c.system != "" && c.namespace != "" && c.about == "" && c.system != c.namespace:
+		return fmt.Errorf("--namespace %s and --system-namespace %s are not the same: leave one of them out", c.namespace, c.system)
+	case c.system != "":
+		c.installation = c.system
+	case c.namespace != "" && c.about == "":
+		c.installation = c.namespace
+	default:
+		c.installation, err = survey.FindNamespace(ctx, c.client, c.namespace, cmp.Or(c.fresh(), survey.DefaultNamespace))
 	}
 	return err
 }
@@ -92,9 +131,12 @@ func (c *connection) survey(ctx context.Context) (*survey.Survey, error) {
 	if err := c.find(ctx); err != nil {
 		return nil, err
 	}
-	s, err := survey.Read(ctx, c.client, c.namespace)
+	s, err := survey.Read(ctx, c.client, c.installation)
 	if err == nil && !c.clock.now().IsZero() {
 		s.At = c.clock.now()
+	}
+	if err == nil {
+		err = s.Installed()
 	}
 	return s, err
 }
@@ -148,14 +190,13 @@ func (r readOnly) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// run is a command's function with flags that are checked and a context that ends with the timeout.
+// run is a command's function with flags that are checked. The timeout is for what the API server takes, not for what the command does.
 func (c *connection) run(o *output, do func(ctx context.Context, cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := o.check(); err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(cmd.Context(), c.timeout)
-		defer cancel()
-		return do(ctx, cmd, args)
+		c.budget.set(c.timeout)
+		return do(cmd.Context(), cmd, args)
 	}
 }

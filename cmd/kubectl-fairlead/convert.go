@@ -1,14 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -26,6 +23,8 @@ type convertOptions struct {
 	release      string
 	connection   connection
 	outputDir    string
+	output       string
+	force        bool
 	allowUnknown bool
 }
 
@@ -34,16 +33,26 @@ func convertCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "convert -f FILE [-f FILE ...] | --release NAME",
 		Short: "Turn the configuration of MetalLB or Kubespray into objects and values of the chart",
-		Long: `convert reads variables of a Kubespray inventory, MetalLB's old ConfigMap, or values of MetalLB's Helm chart, and
-writes objects of metallb.io and values for the chart of Fairlead. It changes nothing in a cluster.
+		Long: `convert reads variables of a Kubespray inventory, MetalLB's old ConfigMap, values of MetalLB's Helm chart, or objects
+MetalLB (of MetalLB's operator) and AddressPool, and writes objects of metallb.io and values for the chart of Fairlead. It
+changes nothing in a cluster.
 
-What is not understood is told with file, line and key, nothing is written, and the exit code is 1. With --allow-unknown
-the rest is written all the same, and the exit code is 0. What is understood but has no counterpart is told as a note.`,
+What is not understood is told with file, line and key, and nothing is written; with --allow-unknown the rest is. What is
+understood but has no counterpart is told as a note. What is encrypted by Ansible Vault and what is a template is not understood.
+
+Standard output is for kubectl apply: in it, the values are comments. -o values writes them alone, --output-dir writes both
+into files, tells which, and overwrites none without --force.
+
+Exit codes: 0 all was converted, or the rest is written as --allow-unknown asks, 1 something is not understood, or the command failed.`,
 		Example: `  # Kubespray; several files of group_vars may refer to each other:
   kubectl fairlead convert -f group_vars/k8s_cluster/addons.yml -f group_vars/k8s_cluster/k8s-net-calico.yml --output-dir converted
 
   # The ConfigMap of MetalLB before 0.13:
   kubectl get configmap -n metallb-system config -o yaml | kubectl fairlead convert -f -
+
+  # AddressPools of MetalLB before 0.14; of MetalLB's operator, also the installation:
+  kubectl get addresspools.metallb.io -n metallb-system -o yaml | kubectl fairlead convert -f - -o objects
+  kubectl get metallbs.metallb.io -n metallb-system -o yaml | kubectl fairlead convert -f - -o values > values.yaml
 
   # A release of MetalLB's chart:
   kubectl fairlead convert --release metallb --namespace metallb-system --backend calico --output-dir converted`,
@@ -59,10 +68,17 @@ the rest is written all the same, and the exit code is 0. What is understood but
 	f.StringVar(&o.Backend, "backend", "", "who is to advertise: auto, calico, cilium, speaker or none (default: who does so now)")
 	f.StringVarP(&o.Namespace, "namespace", "n", "", "namespace of the objects (default: that of the ConfigMap, else metallb-system)")
 	f.StringVar(&o.outputDir, "output-dir", "", "folder for objects.yaml and values.yaml (default: both to standard output)")
+	f.StringVarP(&o.output, "output", "o", "", "write only these to standard output: "+strings.Join(outputs, ", "))
+	f.BoolVar(&o.force, "force", false, "overwrite files that are in --output-dir already")
 	f.BoolVar(&o.allowUnknown, "allow-unknown", false, "write what could be converted even if not all could")
 	o.connection.addClusterFlags(cmd)
 	cmd.MarkFlagsMutuallyExclusive("filename", "release")
 	cmd.MarkFlagsOneRequired("filename", "release")
+	cmd.MarkFlagsMutuallyExclusive("output", "output-dir")
+	for flag, values := range map[string][]string{"output": outputs, "from": convert.Kinds, "backend": backends} {
+		complete(cmd, flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	}
+	complete(cmd, "output-dir", cobra.FixedCompletions(nil, cobra.ShellCompDirectiveFilterDirs))
 	return cmd
 }
 
@@ -72,6 +88,12 @@ func (o *convertOptions) run(cmd *cobra.Command) error {
 	}
 	if o.Backend != "" && !slices.Contains(backends, o.Backend) {
 		return fmt.Errorf("--backend: %q is not a backend; use one of %s", o.Backend, strings.Join(backends, ", "))
+	}
+	if o.output != "" && !slices.Contains(outputs, o.output) {
+		return fmt.Errorf("--output: %q is not something to write; use one of %s", o.output, strings.Join(outputs, ", "))
+	}
+	if o.force && o.outputDir == "" {
+		return errors.New("--force needs --output-dir, whose files it overwrites")
 	}
 	inputs, err := o.inputs(cmd.Context(), cmd.InOrStdin())
 	if err != nil {
@@ -126,56 +148,4 @@ func (o *convertOptions) inputs(ctx context.Context, stdin io.Reader) ([]convert
 		out = append(out, convert.Input{Name: name, Text: text})
 	}
 	return out, nil
-}
-
-// write writes the result to the folder, or to standard output.
-func (o *convertOptions) write(cmd *cobra.Command, result *convert.Result) error {
-	manifests, err := result.Manifests()
-	if err != nil {
-		return err
-	}
-	values, err := result.ValuesFile()
-	if err != nil {
-		return err
-	}
-	if o.outputDir == "" {
-		var out bytes.Buffer
-		if len(manifests) > 0 {
-			fmt.Fprintf(&out, "# objects.yaml: kubectl apply -f\n%s---\n", manifests)
-		}
-		fmt.Fprint(&out, "# values.yaml: helm install --values\n", comment(values))
-		_, err := cmd.OutOrStdout().Write(out.Bytes())
-		return err
-	}
-	if err := os.MkdirAll(o.outputDir, 0o755); err != nil {
-		return err
-	}
-	if stale := filepath.Join(o.outputDir, "objects.yaml"); len(manifests) == 0 {
-		if _, err := os.Stat(stale); !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("there is a file %s already, and no objects come of this input: remove it, or name another --output-dir", stale)
-		}
-	}
-	for name, text := range map[string][]byte{"objects.yaml": manifests, "values.yaml": values} {
-		if len(text) == 0 {
-			continue
-		}
-		// Peers may have passwords. A file that is there already keeps its mode when it is written.
-		path := filepath.Join(o.outputDir, name)
-		if err := os.Chmod(path, 0o600); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		if err := os.WriteFile(path, text, 0o600); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// comment makes comments of lines, so that all of the output can go to kubectl apply.
-func comment(text []byte) string {
-	var out strings.Builder
-	for line := range strings.Lines(string(text)) {
-		out.WriteString("# " + line)
-	}
-	return out.String()
 }

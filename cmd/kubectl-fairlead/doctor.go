@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -26,13 +27,17 @@ address or are not advertised. Where no controller runs, it looks at the CNI its
 
 It changes nothing: the command of each finding is for you to run. What you may not read is listed under "Not checked".
 
-Exit codes: 0 no finding of severity error, 1 the command failed, or not everything could be checked and nothing worse was found,
-2 there is a finding of severity error.`,
+Exit codes: 0 no finding of severity error, 1 the command failed, Fairlead is not installed, or not everything could be checked and
+nothing worse was found, 2 there is a finding of severity error.`,
 		Example: `  kubectl fairlead doctor
   kubectl fairlead doctor -n metallb-system -o json | jq -r '.findings[] | select(.severity == "error") | .what'`,
 		Args: cobra.NoArgs,
 		RunE: c.run(&o, func(ctx context.Context, cmd *cobra.Command, _ []string) error {
-			m, err := c.model(ctx)
+			s, absent := c.survey(ctx)
+			if absent != nil && !errors.Is(absent, survey.ErrNotInstalled) {
+				return absent
+			}
+			m, err := s.Model()
 			if err != nil {
 				return err
 			}
@@ -47,6 +52,9 @@ Exit codes: 0 no finding of severity error, 1 the command failed, or not everyth
 			report := doctor.Examine(facts)
 			if err := o.print(cmd, report, func(s *screen.Screen, _ bool) { showReport(s, report) }); err != nil {
 				return err
+			}
+			if absent != nil {
+				return absent // what would be found has been said
 			}
 			if report.Count(doctor.Error) > 0 {
 				return exitCode(exitFound)
@@ -90,7 +98,7 @@ func showReport(s *screen.Screen, r *doctor.Report) {
 			s.Line(screen.C("  %s", f.Why))
 		}
 		if f.Command != "" {
-			s.Line(screen.C("  $ %s", f.Command).In(screen.Bold))
+			s.Verbatim(screen.C("  $ %s", f.Command).In(screen.Bold))
 		}
 	}
 	if len(r.Gaps) > 0 {

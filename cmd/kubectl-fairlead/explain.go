@@ -36,7 +36,7 @@ func one(what string) cobra.PositionalArgs {
 }
 
 func explainServiceCommand() *cobra.Command {
-	var c connection
+	c := connection{about: service}
 	var o output
 	cmd := &cobra.Command{
 		Use:     "service [NAMESPACE/]NAME",
@@ -46,11 +46,12 @@ func explainServiceCommand() *cobra.Command {
 which advertisements select it, what the backend has written or which nodes announce it, and what its endpoints do. It ends with the
 first thing to fix.
 
-A NAME alone is looked up in the namespace of the kubeconfig's context; --namespace is that of the installation.
+A NAME alone is looked up in --namespace, or in the namespace of the kubeconfig's context. The namespace of the installation is found, or
+named by --system-namespace.
 
 Exit codes: 0 there is nothing to fix, 1 the command failed, 2 there is something to fix.`,
 		Example: `  kubectl fairlead explain service shop/web
-  kubectl fairlead explain service web --context prod
+  kubectl fairlead explain service web -n shop
   kubectl fairlead explain service shop/web -o json | jq -r .fix.reason`,
 		Args:              one("a Service: [NAMESPACE/]NAME"),
 		ValidArgsFunction: c.offer(c.services),
@@ -91,8 +92,8 @@ func (c *connection) explainService(ctx context.Context, name string) (*explain.
 		return nil, fmt.Errorf("you may not read Service %s/%s; ask for permission to get services in namespace %q", namespace, name, namespace)
 	case err != nil:
 		return nil, err
-	case !found && !ok:
-		return nil, fmt.Errorf("there is no Service %q in namespace %q, which is that of the context; write NAMESPACE/NAME for another one", name, namespace)
+	case !found && !ok && c.namespace == "":
+		return nil, fmt.Errorf("there is no Service %q in namespace %q, which is that of the context; name another one by -n, or as NAMESPACE/NAME", name, namespace)
 	case !found:
 		return nil, fmt.Errorf("there is no Service %q in namespace %q", name, namespace)
 	}
@@ -118,12 +119,12 @@ Exit codes: 0 done, 1 the command failed.`,
 		Args:              one("an IP address"),
 		ValidArgsFunction: c.offer(c.addresses),
 	}
-	return c.reports(cmd, []string{formatTable, formatJSON, formatYAML}, []string{"IPAddressPools", "Services"}, func(m *survey.Model, args []string) (any, show, error) {
+	return c.reports(cmd, allFormats, []string{"IPAddressPools", "Services"}, func(m *survey.Model, args []string) (any, show, error) {
 		addr, err := netip.ParseAddr(args[0])
 		if err != nil || addr.Zone() != "" {
 			return nil, nil, fmt.Errorf("%q is not an IP address; write one like 192.0.2.10 or 2001:db8::10", args[0])
 		}
 		report := explain.OfAddress(m, addr)
-		return report, func(s *screen.Screen, _ bool) { showAddress(s, report) }, nil
+		return report, func(s *screen.Screen, wide bool) { showAddress(s, report, wide) }, nil
 	})
 }

@@ -32,7 +32,7 @@ Exit codes: 0 done, 1 the command failed.`,
 		if len(args) == 1 && len(report.Pools) == 0 && !m.Lacks("IPAddressPools") {
 			return nil, nil, fmt.Errorf("there is no IPAddressPool %q in namespace %q; there are %s", args[0], m.Namespace, listed(m.Assigner.PoolOrder()))
 		}
-		return report, func(s *screen.Screen, wide bool) { showPools(s, report, wide || len(args) == 1) }, nil
+		return report, func(s *screen.Screen, wide bool) { showPools(s, report, wide || len(args) == 1, wide) }, nil
 	})
 }
 
@@ -41,8 +41,8 @@ func peersCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "peers",
 		Short: "Show the BGP sessions with each peer",
-		Long: `peers shows each BGPPeer, who holds the sessions with it, and how they are doing: of the speakers' sessions state, BFD, prefixes and
-last error for each node; of a CNI's, which of its objects hold them. How a CNI's sessions are doing, only the CNI knows.
+		Long: `peers shows each BGPPeer, who holds the sessions with it, and how they are doing on each node: state, prefixes, BFD and last error of the
+speakers' sessions; of a CNI's, what the CNI has said of them (Calico's nodes are asked in turn), and which of its objects hold them.
 
 Exit codes: 0 done, 1 the command failed.`,
 		Example: `  kubectl fairlead peers

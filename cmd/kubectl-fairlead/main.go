@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/go-logr/logr"
@@ -22,6 +23,9 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400) // a command ends soon: collecting less often saves a third of the time of a large plan
+	}
 	klog.SetLogger(logr.Discard())
 	ctrl.SetLogger(logr.Discard())
 	err := command().ExecuteContext(ctx)
@@ -60,7 +64,7 @@ needs no more than permission to read; what it may not read, it says.`,
 		SilenceErrors: true,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl fairlead"},
 	}
-	cmd.AddCommand(explainCommand(), poolsCommand(), peersCommand(), backendsCommand(), planCommand(), doctorCommand(),
-		convertCommand(), migrateCommand(), demoCommand())
+	cmd.AddCommand(statusCommand(), explainCommand(), checkCommand(), poolsCommand(), peersCommand(), backendsCommand(), planCommand(), doctorCommand(),
+		convertCommand(), migrateCommand(), demoCommand(), versionCommand())
 	return cmd
 }

@@ -9,6 +9,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/fairlead/fairlead/internal/handover"
 	"github.com/fairlead/fairlead/internal/migrate"
 	"github.com/fairlead/fairlead/internal/survey"
 )
@@ -16,7 +17,9 @@ import (
 func migrateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "migrate", Short: "Change a cluster over to Fairlead",
-		Example: "  kubectl fairlead migrate from-metallb --namespace metallb-system",
+		Example: `  kubectl fairlead migrate from-metallb --namespace metallb-system
+  kubectl fairlead migrate from-servicelb --dry-run
+  kubectl fairlead migrate from-kube-vip --dry-run`,
 	}
 	var o migrate.Options
 	var c connection
@@ -25,8 +28,9 @@ func migrateCommand() *cobra.Command {
 		Short: "Change a live cluster over from MetalLB, keeping every address",
 		Long: `migrate from-metallb looks at the MetalLB in a namespace, shows what it would do, and asks before each step:
 it stops MetalLB's controller, hands the CRDs over, tells how to install Fairlead with Helm, sees that Fairlead has
-taken every address over, and stops MetalLB's speakers. After each step it compares the addresses of all Services with
-those from before.
+taken every address over and announces it, and stops MetalLB's speakers. After each step it compares the addresses of all
+Services with those from before. MetalLB's speakers are not stopped while a Service that they announce is not announced by
+Fairlead, unless --force is given; if anything that Fairlead announced is lost with them, they are started again.
 
 It can be interrupted at any time and run again: what was done is kept in the ConfigMap fairlead-migration. --back undoes it.
 
@@ -60,7 +64,8 @@ now; run the command again then.`,
 	f.StringVar(&o.Release, "release-name", "fairlead", "name that Fairlead's Helm release will have")
 	f.BoolVarP(&o.Yes, "yes", "y", false, "do not ask")
 	f.BoolVar(&o.Back, "back", false, "go back to MetalLB")
-	f.DurationVar(&o.Timeout, "timeout", 2*time.Minute, "how long to wait for pods, and for Fairlead to take addresses over")
-	cmd.AddCommand(from)
+	f.BoolVar(&o.Force, "force", false, "stop MetalLB's speakers although Fairlead does not announce all that they do")
+	f.DurationVar(&o.Timeout, "timeout", 2*time.Minute, "how long to wait for pods, and for Fairlead to take addresses over and announce them")
+	cmd.AddCommand(from, handoverCommand(handover.ServiceLB, handoverFromServiceLB), handoverCommand(handover.KubeVIP, handoverFromKubeVIP))
 	return cmd
 }

@@ -23,7 +23,7 @@ const (
 )
 
 func planCommand() *cobra.Command {
-	var c connection
+	c := connection{about: objects}
 	var o output
 	var files []string
 	var recursive, prune, serverSide bool
@@ -35,17 +35,19 @@ func planCommand() *cobra.Command {
 Services would be renumbered, get or lose an address, or be advertised otherwise; which faults the objects have; what would be written
 for Calico or Cilium; and what speakers would announce from where. It runs the controller's own rules on a copy of the cluster.
 
-Objects of metallb.io and fairlead.io, Services and Namespaces count; others are ignored. Objects of the configuration without a
-namespace go to that of the installation, Services to that of the kubeconfig's context.
+Objects of metallb.io and fairlead.io, Services and Namespaces count; others are ignored. Objects without a namespace go to --namespace,
+or to that of the kubeconfig's context, as with kubectl apply. Configuration that goes to another namespace than that of the installation
+is not read there; the plan warns of it.
 
 Nothing is written. The API server is asked for dry runs, which need permission to create and patch the objects; without it, the plan
 is made without them and says so.
 
-Exit codes: 0 nothing to tell, 1 the command failed, or too little may be read to be sure of that, 2 as --exit-code says:
+Exit codes: 0 nothing to tell, 1 the command failed, or too little could be found out to be sure of that, 2 as --exit-code says:
   disruptive  an address would move, be taken away or be advertised no longer, or an object is faulty (default)
   changes     anything would change for a Service, a node or the CNI
   never       never 2`,
 		Example: `  kubectl fairlead plan -f pools.yaml
+  kubectl fairlead plan -f pools.yaml -n metallb-system
   kubectl fairlead plan -f clusters/prod -R --prune
   kustomize build . | kubectl fairlead plan -f - -o json | jq '.services[] | select(.addresses == "renumbered")'`,
 		Args: cobra.NoArgs,
@@ -68,7 +70,7 @@ Exit codes: 0 nothing to tell, 1 the command failed, or too little may be read t
 			if err != nil {
 				return err
 			}
-			change := &plan.Change{Client: c.client, ServiceNamespace: c.current, ServerSide: serverSide, Prune: prune}
+			change := &plan.Change{Client: c.client, Namespace: c.current, ServerSide: serverSide, Prune: prune}
 			report, err := plan.Run(ctx, change, s, manifests, options)
 			if err != nil {
 				return err
@@ -79,7 +81,7 @@ Exit codes: 0 nothing to tell, 1 the command failed, or too little may be read t
 			if code == codeDisruptive && report.Disruptive || code == codeChanges && (report.Changes || report.Disruptive) {
 				return exitCode(exitFound)
 			}
-			return s.Need(plan.Needs...)
+			return report.Unknown()
 		}),
 	}
 	c.addFlags(cmd)
@@ -108,25 +110,36 @@ func showPlan(s *screen.Screen, r *plan.Report, wide bool) {
 		style := map[string]screen.Style{plan.ActionCreate: screen.Good, plan.ActionChange: screen.Doubtful, plan.ActionDelete: screen.Bad, plan.ActionInvalid: screen.Bad, plan.ActionUnchanged: screen.Faint, plan.ActionIgnored: screen.Faint}[o.Action]
 		rows = append(rows, []screen.Cell{screen.C("%s", o.Action).In(style), screen.C("%s %s/%s", o.Kind, o.Namespace, o.Name), screen.C("%s", o.Why)})
 	}
-	s.Table(rows...)
+	shown, more := cut(rows, wide)
+	s.Table(shown...)
+	showMore(s, len(rows), more)
 	if ignored > 0 {
 		s.Line(screen.C("  ignored (-o wide shows them): %d", ignored).In(screen.Faint))
 	}
-	showFaults(s, r.Faults)
-	showServices(s, r.Services)
+	warnings, more := cut(r.Warnings, wide)
+	for _, w := range warnings {
+		s.Line(screen.C("  warning:").In(screen.Doubtful), screen.C("%s", w))
+	}
+	showMore(s, len(r.Warnings), more)
+	showFaults(s, r.Faults, wide)
+	showServices(s, r.Services, wide)
 	if len(r.Nodes) > 0 {
 		s.Heading("Speakers")
 		var rows [][]screen.Cell
 		for _, n := range r.Nodes {
 			rows = append(rows, []screen.Cell{screen.C("%s", n.What), screen.C("%s -> %s", from(n.Before), from(n.After))})
 		}
-		s.Table(rows...)
+		shown, more := cut(rows, wide)
+		s.Table(shown...)
+		showMore(s, len(rows), more)
 	}
 	for i := range r.Backends {
 		showWrites(s, &r.Backends[i], wide)
 	}
 	showNotes(s, r.Notes, r.Gaps)
 	switch {
+	case r.Disruptive && r.Incomplete:
+		s.Heading("Disruptive: see above what would move, go or fail, and what could not be checked.")
 	case r.Disruptive:
 		s.Heading("Disruptive: see above what would move, go or fail.")
 	case r.Incomplete:
@@ -138,12 +151,14 @@ func showPlan(s *screen.Screen, r *plan.Report, wide bool) {
 	}
 }
 
-func showFaults(s *screen.Screen, all []plan.Fault) {
+func showFaults(s *screen.Screen, all []plan.Fault, wide bool) {
 	if len(all) == 0 {
 		return
 	}
 	s.Heading("Faults")
-	for _, f := range all {
+	shown, more := cut(all, wide)
+	defer showMore(s, len(all), more)
+	for _, f := range shown {
 		if f.Mended {
 			s.Line(screen.C("  mended").In(screen.Good), screen.C("%s: %s: %s", f.Object, f.Field, f.Problem))
 			continue
@@ -160,14 +175,16 @@ func from(all []string) string {
 	return strings.Join(all, ", ")
 }
 
-func showServices(s *screen.Screen, all []plan.Service) {
+func showServices(s *screen.Screen, all []plan.Service, wide bool) {
 	s.Heading("Services")
 	if len(all) == 0 {
 		s.Line(screen.C("  none would change"))
 		return
 	}
 	styles := map[string]screen.Style{plan.Gains: screen.Good, plan.Loses: screen.Bad, plan.Renumbered: screen.Bad, plan.Stays: screen.Plain}
-	for _, x := range all {
+	shown, more := cut(all, wide)
+	defer showMore(s, len(all), more)
+	for _, x := range shown {
 		name := fmt.Sprintf("%s/%s", x.Namespace, x.Name)
 		if x.New {
 			name += " (new)"
@@ -191,7 +208,8 @@ func showServices(s *screen.Screen, all []plan.Service) {
 
 func showWrites(s *screen.Screen, b *plan.Backend, wide bool) {
 	s.Heading("Written for " + b.Name)
-	for _, w := range b.Writes {
+	writes, more := cut(b.Writes, wide)
+	for _, w := range writes {
 		style := map[string]screen.Style{rehearse.Create: screen.Good, rehearse.Update: screen.Doubtful, rehearse.Delete: screen.Bad}[w.Verb]
 		name := w.Name
 		if w.Namespace != "" {
@@ -209,9 +227,10 @@ func showWrites(s *screen.Screen, b *plan.Backend, wide bool) {
 			if strings.HasPrefix(line, " ") {
 				style = screen.Faint
 			}
-			s.Line(screen.C("      %s", line).In(style))
+			s.Verbatim(screen.C("      %s", line).In(style))
 		}
 	}
+	showMore(s, len(b.Writes), more)
 	if len(b.Writes) == 0 && b.Problem == "" {
 		s.Line(screen.C("  nothing because of this"))
 	}

@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -68,14 +70,18 @@ func TestServiceScreens(t *testing.T) {
 
 func TestOtherScreens(t *testing.T) {
 	m := surveytest.Model(t, surveytest.Shop)
-	golden(t, "address-held", func(s *screen.Screen) { showAddress(s, explain.OfAddress(m, netip.MustParseAddr("192.0.2.1"))) })
-	golden(t, "address-outside", func(s *screen.Screen) { showAddress(s, explain.OfAddress(m, netip.MustParseAddr("2001:db8::ffff"))) })
+	golden(t, "address-held", func(s *screen.Screen) { showAddress(s, explain.OfAddress(m, netip.MustParseAddr("192.0.2.1")), false) })
+	golden(t, "address-outside", func(s *screen.Screen) {
+		showAddress(s, explain.OfAddress(m, netip.MustParseAddr("2001:db8::ffff")), false)
+	})
 	blind := surveytest.Model(t, surveytest.Shop, func(s *survey.Survey) {
 		s.Config.Pools, s.Gaps = nil, []survey.Gap{{What: "IPAddressPools", Why: "you may not list ipaddresspools.metallb.io"}}
 	})
-	golden(t, "address-unknown", func(s *screen.Screen) { showAddress(s, explain.OfAddress(blind, netip.MustParseAddr("192.0.2.3"))) })
-	golden(t, "pools", func(s *screen.Screen) { showPools(s, explain.OfPools(m), false) })
-	golden(t, "pools-main", func(s *screen.Screen) { showPools(s, explain.OfPools(m, "main"), true) })
+	golden(t, "address-unknown", func(s *screen.Screen) {
+		showAddress(s, explain.OfAddress(blind, netip.MustParseAddr("192.0.2.3")), false)
+	})
+	golden(t, "pools", func(s *screen.Screen) { showPools(s, explain.OfPools(m), false, false) })
+	golden(t, "pools-main", func(s *screen.Screen) { showPools(s, explain.OfPools(m, "main"), true, false) })
 	golden(t, "peers", func(s *screen.Screen) { showPeers(s, explain.OfPeers(m), m.At, false) })
 	golden(t, "backends-wide", func(s *screen.Screen) { showBackends(s, explain.OfBackends(m), true) })
 
@@ -107,6 +113,65 @@ func TestPlanScreen(t *testing.T) {
 		}},
 	}}
 	golden(t, "plan", func(s *screen.Screen) { showPlan(s, r, false) })
+}
+
+// TestPeerText: what is not known of a peer is not made up.
+func TestPeerText(t *testing.T) {
+	for want, p := range map[string]explain.Peer{
+		"10.0.0.1, AS 64513 (ours: 64512), held by calico":             {Address: "10.0.0.1", PeerASN: 64513, MyASN: 64512, Backend: "calico"},
+		"on interface eth0, external AS (ours: 64512), held by nobody": {Interface: "eth0", DynamicASN: "external", MyASN: 64512},
+		"10.0.0.300, ours: AS 64512, faulty":                           {Address: "10.0.0.300", MyASN: 64512, Faulty: true, Backend: "calico"},
+		"faulty":                                                       {Faulty: true},
+	} {
+		assert.Equal(t, want, peerText(&p))
+	}
+}
+
+// TestLongLists: a long list is cut, and its length told; -o wide shows all.
+func TestLongLists(t *testing.T) {
+	r := &plan.Report{}
+	for i := range 5000 {
+		r.Services = append(r.Services, plan.Service{Namespace: "shop", Name: fmt.Sprintf("s%d", i), Addresses: plan.Gains})
+	}
+	p := &explain.Pools{Pools: []explain.PoolUse{{Name: "main"}}}
+	for i := range 300 {
+		p.Pools[0].Holders = append(p.Pools[0].Holders, explain.Holder{IP: fmt.Sprintf("192.0.2.%d", i), Services: []string{"shop/web"}})
+	}
+	for _, tc := range []struct {
+		show func(s *screen.Screen, wide bool)
+		more string
+		all  int
+	}{
+		{func(s *screen.Screen, wide bool) { showPlan(s, r, wide) }, "  and 4980 more; 5000 in all (-o wide shows them)\n", 5000},
+		{func(s *screen.Screen, wide bool) { showPools(s, p, true, wide) }, "  and 280 more; 300 in all (-o wide shows them)\n", 300},
+	} {
+		for _, wide := range []bool{false, true} {
+			var b bytes.Buffer
+			tc.show(screen.New(&b, func(string) string { return "" }), wide)
+			assert.Equal(t, !wide, strings.Contains(b.String(), tc.more))
+			assert.Equal(t, wide, strings.Count(b.String(), "\n") > tc.all)
+		}
+	}
+}
+
+// TestPlanVerdict: the last line of a plan is what its exit code says.
+func TestPlanVerdict(t *testing.T) {
+	for _, tc := range []struct {
+		report plan.Report
+		last   string
+	}{
+		{plan.Report{}, "Nothing would change."},
+		{plan.Report{Changes: true}, "No address would move, and none would be withdrawn."},
+		{plan.Report{Incomplete: true, Backends: []plan.Backend{{Name: "calico", Problem: "no answer"}}}, "Not known: see above what could not be checked."},
+		{plan.Report{Changes: true, Incomplete: true}, "Not known: see above what could not be checked."},
+		{plan.Report{Disruptive: true, Incomplete: true}, "Disruptive: see above what would move, go or fail, and what could not be checked."},
+		{plan.Report{Disruptive: true}, "Disruptive: see above what would move, go or fail."},
+	} {
+		var b bytes.Buffer
+		showPlan(screen.New(&b, func(string) string { return "" }), &tc.report, false)
+		lines := strings.Split(strings.TrimSpace(b.String()), "\n")
+		assert.Equal(t, tc.last, lines[len(lines)-1])
+	}
 }
 
 // TestCommands: every command has a Long text, examples that begin with its own name, and exit codes where it has its own.

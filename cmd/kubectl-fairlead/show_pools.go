@@ -20,7 +20,7 @@ const (
 	fullAt = 90
 )
 
-func showPools(s *screen.Screen, r *explain.Pools, holders bool) {
+func showPools(s *screen.Screen, r *explain.Pools, holders, wide bool) {
 	header := []screen.Cell{}
 	for _, h := range []string{"POOL", "FAMILY", "USE", "", "CAPACITY", "IN USE", "RESERVED", "FREE", "WAITING", "NOTES"} {
 		header = append(header, screen.C("%s", h).In(screen.Bold))
@@ -35,7 +35,7 @@ func showPools(s *screen.Screen, r *explain.Pools, holders bool) {
 	}
 	if holders {
 		for _, p := range r.Pools {
-			showHolders(s, &p)
+			showHolders(s, &p, wide)
 		}
 	}
 	showNotes(s, nil, r.Gaps)
@@ -97,26 +97,28 @@ func number(n int64) string {
 	return fmt.Sprint(n)
 }
 
-func showHolders(s *screen.Screen, p *explain.PoolUse) {
+func showHolders(s *screen.Screen, p *explain.PoolUse, wide bool) {
 	s.Heading(fmt.Sprintf("Pool %s: %s", p.Name, strings.Join(p.Addresses, ", ")))
 	var rows [][]screen.Cell
-	for _, h := range p.Holders {
+	shown, more := cut(p.Holders, wide)
+	for _, h := range shown {
 		rows = append(rows, []screen.Cell{screen.C("%s", h.IP), screen.C("%s", strings.Join(h.Services, ", "))})
 	}
 	s.Table(rows...)
+	showMore(s, len(p.Holders), more)
 	if len(rows) == 0 {
 		s.Line(screen.C("  nobody has an address of it"))
 	}
 }
 
-func showAddress(s *screen.Screen, r *explain.OneAddress) {
+func showAddress(s *screen.Screen, r *explain.OneAddress, wide bool) {
 	style := screen.Plain
 	switch r.State {
 	case explain.AddressFree, explain.AddressHeld:
 		style = screen.Good
 	case explain.AddressOutside, explain.AddressAvoided:
 		style = screen.Bad
-	case explain.AddressReserved, explain.AddressKept, explain.AddressUnknown:
+	case explain.AddressReserved, explain.AddressNode, explain.AddressShown, explain.AddressKept, explain.AddressUnknown:
 		style = screen.Doubtful
 	}
 	s.Line(screen.C("Address %s", r.IP).In(screen.Bold), screen.C("%s", r.State).In(style))
@@ -146,9 +148,11 @@ func showAddress(s *screen.Screen, r *explain.OneAddress) {
 		if len(all) == 0 {
 			s.Line(screen.C("  %s", none))
 		}
-		for _, x := range all {
+		shown, more := cut(all, wide)
+		for _, x := range shown {
 			s.Line(screen.C("  %s", x))
 		}
+		showMore(s, len(all), more)
 	}
 	list("Held by", r.Holders, nobody)
 	list("Shown in the status of, but not held by", r.AlsoShown, "")
@@ -170,7 +174,7 @@ func showAddress(s *screen.Screen, r *explain.OneAddress) {
 	list("Reserved by", reserved, "")
 	if len(r.Advertisements) > 0 {
 		s.Heading("Advertised by")
-		showAdvertisements(s, r.Advertisements)
+		showAdvertisements(s, r.Advertisements, wide)
 	}
 	var nodes []string
 	for _, n := range r.Nodes {
@@ -195,23 +199,7 @@ func showPeers(s *screen.Screen, r *explain.Peers, now time.Time, wide bool) {
 		if i > 0 {
 			s.Line()
 		}
-		where := p.Address
-		if where == "" && p.Interface != "" {
-			where = "on interface " + p.Interface
-		}
-		as := fmt.Sprintf("AS %d", p.PeerASN)
-		if p.DynamicASN != "" {
-			as = p.DynamicASN + " AS"
-		}
-		by := "held by " + p.Backend
-		if p.Backend == "" {
-			by = "held by nobody"
-		}
-		bfd := ""
-		if p.BFDProfile != "" {
-			bfd = ", BFD profile " + p.BFDProfile
-		}
-		s.Line(screen.C("BGPPeer %s", p.Name).In(screen.Bold), screen.C("%s, %s (ours: %d), %s%s", where, as, p.MyASN, by, bfd))
+		s.Line(screen.C("BGPPeer %s", p.Name).In(screen.Bold), screen.C("%s", peerText(&p)))
 		var rows [][]screen.Cell
 		for _, x := range p.Sessions {
 			row := sessionRow(x)
@@ -222,11 +210,13 @@ func showPeers(s *screen.Screen, r *explain.Peers, now time.Time, wide bool) {
 			}
 			rows = append(rows, append(row[:3:3], append([]screen.Cell{screen.C("%s", since)}, row[3:]...)...))
 		}
-		s.Table(rows...)
+		shown, more := cut(rows, wide)
+		s.Table(shown...)
+		showMore(s, len(rows), more)
 		switch {
 		case len(p.Sessions) == 0 && len(p.Objects) > 0:
-			s.Line(screen.C("  sessions are the CNI's, by %s", strings.Join(p.Objects, ", ")))
-		case len(p.Sessions) == 0:
+			s.Line(screen.C("  the CNI has not told how its sessions are; it holds them by %s", strings.Join(p.Objects, ", ")))
+		case len(p.Sessions) == 0 && !p.Faulty:
 			s.Line(screen.C("  no sessions are known").In(screen.Doubtful))
 		case wide && len(p.Objects) > 0:
 			s.Line(screen.C("  objects: %s", strings.Join(p.Objects, ", ")))
@@ -236,6 +226,46 @@ func showPeers(s *screen.Screen, r *explain.Peers, now time.Time, wide bool) {
 		}
 	}
 	showNotes(s, nil, r.Gaps)
+}
+
+// peerText says in words who a peer is, as far as its object says, and who holds its sessions.
+func peerText(p *explain.Peer) string {
+	var parts []string
+	switch {
+	case p.Address != "":
+		parts = append(parts, p.Address)
+	case p.Interface != "":
+		parts = append(parts, "on interface "+p.Interface)
+	}
+	as := ""
+	switch {
+	case p.DynamicASN != "":
+		as = p.DynamicASN + " AS"
+	case p.PeerASN != 0:
+		as = fmt.Sprintf("AS %d", p.PeerASN)
+	}
+	switch {
+	case p.MyASN == 0:
+	case as == "":
+		as = fmt.Sprintf("ours: AS %d", p.MyASN)
+	default:
+		as += fmt.Sprintf(" (ours: %d)", p.MyASN)
+	}
+	if as != "" {
+		parts = append(parts, as)
+	}
+	switch {
+	case p.Faulty:
+		parts = append(parts, "faulty")
+	case p.Backend == "":
+		parts = append(parts, "held by nobody")
+	default:
+		parts = append(parts, "held by "+p.Backend)
+	}
+	if p.BFDProfile != "" {
+		parts = append(parts, "BFD profile "+p.BFDProfile)
+	}
+	return strings.Join(parts, ", ")
 }
 
 func showBackends(s *screen.Screen, r *explain.Backends, wide bool) {

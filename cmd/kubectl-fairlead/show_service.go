@@ -19,7 +19,9 @@ func showService(s *screen.Screen, r *explain.Service, wide bool) {
 		for i, p := range r.Pools {
 			rows = append(rows, poolRow(i+1, p))
 		}
-		s.Table(rows...)
+		shown, more := cut(rows, wide)
+		s.Table(shown...)
+		showMore(s, len(rows), more)
 	}
 	if len(r.Addresses) > 0 {
 		s.Heading("Addresses")
@@ -45,7 +47,7 @@ func showService(s *screen.Screen, r *explain.Service, wide bool) {
 	}
 	if len(r.Advertisements) > 0 {
 		s.Heading("Advertisements")
-		showAdvertisements(s, r.Advertisements)
+		showAdvertisements(s, r.Advertisements, wide)
 	}
 	if len(r.Backends) > 0 {
 		s.Heading("Backends")
@@ -53,8 +55,8 @@ func showService(s *screen.Screen, r *explain.Service, wide bool) {
 			showBackend(s, &r.Backends[i], wide, true)
 		}
 	}
-	showNodes(s, r.Nodes, &r.Endpoints)
-	showSessions(s, r.Sessions)
+	showNodes(s, r.Nodes, &r.Endpoints, wide)
+	showSessions(s, r.Sessions, wide)
 	showNotes(s, r.Notes, r.Gaps)
 	showFix(s, r.Fix, len(r.Gaps) == 0)
 }
@@ -126,7 +128,7 @@ func showConditions(s *screen.Screen, all []explain.Condition) {
 	s.Table(rows...)
 }
 
-func showAdvertisements(s *screen.Screen, all []explain.Advertisement) {
+func showAdvertisements(s *screen.Screen, all []explain.Advertisement, wide bool) {
 	var rows [][]screen.Cell
 	for _, a := range all {
 		verdict, why := screen.C("no").In(screen.Faint), screen.C("%s", a.Why).In(screen.Faint)
@@ -142,7 +144,9 @@ func showAdvertisements(s *screen.Screen, all []explain.Advertisement) {
 		}
 		rows = append(rows, []screen.Cell{screen.C("%s %s", a.Kind, a.Name), verdict, why})
 	}
-	s.Table(rows...)
+	shown, more := cut(rows, wide)
+	s.Table(shown...)
+	showMore(s, len(rows), more)
 }
 
 // showBackend prints a backend. inService is set if it is part of the story of a Service: then what it wrote is of that Service, and
@@ -178,13 +182,15 @@ func showBackend(s *screen.Screen, b *explain.Backend, wide, inService bool) {
 		if b.Name == announce.SpeakerBackend {
 			did = "hands to the speakers"
 		}
-		for _, w := range b.Wrote {
+		shown, more := cut(b.Wrote, wide)
+		for _, w := range shown {
 			s.Line(screen.C("    %s: %s", did, w))
 		}
+		showMore(s, len(b.Wrote), more)
 	}
 }
 
-func showNodes(s *screen.Screen, nodes []explain.Node, e *explain.Endpoints) {
+func showNodes(s *screen.Screen, nodes []explain.Node, e *explain.Endpoints, wide bool) {
 	s.Heading(fmt.Sprintf("Endpoints: %d, %d ready, %d serving", e.Total, e.Ready, e.Serving))
 	var rows [][]screen.Cell
 	for _, n := range nodes {
@@ -201,10 +207,12 @@ func showNodes(s *screen.Screen, nodes []explain.Node, e *explain.Endpoints) {
 		}
 		rows = append(rows, []screen.Cell{screen.C("%s", n.Name), screen.C("%d ready, %d serving", n.Ready, n.Serving), screen.C("%s", strings.Join(does, "; "))})
 	}
-	s.Table(rows...)
+	shown, more := cut(rows, wide)
+	s.Table(shown...)
+	showMore(s, len(rows), more)
 }
 
-func showSessions(s *screen.Screen, all []explain.Session) {
+func showSessions(s *screen.Screen, all []explain.Session, wide bool) {
 	if len(all) == 0 {
 		return
 	}
@@ -213,7 +221,9 @@ func showSessions(s *screen.Screen, all []explain.Session) {
 	for _, x := range all {
 		rows = append(rows, sessionRow(x))
 	}
-	s.Table(rows...)
+	shown, more := cut(rows, wide)
+	s.Table(shown...)
+	showMore(s, len(rows), more)
 }
 
 func sessionRow(x explain.Session) []screen.Cell {
@@ -262,6 +272,6 @@ func showFix(s *screen.Screen, f *explain.Fix, sure bool) {
 		s.Line(screen.C("  %s", f.Help))
 	}
 	if f.Command != "" {
-		s.Line(screen.C("  $ %s", f.Command).In(screen.Bold))
+		s.Verbatim(screen.C("  $ %s", f.Command).In(screen.Bold))
 	}
 }

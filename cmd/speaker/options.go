@@ -15,6 +15,7 @@ import (
 
 	"github.com/fairlead/fairlead/internal/cli"
 	"github.com/fairlead/fairlead/internal/membership"
+	"github.com/fairlead/fairlead/internal/scrape"
 	"github.com/fairlead/fairlead/internal/speaker"
 )
 
@@ -38,7 +39,7 @@ type Options struct {
 	IgnoreExcludeLB        bool
 	BGPDrainCordoned       bool
 	ExcludeInterfacesFile  string
-	MetricsBindAddress     string
+	Metrics                scrape.Options
 	HealthProbeBindAddress string
 	LogLevel, LogFormat    string
 }
@@ -72,7 +73,7 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.Sticky, "sticky", true, "have an address stay with the node that announces it when another one joins that would be chosen before it; a higher preference by preferredNodeSelectors moves it")
 	f.BoolVar(&o.IgnoreExcludeLB, "ignore-exclude-lb", false, "announce from nodes with the label node.kubernetes.io/exclude-from-external-load-balancers, too")
 	f.StringVar(&o.ExcludeInterfacesFile, "exclude-interfaces-file", "", "YAML file with a list announcedInterfacesToExclude of regular expressions for names of interfaces that are never used; default: those of container networks")
-	f.StringVar(&o.MetricsBindAddress, "metrics-bind-address", "0", "address:port for Prometheus metrics; 0 turns them off")
+	o.Metrics.AddFlags(f)
 	f.StringVar(&o.HealthProbeBindAddress, "health-probe-bind-address", "0", "address:port for /healthz and /readyz; 0 turns them off")
 	f.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error")
 	f.StringVar(&o.LogFormat, "log-format", "json", "json or text")
@@ -113,7 +114,7 @@ func (o *Options) validate() error {
 	if o.GratuitousInterval < 0 || o.GratuitousInterval > 0 && o.GratuitousInterval < time.Second {
 		add("--gratuitous-interval: %v is too short; use 1s or more, or 0 for never", o.GratuitousInterval)
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, o.Metrics.Validate())...)
 }
 
 // secret reads what the speakers have in common.

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -16,6 +17,7 @@ import (
 	"github.com/go-logr/logr"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -28,7 +30,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/api/v1beta1"
@@ -77,7 +78,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	mgr, err := newManager(rc, o)
+	mgr, err := newManager(rc, o, log)
 	if err != nil {
 		return err
 	}
@@ -118,25 +119,37 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 		Recorder: recorder, Metrics: series, Log: log,
 	})
 	ready.Store(task)
-	var routes *speaker.BGP // as task
-	router := bgp.New(bgp.Config{NodeName: o.NodeName, ListenPort: o.BGPListenPort, Changed: func() { routes.SessionsChanged() }, Log: log})
-	watch := speaker.NewBFD(router.Down, func() { routes.SessionsChanged() }, log)
-	series.Watch(router, watch)
-	routes = speaker.NewBGP(speaker.BGPOptions{
-		Node: o.NodeName, Namespace: o.Namespace, Asked: cmp.Or(o.BGPBackend, o.Backend), IgnoreExclude: o.IgnoreExcludeLB, ShutdownWait: o.BGPShutdownWait, DrainCordoned: o.BGPDrainCordoned,
-		Owner: o.owner(), Feed: feed, Cache: mgr.GetCache(), Client: mgr.GetClient(), Router: router, BFD: watch, Recorder: recorder, Metrics: series, Log: log,
-	})
 	watcher, err := config.NewWatcher(config.WatcherOptions{
 		Manager: mgr, Namespace: o.Namespace, Node: o.NodeName, Registry: metrics.Registry, Log: log, Publish: feed.SetSnapshot,
 	})
 	if err != nil {
 		return err
 	}
-	if err := mgr.Add(manager.RunnableFunc(watcher.Run)); err != nil {
-		return err
+	var routes *speaker.BGP // as task
+	router := bgp.New(bgp.Config{NodeName: o.NodeName, ListenPort: o.BGPListenPort, Changed: func() { routes.SessionsChanged() }, Log: log})
+	watch := speaker.NewBFD(router.Down, func() { routes.SessionsChanged() }, log)
+	series.Watch(router, watch)
+	routes = speaker.NewBGP(speaker.BGPOptions{
+		Node: o.NodeName, Namespace: o.Namespace, Asked: cmp.Or(o.BGPBackend, o.Backend), IgnoreExclude: o.IgnoreExcludeLB, ShutdownWait: o.BGPShutdownWait, DrainCordoned: o.BGPDrainCordoned,
+		Owner: o.owner(), Feed: feed, Cache: mgr.GetCache(), Client: mgr.GetClient(), Router: router, BFD: watch, Recorder: recorder, Metrics: series, Waits: watcher.SetWaits, Log: log,
+	})
+	configuration := func(ctx context.Context) error {
+		// The first one does not wait for what a controller waits for.
+		if err := observe.Await(ctx, mgr.GetCache(), config.Kinds()...); err != nil {
+			return err
+		}
+		s, err := watcher.Load(ctx)
+		if err != nil {
+			return err
+		}
+		if err := feed.SetSnapshot(ctx, s); err != nil {
+			return err
+		}
+		return watcher.Run(ctx)
 	}
+	life := &speaker.Life{Node: o.NodeName, Namespace: o.Namespace, Client: mgr.GetClient(), Log: log}
 	log.Info("starting", "node", o.NodeName, "namespace", o.Namespace, "memberlist", netip.AddrPortFrom(bind, o.BindPort), "profile", o.Profile)
-	return together(ctx, []part{task.Run, routes.Run}, mgr.Start, feed.Run, recorder.Start, l2.Run, router.Run, watch.Run, group.Run)
+	return together(ctx, []part{task.Run, routes.Run, life.Run}, mgr.Start, configuration, feed.Run, recorder.Start, l2.Run, router.Run, watch.Run, group.Run)
 }
 
 // part is what has to end in good order: until ctx ends, and then as long as it takes; the servers go on until inner ends.
@@ -179,7 +192,7 @@ func with(t *atomic.Pointer[speaker.Task], do func(*speaker.Task)) {
 	}
 }
 
-func newManager(rc *rest.Config, o Options) (manager.Manager, error) {
+func newManager(rc *rest.Config, o Options, log *slog.Logger) (manager.Manager, error) {
 	stop := stopTimeout
 	inNamespace := cache.ByObject{Namespaces: map[string]cache.Config{o.Namespace: {}}}
 	selected, err := labels.Parse(o.PeerLabels)
@@ -198,7 +211,7 @@ func newManager(rc *rest.Config, o Options) (manager.Manager, error) {
 	}
 	mgr, err := ctrl.NewManager(rc, ctrl.Options{
 		Scheme:                  cli.NewScheme(),
-		Metrics:                 metricsserver.Options{BindAddress: o.MetricsBindAddress},
+		Metrics:                 o.Metrics.Server(log),
 		HealthProbeBindAddress:  o.HealthProbeBindAddress,
 		GracefulShutdownTimeout: &stop,
 		Cache:                   cache.Options{DefaultTransform: observe.TrimFor(o.NodeName), ByObject: byObject},
@@ -217,7 +230,19 @@ func newManager(rc *rest.Config, o Options) (manager.Manager, error) {
 	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
 		return nil, err
 	}
-	return mgr, mgr.AddReadyzCheck("caches", synced)
+	return mgr, errors.Join(mgr.AddReadyzCheck("caches", synced), addCaches(mgr))
+}
+
+// addCaches has all caches filled at the same time, from the beginning: whoever needs one later does not wait for it alone.
+func addCaches(mgr manager.Manager) error {
+	kinds := append(config.Kinds(), &v1beta1.ConfigurationState{}, &v1beta1.ServiceL2Status{}, &v1beta1.ServiceBGPStatus{}, &v1alpha1.BGPSession{},
+		&v1alpha1.Backend{}, &corev1.Service{}, &discoveryv1.EndpointSlice{}, &corev1.Node{}, &corev1.Secret{}, &corev1.Pod{})
+	for _, o := range kinds {
+		if _, err := mgr.GetCache().GetInformer(context.Background(), o, cache.BlockUntilSynced(false)); err != nil {
+			return fmt.Errorf("cache %T: %w", o, err)
+		}
+	}
+	return nil
 }
 
 // trimPod keeps of a pod where it is.

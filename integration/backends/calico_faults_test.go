@@ -236,7 +236,7 @@ func switchedBack(t *testing.T, f calicoFixture) {
 		assert.Equal(t, "192.0.2.7/32", f.list(t), "single addresses all the same")
 	}
 	require.NoError(t, r.Apply(t.Context(), backends.Desired{}))
-	assert.Equal(t, "absent", f.list(t))
+	assert.Empty(t, f.list(t))
 }
 
 // hostBits: an entry that stops BIRD is named.

@@ -94,17 +94,35 @@ func brokenFilter(t *testing.T, f calicoFixture) {
 	assert.Equal(t, []string{"fairlead-tor-a", "fairlead-tor-b"}, f.names(t, "bgppeers"))
 }
 
-// largeAS: Calico's CRDs ask for an int32 as the AS number. What the API refuses is told, and the other peer is set up.
+// largeAS: Calico's CRDs ask for an int32 as the AS number. What the API refuses is told, nobody is said to hear anything because of it,
+// and the other peer is set up.
 func largeAS(t *testing.T, f calicoFixture) {
 	r := f.start(t)
 	want := simple("198.51.100.0/24")
 	want.Peers = []backends.Peer{peer("tor-a", "192.0.2.1"), peer("tor-b", "192.0.2.2")}
 	want.Peers[0].PeerASN = 4294967295
+	want.Nodes = []backends.Node{{Name: "n1", Labels: labels.Set{"kubernetes.io/hostname": "n1"}}}
+	want.BGPAdvertisements = append(want.BGPAdvertisements, backends.BGPAdvertisement{Source: source("BGPAdvertisement", "tor-a"), Pools: poolsNamed("pool-0"), Peers: []string{"tor-a"}, AggregationLength: 24})
+	for range 2 {
+		require.NoError(t, r.Apply(t.Context(), want))
+		require.Equal(t, []string{"UnsupportedField BGPPeer/tor-a"}, r.found())
+		assert.Contains(t, r.outcome.Findings[0].Message, "spec.asNumber")
+		assert.True(t, r.outcome.Findings[0].Missing)
+		assert.Equal(t, []string{"fairlead-tor-b"}, f.names(t, "bgppeers"))
+		assert.NotContains(t, r.outcome.Owned, "BGPPeer/fairlead-tor-a", "it was not written")
+		assert.NotContains(t, f.ledger.Objects, "BGPPeer/fairlead-tor-a", "it was not written")
+		assert.True(t, r.outcome.Pools["pool-0"].Advertised)
+		assert.Contains(t, r.outcome.Unheard[backends.Audience{Advertisement: source("BGPAdvertisement", "tor-a")}], `BGPPeer "tor-a" is not set up`)
+		assert.NotContains(t, r.outcome.Unheard, backends.Audience{Advertisement: want.BGPAdvertisements[0].Source})
+	}
+	want.Peers[0].PeerASN = 64513
 	require.NoError(t, r.Apply(t.Context(), want))
-	assert.Equal(t, []string{"UnsupportedField BGPPeer/tor-a"}, r.found())
-	assert.Contains(t, r.outcome.Findings[0].Message, "spec.asNumber")
-	assert.Equal(t, []string{"fairlead-tor-b"}, f.names(t, "bgppeers"))
-	assert.True(t, r.outcome.Pools["pool-0"].Advertised)
+	assert.Empty(t, r.found())
+	assert.Contains(t, f.ledger.Objects, "BGPPeer/fairlead-tor-a")
+	want.Peers[0].PeerASN = 4294967295
+	require.NoError(t, r.Apply(t.Context(), want))
+	assert.Contains(t, r.outcome.Findings[0].Message, "it stays as it was")
+	assert.Contains(t, f.ledger.Objects, "BGPPeer/fairlead-tor-a", "it is still there")
 }
 
 // forbidden: what may not be read is not known, and nothing fails for it but what cannot do without.

@@ -69,7 +69,7 @@ func TestCiliumObjects(t *testing.T) {
 				}
 			}
 			assert.Equal(t, map[string]int{
-				v2.BGPAKindDefinition: 2, v2.BGPPCKindDefinition: 3, v2.BGPCCKindDefinition: 2, v2alpha1.L2AnnouncementKindDefinition: 1, "Secret": 1,
+				v2.BGPAKindDefinition: 2, v2.BGPPCKindDefinition: 4, v2.BGPCCKindDefinition: 3, v2alpha1.L2AnnouncementKindDefinition: 1, "Secret": 1,
 			}, kinds)
 		})
 	}
@@ -119,7 +119,7 @@ func TestCiliumFaults(t *testing.T) {
 		assert.Equal(t, before, f.Versions(t))
 		assert.Equal(t, []string{"Contended CiliumBGPAdvertisement/fairlead-bgpadv-all metadata.labels"}, found(otherOutcome))
 		assert.False(t, otherOutcome.Pools["main"].Advertised)
-		assert.Empty(t, found(outcome))
+		assert.Equal(t, []string{"BackendInactive BGPAdvertisement/fairlead-system/all "}, found(outcome), "no peer config selects it")
 		require.NoError(t, other.Apply(t.Context(), backends.Desired{}))
 		assert.Equal(t, before, f.Versions(t), "it is not the other's to remove")
 	})
@@ -153,9 +153,9 @@ func TestCiliumFaults(t *testing.T) {
 		for _, owned := range outcome.Owned {
 			assert.NotContains(t, owned, "Secret")
 		}
-		_, err = objects.Resource(f.bgp.WithResource(v2.BGPPCPluralName)).Get(t.Context(), "fairlead-bgppeer-tor-a", metav1.GetOptions{})
+		_, err = objects.Resource(f.bgp.WithResource(v2.BGPPCPluralName)).Get(t.Context(), "fairlead-bgppeer-tor-a.n1", metav1.GetOptions{})
 		assert.True(t, client.IgnoreNotFound(err) == nil && err != nil, "a session without its password")
-		_, err = objects.Resource(f.bgp.WithResource(v2.BGPPCPluralName)).Get(t.Context(), "fairlead-bgppeer-tor-b", metav1.GetOptions{})
+		_, err = objects.Resource(f.bgp.WithResource(v2.BGPPCPluralName)).Get(t.Context(), "fairlead-bgppeer-tor-b.n1", metav1.GetOptions{})
 		assert.NoError(t, err, "the other peer does not suffer")
 		get(t, "fairlead-bgpadv-all")
 	})
@@ -250,6 +250,7 @@ func TestCiliumOldSchema(t *testing.T) {
 	require.NoError(t, b.Apply(t.Context(), want))
 	assert.Equal(t, []string{
 		"UnsupportedField BGPAdvertisement/fairlead-system/limited spec.aggregationLength", "UnsupportedField BGPAdvertisement/fairlead-system/limited spec.aggregationLengthV6",
+		"BackendInactive BGPAdvertisement/fairlead-system/all ", "BackendInactive BGPAdvertisement/fairlead-system/limited ",
 	}, found(outcome))
 	r.Take()
 	require.NoError(t, b.Apply(t.Context(), want))

@@ -230,7 +230,7 @@ func TestLoopbackIsDown(t *testing.T) {
 	p := newPair(t, external("192.0.2.2"), bgp.Config{})
 	p.established("r")
 	p.node.Command("/usr/sbin/ip", "link", "set", "lo", "down")
-	p.order(order{Down: routerV4.Addr()})
+	p.order(order{Down: "r"})
 	await(t, "the reason", func() bool { return strings.Contains(p.session("r").LastError, "the interface lo is down") })
 	p.node.Command("/usr/sbin/ip", "link", "set", "lo", "up")
 	p.established("r")
@@ -266,7 +266,7 @@ func TestRefresh(t *testing.T) {
 func TestBFDDown(t *testing.T) {
 	p := newPair(t, external("192.0.2.2"), bgp.Config{})
 	p.established("r")
-	p.order(order{Down: routerV4.Addr()})
+	p.order(order{Down: "r"})
 	p.frr.Hears("ipv4")
 	assert.Equal(t, "BFD says that the router cannot be reached", p.session("r").LastError)
 	p.established("r")

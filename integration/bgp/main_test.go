@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"os/signal"
 	"runtime"
@@ -37,7 +36,7 @@ func TestMain(m *testing.M) {
 // order is what a speaker is told to do; one of the fields is set.
 type order struct {
 	Apply    *backends.Desired
-	Down     netip.Addr
+	Down     string
 	Shutdown *bgp.Leave
 	Memory   bool
 }
@@ -97,7 +96,7 @@ func obey(ctx context.Context, b *bgp.Backend, conn net.Conn) {
 					r.Errors = append(r.Errors, e.Error())
 				}
 			}
-		case o.Down.IsValid():
+		case o.Down != "":
 			b.Down(o.Down)
 		case o.Shutdown != nil:
 			b.Shutdown(ctx, *o.Shutdown)

@@ -62,12 +62,27 @@ func kernelHops(h *netlab.Host, family, route string) int {
 	return strings.Count(h.Command("/usr/sbin/ip", "-family", inet, "route", "show", route), "nexthop")
 }
 
-// session waits until a BGPSession is as check wants it.
+// sessionOf reads the BGPSession of a node and a peer.
+func sessionOf(ctx context.Context, c client.Client, namespace, node, peer string) (v1alpha1.BGPSession, error) {
+	var list v1alpha1.BGPSessionList
+	if err := c.List(ctx, &list, client.InNamespace(namespace)); err != nil {
+		return v1alpha1.BGPSession{}, err
+	}
+	for _, x := range list.Items {
+		if x.Status.Node == node && x.Status.Peer == peer {
+			return x, nil
+		}
+	}
+	return v1alpha1.BGPSession{}, fmt.Errorf("node %q has no BGPSession with peer %q", node, peer)
+}
+
+// session waits until a BGPSession is as check wants it. name is that of the node, which has no dash, a dash, and that of the peer.
 func (r *rack) session(name, what string, check func(v1alpha1.BGPSessionStatus) bool) {
 	r.t.Helper()
+	node, peer, _ := strings.Cut(name, "-")
 	testbed.Eventually(r.t, "BGPSession "+name+": "+what, func(ctx context.Context) error {
-		var x v1alpha1.BGPSession
-		if err := r.Bed.Client.Get(ctx, client.ObjectKey{Namespace: r.Namespace, Name: name}, &x); err != nil {
+		x, err := sessionOf(ctx, r.Bed.Client, r.Namespace, node, peer)
+		if err != nil {
 			return err
 		}
 		if !check(x.Status) {

@@ -138,8 +138,8 @@ func TestWhole(t *testing.T) {
 	p.Spec.PeerASN = 65009
 	require.NoError(t, s.Bed.Client.Update(t.Context(), &p))
 	testbed.Eventually(t, "the reason", func(ctx context.Context) error {
-		var x v1alpha1.BGPSession
-		if err := s.Bed.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: "n1-tor-v4"}, &x); err != nil {
+		x, err := sessionOf(ctx, s.Bed.Client, s.Namespace, "n1", "tor-v4")
+		if err != nil {
 			return err
 		}
 		if x.Status.State == "Established" || !strings.Contains(x.Status.LastError, "AS") {

@@ -13,7 +13,10 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"github.com/fairlead/fairlead/integration/testbed"
 )
@@ -60,7 +63,7 @@ func TestConvert(t *testing.T) {
 			dir := t.TempDir()
 			stdout, stderr, err := p.run("", "convert", "-f", input, "--output-dir", dir)
 			require.NoError(t, err, stderr)
-			assert.Empty(t, stdout)
+			assert.Contains(t, stdout, "wrote "+filepath.Join(dir, "values.yaml"))
 			objects := filepath.Join(dir, "objects.yaml")
 			if _, err := os.Stat(objects); err == nil {
 				out := bed.Kubectl(t, "apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", objects)
@@ -79,6 +82,52 @@ func TestConvert(t *testing.T) {
 	write(t, path, []byte(stdout))
 	bed.Kubectl(t, "apply", "--server-side", "--dry-run=server", "-f", path)
 	assert.Contains(t, stdout, "# backend: speaker\n")
+}
+
+// TestConvertCharts: what the whole values.yaml of a chart of MetalLB becomes, our chart renders: schema, contradictions and all.
+func TestConvertCharts(t *testing.T) {
+	p := buildPlugin(t)
+	charts, err := filepath.Glob(testbed.Folder("internal", "convert", "testdata", "charts", "metallb-*.yaml"))
+	require.NoError(t, err)
+	require.Len(t, charts, 4)
+	for _, path := range charts {
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		flat, values := map[string]any{}, map[string]any{}
+		require.NoError(t, yaml.Unmarshal(text, &flat))
+		for path, v := range flat {
+			require.NoError(t, unstructured.SetNestedField(values, v, strings.Split(path, ".")...))
+		}
+		for _, change := range []struct{ path, kind string }{
+			{"", "kind: DaemonSet"}, {"prometheus.podMonitor.enabled", "kind: PodMonitor"}, {"prometheus.serviceMonitor.enabled", "kind: ServiceMonitor"},
+			{"prometheus.prometheusRule.enabled", "kind: PrometheusRule"}, {"prometheus.scrapeAnnotations", "prometheus.io/scrape"},
+		} {
+			t.Run(filepath.Base(path)+" "+change.path, func(t *testing.T) {
+				changed := runtime.DeepCopyJSON(values)
+				if change.path != "" {
+					require.NoError(t, unstructured.SetNestedField(changed, true, strings.Split(change.path, ".")...))
+				}
+				whole, err := yaml.Marshal(changed)
+				require.NoError(t, err)
+				stdout, stderr, err := p.run(string(whole), "convert", "--from", "values", "-f", "-", "-o", "values")
+				require.NoError(t, err, stderr)
+				assert.Contains(t, stderr, "prometheus.rbacPrometheus: left out")
+				file := filepath.Join(t.TempDir(), "values.yaml")
+				write(t, file, []byte(stdout))
+				rendered := mustHelm(t, "template", "fairlead", folder, "--namespace", "metallb-system", "--values", file)
+				assert.Contains(t, rendered, change.kind)
+				assert.Contains(t, rendered, "kind: DaemonSet")
+			})
+		}
+	}
+
+	// The Role that MetalLB's chart makes unasked is not lost.
+	stdout, stderr, err := p.run("prometheus: {serviceAccount: prometheus, namespace: monitoring, podMonitor: {enabled: true}}\n", "convert", "-f", "-", "-o", "values")
+	require.NoError(t, err)
+	assert.Contains(t, stderr, "MetalLB's chart has true unless it is set, Fairlead's has false: true is written")
+	file := filepath.Join(t.TempDir(), "values.yaml")
+	write(t, file, []byte(stdout))
+	assert.Contains(t, mustHelm(t, "template", "fairlead", folder, "--values", file), "name: prometheus\n    namespace: monitoring")
 }
 
 // TestConvertRefuses: what is not understood ends with an exit code, and nothing is written.

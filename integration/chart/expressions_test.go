@@ -107,6 +107,22 @@ func TestExpressions(t *testing.T) {
 	}
 }
 
+// TestFamilies: alerts and dashboard look at pools by family, at one as at the other. In the sum of both, an IPv6 range hides that every
+// IPv4 address of the pool is in use.
+func TestFamilies(t *testing.T) {
+	alerts, panels := expressions(t)
+	all := strings.Join(append(alerts, panels...), "\n")
+	seen := map[string]int{}
+	for _, s := range regexp.MustCompile(`metallb_allocator_[a-z0-9_]+`).FindAllString(all, -1) {
+		seen[s]++
+	}
+	require.NotEmpty(t, seen)
+	for s := range seen {
+		assert.Regexp(t, "^metallb_allocator_ipv[46]_", s)
+		assert.Equal(t, seen[strings.Replace(s, "ipv6", "ipv4", 1)], seen[strings.Replace(s, "ipv4", "ipv6", 1)], s)
+	}
+}
+
 // documented returns the series that docs/reference lists, with their labels.
 func documented(t testing.TB) map[string]string {
 	t.Helper()

@@ -14,6 +14,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -105,6 +106,46 @@ func accepted(t testing.TB, dir string) {
 	assert.Contains(t, out, "serverside-applied")
 }
 
+// admitted has the API server say whether pods may run in a namespace with these labels.
+func admitted(t testing.TB, labels map[string]string, all objects) {
+	t.Helper()
+	require.Contains(t, labels, "pod-security.kubernetes.io/enforce")
+	for kind, err := range judged(t, labels, all) {
+		assert.NoError(t, err, kind)
+	}
+}
+
+// judged returns what the API server says of the pods of each kind of workload.
+func judged(t testing.TB, labels map[string]string, all objects) map[string]error {
+	t.Helper()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "test-", Labels: labels}}
+	require.NoError(t, bed.Client.Create(t.Context(), ns))
+	out := map[string]error{}
+	for _, p := range pods(all) {
+		o := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: ns.Name, Name: "x"}}
+		require.NoError(t, runtime.DefaultUnstructuredConverter.FromUnstructured(field(p.of, p.at("spec")...).(map[string]any), &o.Spec))
+		sa := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns.Name, Name: o.Spec.ServiceAccountName}}
+		require.NoError(t, client.IgnoreAlreadyExists(bed.Client.Create(t.Context(), sa)))
+		o.Spec.RestartPolicy, o.Spec.PriorityClassName = corev1.RestartPolicyNever, "" // what these may be depends on the workload
+		out[p.of.GetKind()] = bed.Client.Create(t.Context(), o, client.DryRunAll)
+	}
+	require.NotEmpty(t, out)
+	return out
+}
+
+// TestPodSecurity: the controller and what runs once are admitted at the level restricted, speakers only at privileged.
+func TestPodSecurity(t *testing.T) {
+	all := rendered(t, "speaker.enabled=true")
+	for kind, err := range judged(t, map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}, all) {
+		if kind == "DaemonSet" {
+			assert.ErrorContains(t, err, "violates PodSecurity")
+		} else {
+			assert.NoError(t, err, kind)
+		}
+	}
+	admitted(t, map[string]string{"pod-security.kubernetes.io/enforce": "privileged"}, all)
+}
+
 // TestGitOps: the layouts of docs/examples fit together, the chart takes their values, and the API server their objects.
 func TestGitOps(t *testing.T) {
 	require.NoError(t, client.IgnoreAlreadyExists(bed.Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "metallb-system"}})))
@@ -135,6 +176,7 @@ func TestGitOps(t *testing.T) {
 			}
 		}
 		accepted(t, filepath.Join(root, "metallb-config"))
+		admitted(t, all.find(t, "Namespace", "metallb-system").GetLabels(), rendered)
 	})
 
 	t.Run("opencenter", func(t *testing.T) {
@@ -144,6 +186,7 @@ func TestGitOps(t *testing.T) {
 		rendered.find(t, "DaemonSet", "fairlead-speaker")
 		rendered.find(t, "NetworkPolicy", "fairlead-controller")
 		rendered.find(t, "ServiceMonitor", "fairlead-controller")
+		admitted(t, all.find(t, "Namespace", "metallb-system").GetLabels(), rendered)
 	})
 
 	t.Run("argocd", func(t *testing.T) {
@@ -159,12 +202,15 @@ func TestGitOps(t *testing.T) {
 		write(t, path, raw)
 		rendered := parse(t, []byte(mustHelm(t, "template", text(app, "spec", "source", "helm", "releaseName"), folder, "--values", path)))
 		rendered.find(t, "Deployment", "fairlead-controller")
+		admitted(t, stringMap(app, "spec", "syncPolicy", "managedNamespaceMetadata", "labels"), rendered)
 		config := all.find(t, "Application", "metallb-config")
 		dir := filepath.Join(root, text(config, "spec", "source", "path"))
 		accepted(t, dir)
 		health := all.find(t, "ConfigMap", "argocd-cm")
 		data, _, _ := unstructured.NestedStringMap(health.Object, "data")
-		assert.Contains(t, data, "resource.customizations.health.fairlead.io_Backend")
+		for _, kind := range []string{"fairlead.io_Backend", "argoproj.io_Application"} {
+			assert.Contains(t, data, "resource.customizations.health."+kind)
+		}
 	})
 }
 
@@ -204,6 +250,16 @@ func TestHealth(t *testing.T) {
 	p := bed.Start(t, r.name, "--backend=cilium", "--lb-class="+r.class())
 	is(backend, "InProgress")
 	require.NoError(t, bed.InstallCRDs(testbed.CiliumCRDs(t, "ciliumbgpadvertisements", "ciliumbgpclusterconfigs", "ciliumbgppeerconfigs", "ciliumbgpnodeconfigs", "ciliuml2announcementpolicies", "ciliumloadbalancerippools")...))
+	is(backend, "InProgress") // nobody hears the routes yet
+	sessions := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"families": []any{map[string]any{
+		"afi": "ipv4", "safi": "unicast", "advertisements": map[string]any{"matchLabels": map[string]any{"fairlead.io/advertise": "true"}},
+	}}}}}
+	sessions.SetAPIVersion("cilium.io/v2")
+	sessions.SetKind("CiliumBGPPeerConfig")
+	sessions.SetName("routers")
+	require.NoError(t, bed.Client.Create(t.Context(), sessions))
+	t.Cleanup(func() { assert.NoError(t, bed.Client.Delete(context.WithoutCancel(t.Context()), sessions)) })
+	r.create(&v1beta1.BGPAdvertisement{ObjectMeta: r.object("again")}) // has Cilium looked at again
 	is(backend, "Current")
 	reservation := &unstructured.Unstructured{}
 	reservation.SetAPIVersion("fairlead.io/v1alpha1")

@@ -29,7 +29,7 @@ func helm(t testing.TB, args ...string) (string, error) {
 	config := filepath.Join(home, "kubeconfig")
 	require.NoError(t, os.WriteFile(config, bed.Kubeconfig, 0o600))
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), testbed.Folder("bin", "helm"), args...)
-	cmd.Env = []string{"HOME=" + home, "PATH=" + os.Getenv("PATH"), "KUBECONFIG=" + config}
+	cmd.Env = []string{"HOME=" + home, "PATH=" + os.Getenv("PATH"), "KUBECONFIG=" + config, "TZ=" + os.Getenv("TZ")}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {

@@ -8,14 +8,18 @@ import (
 	"maps"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -247,6 +251,48 @@ func (m *metallb) ended(kind string) {
 	require.NoError(m.t, bed.Client.Delete(m.t.Context(), &corev1.Pod{ObjectMeta: m.object(m.workload(kind) + "-x7k2p")}, &client.DeleteOptions{GracePeriodSeconds: &now}))
 }
 
+// speaks has a speaker of Fairlead announce every Service, as far as anybody can see on the API server, until the function that it returns is called.
+func (m *metallb) speaks() (silence func()) {
+	m.t.Helper()
+	const node = "node-1"
+	labels := map[string]string{"metallb.io/node": node, "metallb.io/node-name": node}
+	in := func(name string) metav1.ObjectMeta {
+		o := m.object(name)
+		o.Labels = labels
+		return o
+	}
+	ctx := context.WithoutCancel(m.t.Context())
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}}
+	require.NoError(m.t, client.IgnoreAlreadyExists(bed.Client.Create(ctx, n)))
+	m.t.Cleanup(func() { require.NoError(m.t, client.IgnoreNotFound(bed.Client.Delete(ctx, n))) })
+	state := &v1beta1.ConfigurationState{ObjectMeta: in("speaker-" + node)}
+	state.Annotations = map[string]string{"fairlead.io/links": `{"links":[{"Name":"eth0","IPv4":true,"IPv6":true}]}`}
+	objects := []client.Object{state}
+	renewed, seconds, holder := metav1.NowMicro(), int32(40), node
+	objects = append(objects, &coordinationv1.Lease{ObjectMeta: in("speaker-" + node), Spec: coordinationv1.LeaseSpec{HolderIdentity: &holder, LeaseDurationSeconds: &seconds, RenewTime: &renewed}})
+	for _, s := range m.services {
+		for family, addr := range map[discoveryv1.AddressType]string{discoveryv1.AddressTypeIPv4: "10.1.0.1", discoveryv1.AddressTypeIPv6: "fd00::1"} {
+			slice := &discoveryv1.EndpointSlice{ObjectMeta: m.object(strings.ToLower(s.Name + "-" + string(family))), AddressType: family}
+			slice.Labels = map[string]string{discoveryv1.LabelServiceName: s.Name}
+			slice.Endpoints = []discoveryv1.Endpoint{{Addresses: []string{addr}, NodeName: &holder}}
+			require.NoError(m.t, client.IgnoreAlreadyExists(bed.Client.Create(ctx, slice)))
+		}
+		objects = append(objects, &v1beta1.ServiceL2Status{ObjectMeta: in("ours-" + s.Name)})
+	}
+	for _, o := range objects {
+		require.NoError(m.t, bed.Client.Create(ctx, o))
+		if status, ok := o.(*v1beta1.ServiceL2Status); ok {
+			status.Status = v1beta1.ServiceL2StatusStatus{Node: node, ServiceName: strings.TrimPrefix(status.Name, "ours-"), ServiceNamespace: m.name}
+			require.NoError(m.t, bed.Client.Status().Update(ctx, status))
+		}
+	}
+	return func() {
+		for _, o := range objects {
+			assert.NoError(m.t, client.IgnoreNotFound(bed.Client.Delete(ctx, o)))
+		}
+	}
+}
+
 func (m *metallb) deployment(name string) *appsv1.Deployment {
 	m.t.Helper()
 	d := &appsv1.Deployment{ObjectMeta: m.object(name)}
@@ -340,6 +386,7 @@ func TestMigrate(t *testing.T) {
 		exits(t, 2, err, stderr)
 		assert.Contains(t, stdout, "kubectl fairlead convert --release metallb --namespace "+m.name)
 		assert.Contains(t, stdout, "helm install fairlead charts/fairlead --namespace "+m.name+" --values converted/values.yaml")
+		assert.Contains(t, stdout, "--set prometheus.metricsPort=7482,speaker.healthPort=17482,speaker.memberlist.mlBindPort=7956")
 		assert.Equal(t, 2, m.done())
 	}
 	assert.Equal(t, apiextensionsv1.NoneConverter, m.crd("bgppeers").Spec.Conversion.Strategy)
@@ -357,7 +404,7 @@ func TestMigrate(t *testing.T) {
 		require.NoError(t, bed.Client.Update(t.Context(), crd))
 	}
 	mustHelm(t, "install", "fairlead", folder, "--namespace", m.name, "--values", filepath.Join(converted, "values.yaml"),
-		"--set", "loadBalancerClass="+m.class()+",speaker.memberlist.mlBindPort=7956,prometheus.metricsPort=7473")
+		"--set", "loadBalancerClass="+m.class()+",prometheus.metricsPort=7482,speaker.healthPort=17482,speaker.memberlist.mlBindPort=7956")
 	t.Cleanup(func() {
 		mustHelm(t, "uninstall", "fairlead", "--namespace", m.name, "--no-hooks", "--ignore-not-found")
 	})
@@ -366,10 +413,49 @@ func TestMigrate(t *testing.T) {
 	assert.Contains(t, stderr, "has not been taken over by Fairlead (condition fairlead.io/Allocated: missing)")
 	controller := bed.Start(t, m.name, "--lb-class="+m.class(), "--backend=speaker")
 
+	// Nobody announces anything: MetalLB's speakers go on.
+	stdout, stderr, err = p.run("", append(command, "--yes", "--timeout=5s")...)
+	require.Error(t, err)
+	assert.Contains(t, stderr, "after 5s: less is announced than by MetalLB: Fairlead lacks 4 Services, such as "+m.name+"/")
+	assert.Contains(t, stdout, "\n  "+m.name+"/shared-b: NoSpeaker: no speaker is alive")
+	assert.Contains(t, stderr, "--force")
+	assert.Equal(t, 2, m.done())
+	assert.NotContains(t, m.speakers().Spec.Template.Spec.NodeSelector, "fairlead.io/migrated-from-metallb")
+
+	// What Fairlead announces is lost together with MetalLB's speakers: they start again.
+	silence := m.speaks()
 	m.ended("speaker")
+	go func() {
+		for m.t.Context().Err() == nil && m.speakers().Spec.Template.Spec.NodeSelector["fairlead.io/migrated-from-metallb"] == "" {
+			time.Sleep(50 * time.Millisecond)
+		}
+		silence()
+	}()
+	stdout, stderr, err = p.run("", append(command, "--yes", "--timeout=5s")...)
+	require.Error(t, err, stdout)
+	assert.Contains(t, stderr, "less is announced than by MetalLB: Fairlead lacks 4 Services")
+	assert.Contains(t, stderr, "MetalLB's speakers start again")
+	assert.Equal(t, 3, m.done())
+	assert.NotContains(t, m.speakers().Spec.Template.Spec.NodeSelector, "fairlead.io/migrated-from-metallb")
+	m.unchanged()
+
+	silence = m.speaks()
 	stdout, stderr, err = p.run("", append(command, "--yes")...)
 	require.NoError(t, err, stderr)
+	silence()
 	assert.Contains(t, stdout, "Fairlead is in charge")
+	// The printed command gives the speakers the usual ports.
+	port := func() string {
+		d := &appsv1.DaemonSet{ObjectMeta: m.object("fairlead-speaker")}
+		require.NoError(t, bed.Client.Get(t.Context(), client.ObjectKeyFromObject(d), d))
+		args := strings.Join(d.Spec.Template.Spec.Containers[0].Args, " ")
+		return regexp.MustCompile(`--memberlist-bind-port=\d+`).FindString(args) + regexp.MustCompile(` --health-probe-bind-address=\S+`).FindString(args)
+	}
+	assert.Equal(t, "--memberlist-bind-port=7956 --health-probe-bind-address=127.0.0.1:17482", port())
+	printed := regexp.MustCompile(`(?m)^  helm (upgrade .*)$`).FindStringSubmatch(stdout)
+	require.NotNil(t, printed, stdout)
+	mustHelm(t, strings.Fields(strings.Replace(printed[1], "charts/fairlead", folder, 1))...)
+	assert.Equal(t, "--memberlist-bind-port=7946 --health-probe-bind-address=127.0.0.1:17472", port())
 	assert.Contains(t, stdout, "Do NOT run 'helm uninstall metallb'")
 	assert.Equal(t, 4, m.done())
 	assert.Contains(t, m.speakers().Spec.Template.Spec.NodeSelector, "fairlead.io/migrated-from-metallb")

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,19 +58,35 @@ func TestCRDs(t *testing.T) {
 
 // matrix are the values that are rendered; the key names the golden file.
 var matrix = map[string][]string{
-	"default":       nil,
-	"calico":        {"backend=calico", "managePeers=false"},
-	"calico-all":    {"backend=calico", "calico.passwordNamespace=calico-system", "calico.aggregation=per-ip", "rbac.extraBackends={cilium}", "allowWiderAdvertisement=true"},
-	"cilium":        {"backend=cilium", "cilium.namespace=cilium", "cilium.passwordNamespace=cilium-secrets", "cleanup.releaseIPs=true"},
-	"none":          {"backend=none", "cleanup.enabled=false", "managePeers=false", "prometheus.metricsPort=0"},
-	"speaker":       {"backend=speaker", "speaker.enabled=true", "speaker.bgpListenPort=179"},
-	"calico-l2":     {"backend=calico", "speaker.enabled=true", "speaker.tolerateMaster=false", "speaker.excludeInterfaces.list={^wg.*}", "managePeers=false"},
-	"webhook":       {"controller.webhookMode=enabled", "crds.validationFailurePolicy=Fail", "networkpolicies.enabled=true", "networkpolicies.defaultDeny=true"},
-	"no-rbac":       {"rbac.create=false", "controller.serviceAccount.create=false", "controller.serviceAccount.name=mine"},
-	"monitoring":    {"prometheus.serviceMonitor.enabled=true", "prometheus.prometheusRule.enabled=true", "prometheus.rbacPrometheus=true", "prometheus.serviceAccount=prometheus", "prometheus.namespace=monitoring", "prometheus.prometheusRule.addressPoolExhausted.excludePools=test-.*", "speaker.enabled=true"},
-	"pod-monitor":   {"prometheus.podMonitor.enabled=true", "prometheus.podMonitor.interval=30s", "prometheus.scrapeAnnotations=true"},
-	"dashboard":     {"backend=none", "controller.enabled=false", "cleanup.enabled=false", "rbac.create=false", "prometheus.grafanaDashboard.enabled=true", "prometheus.grafanaDashboard.namespace=monitoring"},
+	"default":        nil,
+	"calico":         {"backend=calico", "managePeers=false"},
+	"calico-all":     {"backend=calico", "calico.passwordNamespace=calico-system", "calico.aggregation=per-ip", "rbac.extraBackends={cilium}", "allowWiderAdvertisement=true"},
+	"cilium":         {"backend=cilium", "cilium.namespace=cilium", "cilium.passwordNamespace=cilium-secrets", "cleanup.releaseIPs=true"},
+	"none":           {"backend=none", "cleanup.enabled=false", "managePeers=false", "prometheus.metricsPort=0"},
+	"speaker":        {"backend=speaker", "speaker.enabled=true", "speaker.bgpListenPort=179"},
+	"calico-l2":      {"backend=calico", "speaker.enabled=true", "speaker.tolerateMaster=false", "speaker.excludeInterfaces.list={^wg.*}", "managePeers=false"},
+	"webhook":        {"controller.webhookMode=enabled", "crds.validationFailurePolicy=Fail", "networkpolicies.enabled=true", "networkpolicies.defaultDeny=true"},
+	"no-rbac":        {"rbac.create=false", "controller.serviceAccount.create=false", "controller.serviceAccount.name=mine"},
+	"monitoring":     {"prometheus.serviceMonitor.enabled=true", "prometheus.prometheusRule.enabled=true", "prometheus.rbacPrometheus=true", "prometheus.serviceAccount=prometheus", "prometheus.namespace=monitoring", "prometheus.prometheusRule.addressPoolExhausted.excludePools=test-.*", "speaker.enabled=true"},
+	"pod-monitor":    {"prometheus.podMonitor.enabled=true", "prometheus.podMonitor.interval=30s", "prometheus.scrapeAnnotations=true"},
+	"dashboard":      {"backend=none", "controller.enabled=false", "cleanup.enabled=false", "rbac.create=false", "prometheus.grafanaDashboard.enabled=true", "prometheus.grafanaDashboard.namespace=monitoring"},
+	"secure-metrics": {"backend=none", "speaker.enabled=true", "prometheus.secureMetrics=true", "prometheus.serviceMonitor.enabled=true", "prometheus.rbacPrometheus=true", "prometheus.serviceAccount=prometheus", "prometheus.namespace=monitoring", "prometheus.scrapeAnnotations=true", "tls.controllerMetricsTLSSecret=controller-tls", "tls.speakerMetricsTLSSecret=speaker-tls", "tls.minVersion=VersionTLS12", `tls.cipherSuites=TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256\,TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384`, `tls.curvePreferences=29\,4588`},
+	"ports":          {"backend=none", "speaker.enabled=true", "prometheus.metricsPort=1001", "controller.healthPort=1002", "controller.webhookPort=1003", "speaker.healthPort=1004", "speaker.memberlist.mlBindPort=1005", "controller.webhookMode=enabled", "networkpolicies.enabled=true", "prometheus.scrapeAnnotations=true"},
+	"platform": append([]string{"backend=none", "speaker.enabled=true", "namespaceOverride=monitoring", "commonLabels.team=network", "commonAnnotations.note=hello", "global.imageRegistry=registry.example",
+		"extraObjects[0].apiVersion=v1", "extraObjects[0].kind=ConfigMap", "extraObjects[0].metadata.name=extra-{{ .Release.Name }}", "prometheus.prometheusRule.enabled=true", "networkpolicies.enabled=true", "controller.webhookMode=enabled"},
+		slices.Concat(platform("controller"), platform("speaker"))...),
 	"pod-overrides": {"loadBalancerClass={a.example/one,b.example/two}", "imagePullSecrets[0].name=registry", "controller.image.repository=registry.example/controller", "controller.image.tag=v9", "controller.replicas=1", "controller.nodeSelector.role=infra", "controller.tolerations[0].operator=Exists", "controller.priorityClassName=system-cluster-critical", "controller.labels.team=network", "controller.podAnnotations.note=hello", "controller.resources.limits.memory=128Mi", "controller.extraArgs={--log-level=debug}"},
+}
+
+// platform are values that the pods of both components have.
+func platform(component string) (out []string) {
+	for _, v := range []string{"extraEnv[0].name=HTTPS_PROXY", "extraEnv[0].value=proxy.example", "extraVolumes[0].name=ca", "extraVolumes[0].configMap.name=ca",
+		"extraVolumeMounts[0].name=ca", "extraVolumeMounts[0].mountPath=/ca", "hostAliases[0].ip=192.0.2.1", "hostAliases[0].hostnames={api.example}",
+		"dnsPolicy=Default", "dnsConfig.nameservers={192.0.2.2}", "containerSecurityContext.readOnlyRootFilesystem=false",
+		"containerSecurityContext.seLinuxOptions.type=spc_t", "terminationGracePeriodSeconds=60", "resources.limits.memory=64Mi"} {
+		out = append(out, component+"."+v)
+	}
+	return out
 }
 
 func TestGolden(t *testing.T) {
@@ -83,8 +100,13 @@ func TestGolden(t *testing.T) {
 			golden(t, name+".golden.yaml", got)
 			assert.NotContains(t, got, "<no value>")
 			if !strings.Contains(strings.Join(values, " "), "speaker.enabled=true") {
-				for _, no := range []string{"DaemonSet", "hostNetwork", "NET_RAW", "endpointslices"} {
-					assert.NotContains(t, got, no, "without speakers")
+				for doc := range strings.SplitSeq(got, "\n---\n") {
+					if strings.HasPrefix(doc, "# Source: fairlead/templates/rbac-access.yaml") { // what users may read
+						continue
+					}
+					for _, no := range []string{"DaemonSet", "hostNetwork", "NET_RAW", "endpointslices"} {
+						assert.NotContains(t, doc, no, "without speakers")
+					}
 				}
 			}
 		})
@@ -135,8 +157,33 @@ func TestRefused(t *testing.T) {
 		{"prometheus.podMonitor.enabled=true,prometheus.serviceMonitor.enabled=true", "counts everything twice"},
 		{"prometheus.podMonitor.enabled=true,prometheus.metricsPort=0", "set it to 7472"},
 		{"prometheus.rbacPrometheus=true", "set prometheus.serviceAccount and prometheus.namespace"},
-		{"speaker.enabled=true,speaker.memberlist.mlBindPort=7472", "are the same port of a node"},
+		{"speaker.enabled=true,speaker.memberlist.mlBindPort=7472", "speaker.memberlist.mlBindPort and prometheus.metricsPort are the same port of a node"},
 		{"rbac.create=false,rbac.extraBackends={calico}", "rbac.extraBackends has no effect"},
+		{"prometheus.metricsPort=17472", "prometheus.metricsPort and controller.healthPort are the same port of a pod: change one"},
+		{"controller.webhookMode=enabled,controller.webhookPort=7472", "prometheus.metricsPort and controller.webhookPort are the same port of a pod: change one"},
+		{"speaker.enabled=true,speaker.healthPort=7946", "speaker.memberlist.mlBindPort and speaker.healthPort are the same port of a node: change one"},
+		{"speaker.enabled=true,speaker.bgpListenPort=7472", "prometheus.metricsPort and speaker.bgpListenPort are the same port of a node: change one"},
+		{"controller.healthPort=0", "at '/controller/healthPort': minimum: got 0, want 1"},
+		{"prometheus.secureMetrics=true,prometheus.podMonitor.enabled=true", "use serviceMonitor, or set prometheus.podMonitor.authorization"},
+		{"prometheus.secureMetrics=true,prometheus.metricsPort=0", "prometheus.secureMetrics has no effect with prometheus.metricsPort 0"},
+		{"tls.speakerMetricsTLSSecret=x", "tls.speakerMetricsTLSSecret has no effect without prometheus.secureMetrics"},
+		{"tls.minVersion=1.3", "at '/tls/minVersion'"},
+		{"controller.extraEnv[0].name=FAIRLEAD_NAMESPACE,controller.extraEnv[0].value=x", "controller.extraEnv sets FAIRLEAD_NAMESPACE, which the chart sets itself"},
+		{"controller.extraEnv[0].name=X,controller.extraEnv[0].val=x", "at '/controller/extraEnv/0': additional properties 'val' not allowed"},
+		{"speaker.extraVolumes[0].name=memberlist", "speaker.extraVolumes has a volume memberlist, which is a name of the chart: choose another"},
+		{"speaker.extraContainers[0].name=speaker", "speaker.extraContainers has a container speaker"},
+		{"controller.hostAliases[0].hostnames={x}", "at '/controller/hostAliases/0': missing property 'ip'"},
+		{"controller.dnsPolicy=Cluster", "at '/controller/dnsPolicy': value must be one of"},
+		{"controller.containerSecurityContext.readOnlyRootFileSystem=false", "additional properties 'readOnlyRootFileSystem' not allowed"},
+		{"commonLabels.a=true", "at '/commonLabels/a': got boolean, want string"},
+		{`commonLabels.app\.kubernetes\.io/instance=x`, "commonLabels sets app.kubernetes.io/instance, by which the pods are found: leave it out"},
+		{"extraObject[0]=x", "additional properties 'extraObject' not allowed"},
+		{"speaker.bgpShutdownWait=60s,speaker.terminationGracePeriodSeconds=30", "set it to 65 or more, or leave it out"},
+		{"controller.terminationGracePeriodSeconds=1", "at '/controller/terminationGracePeriodSeconds': minimum: got 1, want 5"},
+		{"global.imageRegistry=true", "at '/global/imageRegistry': got boolean, want string"},
+		{"controller.image.digest=abc", "at '/controller/image/digest': 'abc' does not match pattern"},
+		{`controller.labels.app\.kubernetes\.io/name=x`, "controller.labels sets app.kubernetes.io/name, by which the pods are found: leave it out"},
+		{`speaker.labels.app\.kubernetes\.io/component=x`, "speaker.labels sets app.kubernetes.io/component, by which the pods are found: leave it out"},
 	} {
 		t.Run(c.values, func(t *testing.T) {
 			out, err := helm(t, "template", "fairlead", folder, "--set", c.values)

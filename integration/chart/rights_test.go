@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -35,7 +36,7 @@ var (
 // cnis gives the cluster the CRDs of both CNIs and their settings: an idle backend, too, has something to look at.
 func cnis(t testing.TB) {
 	t.Helper()
-	require.NoError(t, bed.InstallCRDs(testbed.CalicoCRDs(t, "bgpconfigurations", "bgppeers", "bgpfilters", "ippools", "clusterinformations", "kubecontrollersconfigurations")...))
+	require.NoError(t, bed.InstallCRDs(testbed.CalicoCRDs(t, "bgpconfigurations", "bgppeers", "bgpfilters", "ippools", "clusterinformations", "kubecontrollersconfigurations", "caliconodestatuses")...))
 	require.NoError(t, bed.InstallCRDs(testbed.CiliumCRDs(t, "ciliumbgpadvertisements", "ciliumbgppeerconfigs", "ciliumbgpclusterconfigs", "ciliumbgpnodeconfigs",
 		"ciliumloadbalancerippools", "ciliuml2announcementpolicies")...))
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}} // sessions are set up for nodes
@@ -95,6 +96,16 @@ type scenario struct {
 	config  string
 	process *testbed.Process
 	peer    *v1beta2.BGPPeer
+}
+
+// emptied looks that the BGPConfiguration, without which confd would end, is there and says nothing, and removes it for the next.
+func (s *scenario) emptied() {
+	s.t.Helper()
+	u := &unstructured.Unstructured{}
+	u.SetGroupVersionKind(calicoGroup.WithKind("BGPConfiguration"))
+	require.NoError(s.t, bed.Client.Get(s.t.Context(), client.ObjectKey{Name: "default"}, u))
+	assert.Empty(s.t, u.Object["spec"])
+	require.NoError(s.t, bed.Client.Delete(s.t.Context(), u))
 }
 
 // begin has a release's controller give out an address, hold it, and advertise it.
@@ -226,7 +237,7 @@ func TestRights(t *testing.T) {
 		r.await(t, "rbac.authorization.k8s.io rolebindings create")
 		s.end()
 		count(t, calicoGroup.WithKind("BGPPeer"), "", 0)
-		count(t, calicoGroup.WithKind("BGPConfiguration"), "", 0)
+		s.emptied()
 	})
 	t.Run("calico without access to passwords", func(t *testing.T) {
 		s := begin(t, r, "backend=calico")
@@ -238,11 +249,14 @@ func TestRights(t *testing.T) {
 		// The remedy: what may have been written cannot be looked for without the permission.
 		s.helm("upgrade", "loadBalancerClass="+s.class(), "backend=calico", "calico.passwordNamespace=kube-system")
 		s.end("fairlead-bgppeer-tor")
-		count(t, calicoGroup.WithKind("BGPConfiguration"), "", 0)
+		s.emptied()
 	})
 	t.Run("cilium", func(t *testing.T) {
 		s := begin(t, r, "backend=cilium", "cilium.passwordNamespace=kube-system")
 		note(s)
+		bed.CiliumAgent(t, "n1", testbed.Routers{netip.MustParseAddr("192.0.2.1"): true})
+		r.await(t, "fairlead.io bgpsessions create")
+		r.await(t, "fairlead.io bgpsessions/status update")
 		s.session("bgp")
 		count(t, ciliumGroup.WithKind("CiliumBGPAdvertisement"), "", 1)
 		count(t, policyGroup.WithKind("CiliumL2AnnouncementPolicy"), "", 1)
@@ -273,6 +287,7 @@ func TestRights(t *testing.T) {
 		exists(t, &corev1.Secret{ObjectMeta: s.object("memberlist")}, true)
 		r.await(t, "metallb.io servicebgpstatuses watch")
 		r.await(t, "fairlead.io bgpsessions watch")
+		r.await(t, "coordination.k8s.io leases watch")
 		testbed.Eventually(t, "the CA", func(ctx context.Context) error {
 			var o admissionregistrationv1.ValidatingWebhookConfiguration
 			if err := bed.Client.Get(ctx, client.ObjectKey{Name: "metallb-webhook-configuration"}, &o); err != nil {
@@ -307,7 +322,11 @@ func TestRights(t *testing.T) {
 var unused = map[string]string{
 	" services get":                                        "cleanup, after somebody else has written",
 	" secrets update":                                      "renewing the webhook's certificate",
-	" secrets watch":                                       "granting it to calico-node",
+	"metallb.io servicel2statuses delete":                  "what speakers of nodes that are gone have told, a minute later",
+	"metallb.io servicebgpstatuses delete":                 "what speakers of nodes that are gone have told, a minute later",
+	"metallb.io configurationstates delete":                "what speakers of nodes that are gone have told, a minute later",
+	"fairlead.io bgpsessions delete":                       "what speakers of nodes that are gone have told, a minute later",
+	"coordination.k8s.io leases delete":                    "what speakers of nodes that are gone have told, a minute later",
 	"rbac.authorization.k8s.io roles update":               "putting right what somebody has changed",
 	"rbac.authorization.k8s.io rolebindings update":        "putting right what somebody has changed",
 	"migration.projectcalico.org datastoremigrations list": "standing still while Calico moves its objects",
@@ -315,6 +334,7 @@ var unused = map[string]string{
 	"cilium.io ciliumbgpclusterconfigs get":                "after somebody else has written",
 	"cilium.io ciliumbgppeerconfigs get":                   "after somebody else has written",
 	"cilium.io ciliuml2announcementpolicies get":           "after somebody else has written",
+	"cilium.io ciliumbgpnodeconfigs patch":                 "giving nodes to CiliumBGPClusterConfigs of their own, after an upgrade",
 }
 
 // rules returns what the roles of a release's controller grant, and which role does.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -38,6 +39,7 @@ func foreignBlock(t *testing.T) {
 // somebody else's stays, and in the end nothing of ours is left.
 func TestSwitching(t *testing.T) {
 	i := install(t)
+	agents(t)
 	foreignBlock(t)
 	settings(t, "cilium-config", map[string]string{"enable-bgp-control-plane": "true", "enable-l2-announcements": "true"})
 	i.bgp("all")
@@ -57,15 +59,21 @@ func TestSwitching(t *testing.T) {
 	gap := watchGap(t)
 	replace("cilium")
 	is(t, "Cilium's advertisements", "fairlead-bgpadv-all", adverts)
+	backend(t, "cilium", "Ready", "False Incomplete: BGPAdvertisement/"+i.namespace+`/all: no CiliumBGPPeerConfig selects its CiliumBGPAdvertisement`)
+	assert.Never(t, func() bool {
+		list, err := blocks(t.Context())
+		return err == nil && list != "203.0.113.0/24 "+ours
+	}, 5*time.Second, 100*time.Millisecond, "Calico lets go of what Cilium tells nobody")
+	i.create(peerConfig())
+	backend(t, "cilium", "Ready", "True Applied")
 	is(t, "Calico's list", "203.0.113.0/24", blocks)
 	backend(t, "calico", "Ready", "")
-	backend(t, "cilium", "Ready", "True Applied")
 	assert.False(t, gap(), "Calico was told to stop before Cilium was told to begin")
 	policies := func(ctx context.Context) (string, error) {
 		return names(ctx, policyGroup.WithKind("CiliumL2AnnouncementPolicy"))
 	}
 	is(t, "Cilium's policies", "fairlead-l2-all", policies)
-	condition(t, s, "Advertised", `True Advertised: Cilium: CiliumL2AnnouncementPolicy "fairlead-l2-all"`)
+	condition(t, s, "Advertised", `True Advertised: Cilium: CiliumBGPAdvertisement "fairlead-bgpadv-all", selected by 1 peer config; CiliumL2AnnouncementPolicy "fairlead-l2-all"`)
 
 	replace("calico")
 	is(t, "Calico's list", "203.0.113.0/24 "+ours, blocks)
@@ -265,9 +273,24 @@ func TestNamedBackend(t *testing.T) {
 	is(t, "Cilium's advertisements", "", adverts)
 }
 
+// peerConfig is a CiliumBGPPeerConfig of the user's that takes what is advertised here.
+func peerConfig() *unstructured.Unstructured {
+	var families []any
+	for _, afi := range []string{"ipv4", "ipv6"} {
+		families = append(families, map[string]any{
+			"afi": afi, "safi": "unicast", "advertisements": map[string]any{"matchLabels": map[string]any{"fairlead.io/advertise": "true"}},
+		})
+	}
+	config := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"families": families}}}
+	config.SetGroupVersionKind(ciliumGroup.WithKind("CiliumBGPPeerConfig"))
+	config.SetName("users")
+	return config
+}
+
 // TestWhatIsNotAdvertisedSaysWhy goes through the reasons that a user can meet.
 func TestWhatIsNotAdvertisedSaysWhy(t *testing.T) {
 	i := install(t)
+	agents(t)
 	settings(t, "cilium-config", map[string]string{"enable-bgp-control-plane": "true", "enable-lb-ipam": "false"})
 	i.create(&v1beta1.IPAddressPool{ObjectMeta: i.meta("silent"), Spec: v1beta1.IPAddressPoolSpec{Addresses: []string{"10.80.2.0/28"}, AutoAssign: new(bool)}})
 	i.bgp("some", func(a *v1beta1.BGPAdvertisement) {
@@ -286,12 +309,7 @@ func TestWhatIsNotAdvertisedSaysWhy(t *testing.T) {
 	s := condition(t, i.service("exposed", expose), "Advertised", `False NotAdvertised: pool "main": Cilium: CiliumBGPAdvertisement "fairlead-bgpadv-some", selected by 0 peer configs`)
 
 	// One transition, one event.
-	config := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"families": []any{map[string]any{
-		"afi": "ipv4", "safi": "unicast", "advertisements": map[string]any{"matchLabels": map[string]any{"fairlead.io/advertise": "true"}},
-	}}}}}
-	config.SetGroupVersionKind(ciliumGroup.WithKind("CiliumBGPPeerConfig"))
-	config.SetName("users")
-	i.create(config)
+	i.create(peerConfig())
 	i.bgp("more", func(a *v1beta1.BGPAdvertisement) { a.Spec.IPAddressPools = []string{"main"} }) // has Cilium looked at again
 	condition(t, s, "Advertised", "True Advertised")
 	testbed.Eventually(t, "two events about it", func(ctx context.Context) error {
@@ -306,7 +324,7 @@ func TestWhatIsNotAdvertisedSaysWhy(t *testing.T) {
 			}
 		}
 		if len(got) != 2 {
-			return assert.AnError
+			return fmt.Errorf("they are %q", got)
 		}
 		assert.ElementsMatch(t, []string{"NotAdvertised", "Advertised"}, got)
 		return nil
@@ -316,6 +334,7 @@ func TestWhatIsNotAdvertisedSaysWhy(t *testing.T) {
 // TestCleanup takes everything back beside a controller that runs, twice, and when the CNI's API is gone.
 func TestCleanup(t *testing.T) {
 	i := install(t)
+	agents(t)
 	foreignBlock(t)
 	i.bgp("all")
 	bed.Start(t, i.namespace, "--backend=calico")

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -44,13 +45,21 @@ type installation struct {
 
 // install makes an installation on a cluster with the CRDs of both CNIs. Tests of this package do not run in parallel.
 func install(t *testing.T) *installation {
-	require.NoError(t, bed.InstallCRDs(testbed.CalicoCRDs(t, "bgpconfigurations", "bgppeers", "bgpfilters", "ippools", "clusterinformations", "kubecontrollersconfigurations")...))
+	require.NoError(t, bed.InstallCRDs(testbed.CalicoCRDs(t, "bgpconfigurations", "bgppeers", "bgpfilters", "ippools", "clusterinformations", "kubecontrollersconfigurations", "caliconodestatuses")...))
 	require.NoError(t, bed.InstallCRDs(testbed.CiliumCRDs(t, "ciliumbgpadvertisements", "ciliumbgppeerconfigs", "ciliumbgpclusterconfigs", "ciliumbgpnodeconfigs",
 		"ciliumloadbalancerippools", "ciliuml2announcementpolicies")...))
 	i := &installation{t, bed.Namespace(t)}
 	t.Cleanup(i.clean)
 	i.create(&v1beta1.IPAddressPool{ObjectMeta: i.meta("main"), Spec: v1beta1.IPAddressPoolSpec{Addresses: []string{"10.80.0.0/28", "2001:db8:80::/124"}}})
 	return i
+}
+
+// agents has a stand-in for the agents of both CNIs say that a node has sessions of both families.
+func agents(t *testing.T) {
+	t.Helper()
+	routers := testbed.Routers{netip.MustParseAddr("192.0.2.1"): true, netip.MustParseAddr("2001:db8::1"): true}
+	bed.CalicoAgent(t, "n1", func() testbed.Routers { return routers })
+	bed.CiliumAgent(t, "n1", routers)
 }
 
 func (i *installation) meta(name string) metav1.ObjectMeta {

@@ -18,7 +18,7 @@ var may = map[string][]string{
 	"internal":             {"internal", "allocator", "backends", "api"},
 	"internal/admission":   {"internal/config", "api"},
 	"internal/announce":    {"internal/config", "backends"},
-	"internal/config":      {"allocator", "api", "internal/text"},
+	"internal/config":      {"allocator", "api", "backends", "internal/presence", "internal/text"},
 	"internal/convert":     {"allocator", "api"},
 	"internal/migrate":     {"allocator", "api", "internal/screen"},
 	"internal/membership":  {"backends"},

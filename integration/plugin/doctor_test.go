@@ -44,6 +44,7 @@ func TestDoctor(t *testing.T) {
 
 	i.pool("main", nil, "10.71.0.0/30", "2001:db8:71::/126")
 	i.create(&v1beta1.BGPAdvertisement{ObjectMeta: i.meta("all")})
+	i.agents()
 	i.start("--backend=calico", "--calico-aggregation=enabled")
 	i.service("web")
 	i.advertised("web", "Advertised")
@@ -54,8 +55,7 @@ func TestDoctor(t *testing.T) {
 	i.service("lost", annotated("metallb.io/address-pool", "nowhere"))
 	i.pool("overlaps", nil, "10.71.0.2/31")
 	speaker := &appsv1.DaemonSet{ObjectMeta: i.meta("speaker")}
-	speaker.Spec.Selector = &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}
-	speaker.Spec.Template.Labels = map[string]string{"a": "b"}
+	speaker.Spec.Selector, speaker.Spec.Template.Labels = selector(), selector().MatchLabels
 	speaker.Spec.Template.Spec.Containers = []corev1.Container{{Name: "speaker", Image: "quay.io/metallb/speaker:v0.15.2"}}
 	i.create(speaker)
 	t.Cleanup(func() { bed.Kubectl(t, "-n", i.namespace, "delete", "daemonset", "speaker") })
@@ -73,6 +73,11 @@ func TestDoctor(t *testing.T) {
 	text := i.plugin("doctor")
 	assert.Equal(t, 2, text.code)
 	assert.Contains(t, text.stdout, "  $ kubectl -n "+i.namespace+" patch daemonset speaker")
+}
+
+// selector is of workloads whose pods nobody makes here.
+func selector() *metav1.LabelSelector {
+	return &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}
 }
 
 // account makes a ServiceAccount with these rules in the cluster and in the installation's namespace, and returns its kubeconfig.
@@ -138,13 +143,23 @@ func TestPermissions(t *testing.T) {
 	r = run(t, config, "doctor", "--namespace", i.namespace)
 	assert.Equal(t, 1, r.code, "what could not be checked is no success")
 	assert.Contains(t, r.stdout, "cannot check IPAddressPools: you may not list ipaddresspools.metallb.io in namespace")
-	assert.NotContains(t, r.stdout, "error [", "what may not be read is not wrong")
+	for _, conclusion := range []string{"error [", "helm", "no controller has run"} {
+		assert.NotContains(t, r.stdout, conclusion, "what may not be read is not wrong")
+	}
+	// One who may read the configuration, and nothing of what runs.
+	config = i.account("author", []rbacv1.PolicyRule{rule("metallb.io", "*"), rule("fairlead.io", "*"), rule("", "services", "namespaces", "nodes")}, nil)
+	r = run(t, config, "doctor", "--system-namespace", i.namespace)
+	assert.NotContains(t, r.stdout, "helm")
+	assert.NotContains(t, r.stdout, "[controller]")
+	assert.Contains(t, r.stdout, "cannot check Leases: you may not get leases.coordination.k8s.io")
+	config = i.account("nobody-else", nil, nil)
 
 	manifest := filepath.Join(t.TempDir(), "pool.yaml")
 	require.NoError(t, os.WriteFile(manifest, []byte("apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: main}\nspec: {addresses: [203.0.113.0/24]}\n"), 0o600))
 	for _, tc := range []struct{ command, untrue string }{
 		{"plan -f " + manifest, "Nothing would change"}, {"pools", "there are no pools"}, {"peers", "There are no BGPPeers"}, {"backends", "there are none"},
 		{"explain address 192.0.2.0", "nobody"},
+		{"status", "Everything is ready"},
 	} {
 		r = run(t, config, append(strings.Fields(tc.command), "--namespace", i.namespace)...)
 		assert.Equal(t, 1, r.code, "%s: what is not known is no success", tc.command)

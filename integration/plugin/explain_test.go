@@ -78,7 +78,7 @@ func TestExplain(t *testing.T) {
 		err  string
 	}{
 		{[]string{"explain", "service", i.namespace + "/none"}, fmt.Sprintf("there is no Service %q in namespace %q", "none", i.namespace)},
-		{[]string{"explain", "service", "none"}, "which is that of the context; write NAMESPACE/NAME"},
+		{[]string{"explain", "service", "none"}, fmt.Sprintf("there is no Service %q in namespace %q", "none", i.namespace)},
 		{[]string{"explain", "service", "a/b/c"}, "does not name a Service"},
 		{[]string{"explain", "address", "300.1.1.1"}, "is not an IP address"},
 		{[]string{"pools", "nowhere"}, "there are main, tenants"},
@@ -99,6 +99,7 @@ func TestCalico(t *testing.T) {
 	i.pool("main", nil, "10.70.0.0/28", "2001:db8:70::/124")
 	i.create(&v1beta1.BGPAdvertisement{ObjectMeta: i.meta("all")})
 	i.create(&v1beta1.L2Advertisement{ObjectMeta: i.meta("lan")})
+	i.agents()
 	i.start("--backend=calico")
 	i.service("web")
 	i.advertised("web", "Advertised")

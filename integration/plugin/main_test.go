@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -48,7 +49,7 @@ func TestMain(m *testing.M) {
 // installCNIs installs the CRDs of Calico and Cilium that matter, which takes a while.
 func installCNIs(b *testbed.Bed) error {
 	needed := []string{
-		"bgpconfigurations", "bgppeers", "bgpfilters", "ippools", "clusterinformations", "kubecontrollersconfigurations",
+		"bgpconfigurations", "bgppeers", "bgpfilters", "ippools", "clusterinformations", "kubecontrollersconfigurations", "caliconodestatuses",
 		"ciliumbgpadvertisements", "ciliumbgppeerconfigs", "ciliumbgpclusterconfigs", "ciliumbgpnodeconfigs", "ciliumloadbalancerippools", "ciliuml2announcementpolicies",
 	}
 	var all []*apiextensionsv1.CustomResourceDefinition
@@ -102,6 +103,14 @@ func install(t *testing.T) *installation {
 	config := filepath.Join(t.TempDir(), "kubeconfig")
 	require.NoError(t, os.WriteFile(config, bed.Kubeconfig, 0o600))
 	return &installation{t: t, namespace: ns, class: "example.org/" + ns, config: config}
+}
+
+// agents has a stand-in for the agents of both CNIs say that a node of this installation's has sessions of both families.
+func (i *installation) agents() {
+	i.t.Helper()
+	routers := testbed.Routers{netip.MustParseAddr("192.0.2.1"): true, netip.MustParseAddr("2001:db8::1"): true}
+	bed.CalicoAgent(i.t, i.namespace, func() testbed.Routers { return routers })
+	bed.CiliumAgent(i.t, i.namespace, routers)
 }
 
 func (i *installation) meta(name string) metav1.ObjectMeta {
@@ -179,7 +188,7 @@ func (i *installation) has(name string, want ...string) func(context.Context) er
 // plugin runs the plugin for the installation, as admin.
 func (i *installation) plugin(args ...string) result {
 	i.t.Helper()
-	return run(i.t, i.config, append(args, "--namespace", i.namespace)...)
+	return run(i.t, i.config, append(args, "--namespace", i.namespace, "--system-namespace", i.namespace)...)
 }
 
 // read runs the plugin with -o json and decodes what it prints.

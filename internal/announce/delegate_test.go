@@ -19,8 +19,9 @@ func TestDelegated(t *testing.T) {
 	adv := func(pools ...string) v1beta1.BGPAdvertisement {
 		return v1beta1.BGPAdvertisement{ObjectMeta: metav1.ObjectMeta{Name: "adv"}, Spec: v1beta1.BGPAdvertisementSpec{IPAddressPools: pools}}
 	}
-	unknownAlias := adv("b")
+	unknownAlias, badLength := adv("b"), adv("b")
 	unknownAlias.Spec.Communities = []string{"gold"}
+	badLength.Spec.AggregationLengthV6 = new(int32(200))
 	announce := func(prefix, pool string) backends.Announcement {
 		return backends.Announcement{Prefix: netip.MustParsePrefix(prefix), Pool: pool}
 	}
@@ -29,20 +30,22 @@ func TestDelegated(t *testing.T) {
 		name string
 		advs []v1beta1.BGPAdvertisement
 		want []backends.Announcement
+		hold []string
 	}{
 		{name: "no advertisement, no announcement"},
 		{name: "named", advs: []v1beta1.BGPAdvertisement{adv("b")}, want: []backends.Announcement{announce("2001:db8::/64", "b")}},
 		{name: "all", advs: []v1beta1.BGPAdvertisement{adv()}, want: []backends.Announcement{
 			announce("10.0.0.1/32", "a"), announce("10.0.0.2/32", "a"), announce("2001:db8::/64", "b"),
 		}},
-		{name: "faulty in other respects", advs: []v1beta1.BGPAdvertisement{unknownAlias}, want: []backends.Announcement{announce("2001:db8::/64", "b")}},
+		{name: "faulty in other respects", advs: []v1beta1.BGPAdvertisement{badLength}, want: []backends.Announcement{announce("2001:db8::/64", "b")}},
+		{name: "without the communities, others may hear it", advs: []v1beta1.BGPAdvertisement{unknownAlias}, hold: []string{"b"}},
 		{name: "of none", advs: []v1beta1.BGPAdvertisement{adv("c")}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			s := config.Build(config.Objects{Pools: pools, BGPAdvertisements: tc.advs}, nil)
 			d := Delegated(Input{Snapshot: s, Choice: Choice{BGP: "calico"}})["calico"].Desired
 			assert.Equal(t, tc.want, d.Announcements)
-			assert.Equal(t, []string{"bad"}, d.Hold, "what is announced for a faulty pool stays")
+			assert.Equal(t, append([]string{"bad"}, tc.hold...), d.Hold, "what is announced for a faulty pool stays")
 		})
 	}
 }

@@ -27,7 +27,7 @@ func OnNode(p backends.Peer, from config.FromNode, node string, annotations map[
 	address := func(to *netip.Addr) func(string) bool {
 		return func(value string) bool {
 			a, err := netip.ParseAddr(value)
-			if err != nil || a.IsUnspecified() || a.IsMulticast() {
+			if err != nil || config.RouterProblem(a.Unmap()) != "" {
 				return false
 			}
 			*to = a.Unmap()

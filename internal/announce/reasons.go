@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/fairlead/fairlead/backends"
 )
 
 // Reasons of the condition fairlead.io/Advertised. docs/reasons.md explains each; a test keeps the two equal.
@@ -24,6 +26,7 @@ const (
 
 	// Of the speakers, about a Service.
 
+	ReasonAddressTaken       = "AddressTaken"
 	ReasonNoEndpoints        = "NoEndpoints"
 	ReasonNoSpeaker          = "NoSpeaker"
 	ReasonNotAnnounced       = "NotAnnounced"
@@ -32,6 +35,10 @@ const (
 	ReasonConflictingAdvertisements = "ConflictingAdvertisements"
 	ReasonNoPeer                    = "NoPeer"
 	ReasonNoSession                 = "NoSession"
+
+	// Of a CNI, about its sessions.
+
+	ReasonSessionsUnknown = "SessionsUnknown"
 
 	// Of the speakers, about a node. They are those of a Service if every node has the same, else part of the message of NotAnnounced.
 
@@ -47,8 +54,8 @@ const (
 // Reasons are all of them.
 var Reasons = []string{
 	ReasonAdvertised, ReasonApplyFailed, ReasonClassNotAdvertised, ReasonIPModeNotVIP, ReasonNoAdvertisement, ReasonNoBackend,
-	ReasonNotAdvertised, ReasonPending, ReasonServiceNotSelected, ReasonNoEndpoints, ReasonNoSpeaker, ReasonNotAnnounced,
-	ReasonSharedWithSelector, ReasonConflictingAdvertisements, ReasonNoPeer, ReasonNoSession,
+	ReasonNotAdvertised, ReasonPending, ReasonServiceNotSelected, ReasonAddressTaken, ReasonNoEndpoints, ReasonNoSpeaker, ReasonNotAnnounced,
+	ReasonSharedWithSelector, ReasonConflictingAdvertisements, ReasonNoPeer, ReasonNoSession, ReasonSessionsUnknown,
 	ReasonNoInterface, ReasonNoLocalEndpoints, ReasonNodeLabeledExclude, ReasonNodeNetworkUnavailable,
 	ReasonNodeNotSelected, ReasonNodeUnknown, ReasonSpeakerLeaving,
 }
@@ -113,15 +120,11 @@ func noInterface(addr netip.Addr, interfaces []string, s Speaker) string {
 	if len(interfaces) > 0 {
 		what = fmt.Sprintf("none of the interfaces %s is usable", strings.Join(interfaces, ", "))
 	}
-	family := "IPv4"
-	if addr.Is6() {
-		family = "IPv6"
-	}
 	var have []string
 	for _, l := range s.Links {
 		have = append(have, l.Name)
 	}
-	what += " for " + family
+	what += " for " + backends.FamilyName(addr.Is6())
 	if s.SameSubnet {
 		what += fmt.Sprintf(" in the subnet of %s", addr)
 	}

@@ -64,15 +64,28 @@ func Routes(in RoutesInput) RoutesDecision {
 	return d
 }
 
-// peers returns the names of the peers of this node that an advertisement is for.
-func (in *RoutesInput) peers(a *config.BGPAdvertisement) []string {
-	var out []string
+// peers returns the names of the peers of this node that an advertisement is for, and of those among them that take routes of a
+// family.
+func (in *RoutesInput) peers(a *config.BGPAdvertisement, is6 bool) (all, take []string) {
 	for _, p := range in.Snapshot.BGPPeers() {
-		if p.SelectsNode(in.Node.Labels) && (len(a.Peers) == 0 || slices.Contains(a.Peers, p.Ref.Name)) {
-			out = append(out, p.Ref.Name)
+		if !p.SelectsNode(in.Node.Labels) || len(a.Peers) > 0 && !slices.Contains(a.Peers, p.Ref.Name) {
+			continue
+		}
+		all = append(all, p.Ref.Name)
+		if in.carries(p, is6) {
+			take = append(take, p.Ref.Name)
 		}
 	}
-	return out
+	return all, take
+}
+
+// carries reports whether this node's session with a peer takes routes of a family.
+func (in *RoutesInput) carries(p *config.BGPPeer, is6 bool) bool {
+	if in.Node.Annotations == nil || p.FromNode.PeerAddress == "" {
+		return p.Carries(is6)
+	}
+	here := OnNode(backends.Peer{Address: p.Address, Interface: p.Interface, DualStack: p.DualStack}, p.FromNode, in.Self, in.Node.Annotations)
+	return here.Carries(is6)
 }
 
 // advertise adds the routes of a Service to the table. It returns who hears them, or why there are none.
@@ -93,10 +106,16 @@ func (in *RoutesInput) advertise(s *Service, table routeTable) (heard map[string
 			no = append(no, *refusal)
 			continue
 		}
+		before, deaf := len(all), []string(nil)
 		for _, a := range ads {
-			for _, peer := range in.peers(a) {
+			peers, take := in.peers(a, addr.Is6())
+			deaf = append(deaf, peers...)
+			for _, peer := range take {
 				all = append(all, contribution{route(a, addr), peer, a})
 			}
+		}
+		if len(all) == before {
+			no = append(no, *in.noPeer(deaf, addr.Is6()))
 		}
 	}
 	if len(no) == len(s.Addrs) {
@@ -122,10 +141,20 @@ func (in *RoutesInput) advertise(s *Service, table routeTable) (heard map[string
 		table.add(c.prefix, c.peer, c.ad)
 		heard[c.peer] = true
 	}
-	if len(heard) == 0 {
-		return nil, refuse(ReasonNoPeer, "node %q has no session with a BGPPeer that may hear it", in.Self)
-	}
 	return heard, nil
+}
+
+// noPeer refuses addresses of a family that no peer of the node is told of. deaf are the peers that might be, but for the family.
+func (in *RoutesInput) noPeer(deaf []string, is6 bool) *Verdict {
+	if len(deaf) == 0 {
+		return refuse(ReasonNoPeer, "node %q has no session with a BGPPeer that may hear it", in.Self)
+	}
+	names := map[string]bool{}
+	for _, name := range deaf {
+		names[name] = true
+	}
+	return refuse(ReasonNoPeer, "node %q has no session that carries %s routes, only with %s: add a BGPPeer with an address of that family, or set dualStackAddressFamily",
+		in.Self, backends.FamilyName(is6), some("BGPPeer", names))
 }
 
 // nodeRefuses says why the node advertises nothing of a Service, empty if it may.

@@ -15,7 +15,7 @@ import (
 	"github.com/fairlead/fairlead/internal/config"
 )
 
-// bgp returns a configuration with two peers, tor-a and tor-b, and an advertisement for each spec.
+// bgp returns a configuration with two peers that carry both families, tor-a and tor-b, and an advertisement for each spec.
 func bgp(specs ...v1beta1.BGPAdvertisementSpec) *config.Snapshot {
 	o := config.Objects{Pools: []v1beta1.IPAddressPool{{
 		ObjectMeta: metav1.ObjectMeta{Name: "main"}, Spec: v1beta1.IPAddressPoolSpec{Addresses: []string{"192.0.2.0/24", "2001:db8::/64"}},
@@ -25,8 +25,22 @@ func bgp(specs ...v1beta1.BGPAdvertisementSpec) *config.Snapshot {
 	}
 	for i, name := range []string{"tor-a", "tor-b"} {
 		o.BGPPeers = append(o.BGPPeers, v1beta2.BGPPeer{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1beta2.BGPPeerSpec{
-			MyASN: 64512, PeerASN: 64513, PeerAddress: fmt.Sprintf("198.51.100.%d", i+1),
+			MyASN: 64512, PeerASN: 64513, PeerAddress: fmt.Sprintf("198.51.100.%d", i+1), DualStackAddressFamily: true,
 		}})
+	}
+	return config.Build(o, nil)
+}
+
+// sessions returns a configuration with an advertisement for all, and a peer for each address, named so.
+func sessions(addresses ...string) *config.Snapshot {
+	o := config.Objects{
+		Pools: []v1beta1.IPAddressPool{{
+			ObjectMeta: metav1.ObjectMeta{Name: "main"}, Spec: v1beta1.IPAddressPoolSpec{Addresses: []string{"192.0.2.0/24", "2001:db8::/64"}},
+		}},
+		BGPAdvertisements: []v1beta1.BGPAdvertisement{{ObjectMeta: metav1.ObjectMeta{Name: "all"}}},
+	}
+	for _, a := range addresses {
+		o.BGPPeers = append(o.BGPPeers, v1beta2.BGPPeer{ObjectMeta: metav1.ObjectMeta{Name: a}, Spec: v1beta2.BGPPeerSpec{MyASN: 64512, PeerASN: 64513, PeerAddress: a}})
 	}
 	return config.Build(o, nil)
 }
@@ -46,6 +60,8 @@ func TestRoutes(t *testing.T) {
 		Namespace: "default", Name: "web", Labels: labels.Set{"app": "web"}, Pools: []string{"main"}, Addrs: []netip.Addr{v4, v6},
 		Endpoints: Endpoints{Any: true, Nodes: map[string]bool{"n1": true}},
 	}
+	six := web
+	six.Addrs = []netip.Addr{v6}
 	mail := web
 	mail.Name, mail.Addrs = "mail", []netip.Addr{netip.MustParseAddr("192.0.2.8")}
 	local := func(nodes ...string) Service {
@@ -100,6 +116,12 @@ func TestRoutes(t *testing.T) {
 		{name: "no advertisement", snapshot: bgp(), reason: ReasonNoAdvertisement, message: `no BGPAdvertisement selects pool "main"`},
 		{name: "nobody asks the speakers", change: func(in *RoutesInput) { in.Serves = func(*config.BGPAdvertisement) bool { return false } }, reason: ReasonNoBackend,
 			message: `the speakers serve no BGPAdvertisement that selects pool "main"`},
+		{name: "a session for each family", snapshot: sessions("198.51.100.1", "2001:db8:1::1"), want: []string{"192.0.2.7/32 198.51.100.1 0 []", "2001:db8::7/128 2001:db8:1::1 0 []"}},
+		{name: "no session for one of its families", snapshot: sessions("198.51.100.1"), want: []string{"192.0.2.7/32 198.51.100.1 0 []"}},
+		{name: "no session for its family", snapshot: sessions("198.51.100.1"), services: []Service{six}, reason: ReasonNoPeer,
+			message: `node "n1" has no session that carries IPv6 routes, only with BGPPeer "198.51.100.1": add a BGPPeer with an address of that family, or set dualStackAddressFamily`},
+		{name: "no session for its family, IPv4", snapshot: sessions("2001:db8:1::1"), services: []Service{mail}, reason: ReasonNoPeer,
+			message: `node "n1" has no session that carries IPv4 routes, only with BGPPeer "2001:db8:1::1": add a BGPPeer with an address of that family, or set dualStackAddressFamily`},
 		{name: "no peer", snapshot: bgp(v1beta1.BGPAdvertisementSpec{Peers: []string{"gone"}}), reason: ReasonNoPeer, message: `node "n1" has no session with a BGPPeer that may hear it`},
 		{name: "contradiction", snapshot: bgp(
 			v1beta1.BGPAdvertisementSpec{LocalPref: 1, ServiceSelectors: []metav1.LabelSelector{{MatchLabels: map[string]string{"app": "web"}}}},

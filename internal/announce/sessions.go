@@ -3,10 +3,14 @@ package announce
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/internal/config"
 )
 
 // maxNames is how many nodes, peers or sessions a message names.
@@ -51,6 +55,37 @@ func Spoken(over []NodePeer, sessions map[NodePeer]Session) Verdict {
 		down = down[:maxNames]
 	}
 	return Verdict{metav1.ConditionFalse, ReasonNoSession, "speaker: no BGP session is up over which to advertise it: " + strings.Join(down, "; ") + more}
+}
+
+// SpokenTo is Spoken for the addresses of a Service: a family that none of the sessions carries is named, and a Service of which every
+// family is such a one is not advertised.
+func SpokenTo(s *config.Snapshot, addrs []netip.Addr, over []NodePeer, sessions map[NodePeer]Session) Verdict {
+	carries := map[string]func(bool) bool{}
+	for _, p := range s.BGPPeers() {
+		carries[p.Ref.Name] = p.Carries
+	}
+	var all []Verdict
+	for _, is6 := range []bool{false, true} {
+		if !slices.ContainsFunc(addrs, func(a netip.Addr) bool { return a.Is6() == is6 }) {
+			continue
+		}
+		by := slices.DeleteFunc(slices.Clone(over), func(x NodePeer) bool { f := carries[x.Peer]; return f != nil && !f(is6) })
+		if len(by) > 0 {
+			all = append(all, Spoken(by, sessions))
+			continue
+		}
+		peers := map[string]bool{}
+		for _, x := range over {
+			peers[x.Peer] = true
+		}
+		all = append(all, *refuse(ReasonNoPeer, "speaker: no session carries the %s addresses, only with %s: add a BGPPeer with an address of that family, or set dualStackAddressFamily",
+			backends.FamilyName(is6), some("BGPPeer", peers)))
+	}
+	alike := func(v Verdict) bool { return v.Reason != ReasonNoPeer && v.Reason == all[0].Reason }
+	if !slices.ContainsFunc(all, func(v Verdict) bool { return !alike(v) }) {
+		return Spoken(over, sessions)
+	}
+	return together(all)
 }
 
 // some names a few of many.

@@ -26,8 +26,8 @@ type Node struct {
 	Annotations map[string]string
 }
 
-// excludeLabel keeps a node from announcing, whatever its value (KEP-1143).
-const excludeLabel = "node.kubernetes.io/exclude-from-external-load-balancers"
+// excludeLabel keeps a node from announcing, whatever its value.
+const excludeLabel = backends.LabelExclude
 
 // Speaker is a speaker, as it tells of itself.
 type Speaker struct {
@@ -165,12 +165,13 @@ func (in *LocalInput) advertisements(s *Service, addr netip.Addr) ([]*config.L2A
 			continue
 		}
 		served = true
+		if !a.SelectsService(s.Labels) {
+			continue
+		}
 		if s.Shares && len(a.ServiceSelectors()) > 0 {
 			return nil, refuse(ReasonSharedWithSelector, "L2Advertisement %q has serviceSelectors, and the Service may share its address; do without one of the two", a.Ref.Name)
 		}
-		if a.SelectsService(s.Labels) {
-			out = append(out, a)
-		}
+		out = append(out, a)
 	}
 	switch {
 	case !selected:
@@ -183,11 +184,15 @@ func (in *LocalInput) advertisements(s *Service, addr netip.Addr) ([]*config.L2A
 	return out, nil
 }
 
-// poolOf returns which of the pools in force named contains addr; nil if none does.
+// poolOf returns which of the pools in force named contains addr; nil if none does. An address that has left its pool is still the pool's as long
+// as the Service has it: the controller leaves it for a moment, because the pool that takes it in may be on its way, and takes it
+// back then.
 func poolOf(s *config.Snapshot, names []string, addr netip.Addr) *config.Pool {
-	for _, name := range names {
-		if p := s.Pool(name); p != nil && p.Contains(addr) {
-			return p
+	for _, belongs := range []func(*config.Pool, netip.Addr) bool{(*config.Pool).Contains, (*config.Pool).Left} {
+		for _, name := range names {
+			if p := s.Pool(name); p != nil && belongs(p, addr) {
+				return p
+			}
 		}
 	}
 	return nil
@@ -319,10 +324,13 @@ func (c *contest) interfaces(node labels.Set) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
+// weight is the sum of the preferences that the advertisements have for a node. One that does not select the node prefers it in vain.
 func (c *contest) weight(node labels.Set) int {
 	sum := 0
 	for _, a := range c.ads {
-		sum += a.Preference(node)
+		if a.SelectsNode(node) {
+			sum += a.Preference(node)
+		}
 	}
 	return sum
 }

@@ -119,6 +119,15 @@ func TestPlace(t *testing.T) {
 				v1beta1.L2AdvertisementSpec{PreferredNodeSelectors: []v1beta1.PreferredNodeSelector{preferred(10, "n1", "n2")}},
 				v1beta1.L2AdvertisementSpec{PreferredNodeSelectors: []v1beta1.PreferredNodeSelector{preferred(5, "n2"), preferred(14, "n3")}})
 		}, v4: "n2", v6: "n2"},
+		{name: "a preference for nodes that its advertisement does not select does not count", change: func(in *LocalInput) {
+			in.Snapshot = snapshot(
+				v1beta1.L2AdvertisementSpec{},
+				v1beta1.L2AdvertisementSpec{NodeSelectors: []metav1.LabelSelector{hostname(four[0])}, PreferredNodeSelectors: []v1beta1.PreferredNodeSelector{preferred(10, four[2], six[2])}})
+		}, v4: four[0], v6: six[0]},
+		{name: "sharing, and another advertisement has a selector that does not select the Service", change: func(in *LocalInput) {
+			in.Services[0].Shares = true
+			in.Snapshot = snapshot(v1beta1.L2AdvertisementSpec{}, v1beta1.L2AdvertisementSpec{ServiceSelectors: []metav1.LabelSelector{{MatchLabels: map[string]string{"app": "db"}}}})
+		}, v4: four[0], v6: six[0]},
 		{name: "a node that is not ready is passed over", change: func(in *LocalInput) {
 			on(in, four[0], func(n *Node) { n.NotReady = true })
 			at(in, four[0], func(s *Speaker) { s.Claims = map[netip.Addr]bool{v4: true} })
@@ -275,4 +284,21 @@ func BenchmarkPlace(b *testing.B) {
 	for b.Loop() {
 		Place(in)
 	}
+}
+
+// TestLeftItsPool: what a Service has that has just left its pool is announced as before; what never was in it is not.
+func TestLeftItsPool(t *testing.T) {
+	objects := func(addresses ...string) config.Objects {
+		return config.Objects{
+			Pools:             []v1beta1.IPAddressPool{{ObjectMeta: metav1.ObjectMeta{Name: "main"}, Spec: v1beta1.IPAddressPoolSpec{Addresses: addresses}}},
+			L2Advertisements:  []v1beta1.L2Advertisement{{ObjectMeta: metav1.ObjectMeta{Name: "main"}}},
+			BGPAdvertisements: []v1beta1.BGPAdvertisement{{ObjectMeta: metav1.ObjectMeta{Name: "main"}}},
+		}
+	}
+	s := config.Build(objects("192.0.2.128/25"), config.Build(objects("192.0.2.0/24"), nil))
+	left, never := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("198.51.100.1")
+	assert.Equal(t, "main", poolOf(s, []string{"main"}, left).Name)
+	assert.Nil(t, poolOf(s, []string{"main"}, never))
+	assert.Nil(t, poolOf(s, []string{"other"}, left))
+	assert.Nil(t, poolOf(s, nil, left))
 }

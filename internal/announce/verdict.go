@@ -38,6 +38,8 @@ type Result struct {
 	// Services returns the verdict on a Service by advertisements of a kind, false if there is none yet; nil if a backend has none on
 	// single Services.
 	Services func(kind, namespace, name string) (Verdict, bool)
+	// Sessions says of BGPAdvertisements whether the CNI has a session up that carries their routes; see Sessions. nil: nobody looks.
+	Sessions map[backends.Audience]Verdict
 }
 
 // Advertised returns the verdict on a Service. results are those of the backends that have been tried, by name.
@@ -78,22 +80,29 @@ func together(all []Verdict) Verdict {
 func advertised(s *config.Snapshot, choice Choice, results map[string]Result, x Subject, pool *config.Pool) []Verdict {
 	var out []Verdict
 	selected := false
-	judge := func(kind, name, backend string, selectsService bool) {
+	judge := func(ref config.Ref, backend string, selectsService bool, selects func(*config.Pool) bool) {
 		selected = true
 		if !selectsService {
-			out = append(out, Verdict{metav1.ConditionFalse, ReasonServiceNotSelected, fmt.Sprintf("the serviceSelectors of %s %q do not select the Service", kind, name)})
+			out = append(out, Verdict{metav1.ConditionFalse, ReasonServiceNotSelected, fmt.Sprintf("the serviceSelectors of %s %q do not select the Service", ref.Kind, ref.Name)})
 			return
 		}
-		out = append(out, by(kind, name, backend, results, x, pool))
+		if other := x.otherPool(s, pool); other != nil && !selects(other) {
+			if r := results[backend]; r.Outcome != nil && r.Outcome.WholeServices {
+				out = append(out, *refuse(ReasonNotAdvertised, "%s advertises all addresses of a Service or none, and %s %q selects pool %q and not %q: select both, "+
+					"or give the Service addresses of one pool", backend, ref.Kind, ref.Name, pool.Name, other.Name))
+				return
+			}
+		}
+		out = append(out, by(ref, backend, results, x, pool)...)
 	}
 	for _, a := range s.BGPAdvertisements() {
 		if a.Selects(pool) {
-			judge("BGPAdvertisement", a.Ref.Name, choice.Backend(a), a.SelectsService(x.Labels))
+			judge(a.Ref, choice.Backend(a), a.SelectsService(x.Labels), a.Selects)
 		}
 	}
 	for _, a := range s.L2Advertisements() {
 		if a.Selects(pool) {
-			judge("L2Advertisement", a.Ref.Name, choice.L2Backend(a), a.SelectsService(x.Labels))
+			judge(a.Ref, choice.L2Backend(a), a.SelectsService(x.Labels), a.Selects)
 		}
 	}
 	if !selected {
@@ -102,38 +111,114 @@ func advertised(s *config.Snapshot, choice Choice, results map[string]Result, x 
 	return out
 }
 
-// by returns the verdict on what one backend makes of an advertisement.
-func by(kind, name, backend string, results map[string]Result, x Subject, pool *config.Pool) Verdict {
+// otherPool returns the second pool of a Service that has its addresses from two; nil if there is none, or none in force.
+func (x *Subject) otherPool(s *config.Snapshot, pool *config.Pool) *config.Pool {
+	for _, name := range x.Pools {
+		if name != pool.Name {
+			return s.Pool(name)
+		}
+	}
+	return nil
+}
+
+// by returns the verdicts on what one backend makes of an advertisement: one, or one for each family if they differ.
+func by(ref config.Ref, backend string, results map[string]Result, x Subject, pool *config.Pool) []Verdict {
 	if backend == "" {
-		return Verdict{metav1.ConditionFalse, ReasonNoBackend, fmt.Sprintf("no backend serves %s %q", kind, name)}
+		return []Verdict{*refuse(ReasonNoBackend, "no backend serves %s %q", ref.Kind, ref.Name)}
 	}
 	r, tried := results[backend]
+	unknown := func(reason, format string, args ...any) []Verdict {
+		return []Verdict{{metav1.ConditionUnknown, reason, fmt.Sprintf(format, args...)}}
+	}
 	switch {
 	case !tried:
-		return Verdict{metav1.ConditionUnknown, ReasonPending, fmt.Sprintf("%s has not been told yet", backend)}
+		return unknown(ReasonPending, "%s has not been told yet", backend)
 	case r.Services != nil:
-		if v, known := r.Services(kind, x.Namespace, x.Name); known {
-			return v
+		if v, known := r.Services(ref.Kind, x.Namespace, x.Name); known {
+			return []Verdict{v}
 		}
-		return Verdict{metav1.ConditionUnknown, ReasonPending, fmt.Sprintf("the %s has not decided yet", backend)}
+		return unknown(ReasonPending, "the %s has not decided yet", backend)
 	case r.Outcome == nil:
-		return Verdict{metav1.ConditionUnknown, ReasonApplyFailed, fmt.Sprintf("%s: %v", backend, first(r.Err))}
+		return unknown(ReasonApplyFailed, "%s: %v", backend, first(r.Err))
 	case x.Class != "" && r.Outcome.Classes != nil && !slices.Contains(r.Outcome.Classes, x.Class):
-		return Verdict{metav1.ConditionFalse, ReasonClassNotAdvertised, fmt.Sprintf("class %q is not advertised by %s", x.Class, backend)}
+		return []Verdict{*refuse(ReasonClassNotAdvertised, "class %q is not advertised by %s", x.Class, backend)}
 	case x.Proxy && r.Outcome.OnlyVIP:
-		return Verdict{metav1.ConditionFalse, ReasonIPModeNotVIP, fmt.Sprintf("ipMode Proxy: %s advertises addresses of ipMode VIP only", backend)}
+		return []Verdict{*refuse(ReasonIPModeNotVIP, "ipMode Proxy: %s advertises addresses of ipMode VIP only", backend)}
 	}
 	if err := failureOf(r.Err, x.Addrs); err != nil {
-		return Verdict{metav1.ConditionUnknown, ReasonApplyFailed, fmt.Sprintf("%s: %v", backend, err)}
+		return unknown(ReasonApplyFailed, "%s: %v", backend, err)
+	}
+	for _, f := range r.Outcome.Findings {
+		if f.Withheld && f.Object == source(ref) {
+			return []Verdict{*refuse(ReasonNotAdvertised, "%s withholds %s %q: %s: %s", backend, ref.Kind, ref.Name, f.Field, f.Message)}
+		}
 	}
 	p, told := r.Outcome.Pools[pool.Name]
+	no, heard := unheard(ref, r.Outcome, x, pool)
+	message := p.Message
 	switch {
 	case !told:
-		return Verdict{metav1.ConditionUnknown, ReasonPending, fmt.Sprintf("%s has not been told of pool %q yet", backend, pool.Name)}
+		return unknown(ReasonPending, "%s has not been told of pool %q yet", backend, pool.Name)
+	case len(no) > 0 && heard == [2]bool{}:
+		return no
 	case !p.Advertised:
-		return Verdict{metav1.ConditionFalse, ReasonNotAdvertised, fmt.Sprintf("pool %q: %s", pool.Name, p.Message)}
+		return []Verdict{*refuse(ReasonNotAdvertised, "pool %q: %s", pool.Name, p.Message)}
+	case heard == [2]bool{true, false}:
+		message = p.Of(false)
+	case heard == [2]bool{false, true}:
+		message = p.Of(true)
 	}
-	return Verdict{metav1.ConditionTrue, ReasonAdvertised, p.Message}
+	return append(no, spokenBy(ref, r.Sessions, heard, message)...)
+}
+
+// spokenBy is the verdict on what a CNI has been told to advertise, by family: what the CNI says of its sessions. Without any of that, to be
+// told is all there is. In the end one session is enough, so that which are up is not for the Service to tell.
+func spokenBy(ref config.Ref, sessions map[backends.Audience]Verdict, heard [2]bool, message string) []Verdict {
+	yes := Verdict{metav1.ConditionTrue, ReasonAdvertised, message}
+	if ref.Kind != "BGPAdvertisement" || sessions == nil {
+		return []Verdict{yes}
+	}
+	var out []Verdict
+	for _, is6 := range []bool{false, true} {
+		if !heard[index(is6)] {
+			continue
+		}
+		v, known := sessions[backends.Audience{Advertisement: source(ref), IPv6: is6}]
+		switch {
+		case !known:
+			v = Verdict{metav1.ConditionUnknown, ReasonSessionsUnknown, "the CNI's sessions have not been looked at yet"}
+		case v.Status == metav1.ConditionTrue:
+			v = yes
+		}
+		if !slices.Contains(out, v) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// unheard refuses the families that the Service has addresses of from the pool, and that no session can tell; heard are the others.
+func unheard(ref config.Ref, o *backends.Outcome, x Subject, pool *config.Pool) (no []Verdict, heard [2]bool) {
+	for _, addr := range x.Addrs {
+		if pool.Contains(addr) {
+			heard[index(addr.Is6())] = true
+		}
+	}
+	for _, is6 := range []bool{false, true} {
+		if why := o.Unheard[backends.Audience{Advertisement: source(ref), IPv6: is6}]; why != "" && heard[index(is6)] {
+			heard[index(is6)] = false
+			no = append(no, *refuse(ReasonNoPeer, "%s", why))
+		}
+	}
+	return no, heard
+}
+
+// index is where a pair by family has IPv4 or IPv6.
+func index(is6 bool) int {
+	if is6 {
+		return 1
+	}
+	return 0
 }
 
 // failureOf returns why one of the addresses could not be announced, nil if none failed.

@@ -2,7 +2,10 @@ package apply
 
 import (
 	"context"
+	"maps"
 	"reflect"
+	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -52,6 +55,7 @@ func (g *Group) Set(wanted map[string]Wanted) {
 	for _, l := range g.loops {
 		l.mu.Lock()
 	}
+	gainers := g.allGainers(wanted)
 	for _, l := range g.loops {
 		w := wanted[l.Name]
 		if l.target.number > 0 && l.same(w) {
@@ -60,10 +64,11 @@ func (g *Group) Set(wanted map[string]Wanted) {
 			continue
 		}
 		t := target{number: g.number, want: w.Desired, serves: w.Serves}
-		if gainers := g.gainers(l, w.Desired, wanted); len(gainers) > 0 {
+		if gain := gainers[l]; len(gain) > 0 {
 			t.ready = func() bool {
-				for _, other := range gainers {
-					if !other.reached() {
+				for other, taken := range gain {
+					if why := other.lacks(taken); why != "" {
+						l.waitsFor(other.Name, why)
 						return false
 					}
 				}
@@ -78,35 +83,79 @@ func (g *Group) Set(wanted map[string]Wanted) {
 	}
 }
 
+// Look has a backend look now whether what it wrote is still there, and what else has changed around it. One that does not know yet what is wanted
+// does nothing.
+func (g *Group) Look(name string) {
+	for _, l := range g.loops {
+		if l.Name == name {
+			l.wake()
+		}
+	}
+}
+
 // same reports whether w differs from the target of l by nothing that matters to its backend.
 func (l *Loop) same(w Wanted) bool {
 	old := Wanted{l.target.want, l.target.serves}
 	if l.outcome != nil && l.outcome.IgnoresServices {
-		old.Desired.Services, w.Desired.Services = nil, nil
+		old.Desired.Services, w.Desired.Services = heeded(l.outcome, old.Desired.Services), heeded(l.outcome, w.Desired.Services)
 	}
 	return reflect.DeepEqual(w, old)
 }
 
-// gainers returns the loops that take over something which l is to let go of. What a backend has at the start is not known, so one
-// that is to be empty waits for all others.
-func (g *Group) gainers(l *Loop, want backends.Desired, wanted map[string]Wanted) []*Loop {
-	had := sources(l.target.want)
+// heeded returns the Services that matter to a backend that ignores the others. Of those with externalTrafficPolicy Local it matters
+// for which pools there are any: it may have to tell that their routes are not what is asked for.
+func heeded(o *backends.Outcome, all []backends.Service) []backends.Service {
+	var out []backends.Service
+	local := map[string]bool{}
+	for _, s := range all {
+		if o.WholeServices && strings.Contains(s.Pool, ",") {
+			out = append(out, s)
+		}
+		if s.Local {
+			local[s.Pool] = true
+		}
+	}
+	for _, pool := range slices.Sorted(maps.Keys(local)) {
+		out = append(out, backends.Service{Pool: pool, Local: true})
+	}
+	return out
+}
+
+// allGainers returns the gainers of all loops. Of two that would wait for each other, the first one does not wait.
+func (g *Group) allGainers(wanted map[string]Wanted) map[*Loop]map[*Loop]map[backends.Source]bool {
+	out := map[*Loop]map[*Loop]map[backends.Source]bool{}
+	for _, l := range g.loops {
+		out[l] = g.gainers(l, wanted[l.Name].Desired, wanted)
+	}
+	for _, l := range g.loops {
+		for other := range out[l] {
+			if _, mutual := out[other][l]; mutual {
+				delete(out[l], other)
+			}
+		}
+	}
+	return out
+}
+
+// gainers returns the loops that take over something which l is to let go of, and what that is. What a backend has at the start is not known, so
+// one that is to be empty waits for all others.
+func (g *Group) gainers(l *Loop, want backends.Desired, wanted map[string]Wanted) map[*Loop]map[backends.Source]bool {
+	had := sources(l.target.want) // which may not be in place yet
+	maps.Copy(had, l.inPlace)
 	for s := range sources(want) {
 		delete(had, s)
 	}
 	unknown := l.done == 0 && want.IsEmpty()
-	var out []*Loop
+	out := map[*Loop]map[backends.Source]bool{}
 	for _, other := range g.loops {
 		w := wanted[other.Name].Desired
 		if other == l || w.IsEmpty() {
 			continue
 		}
-		takes := unknown
-		for s := range sources(w) {
-			takes = takes || had[s]
-		}
-		if takes {
-			out = append(out, other)
+		takes := sources(w)
+		maps.DeleteFunc(takes, func(s backends.Source, _ bool) bool { return !unknown && !had[s] })
+		if unknown || len(takes) > 0 {
+			out[other] = takes
 		}
 	}
 	return out

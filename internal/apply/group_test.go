@@ -3,6 +3,7 @@ package apply
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,7 +18,9 @@ import (
 func wanting(names ...string) Wanted {
 	var w Wanted
 	for _, n := range names {
-		w.Desired.BGPAdvertisements = append(w.Desired.BGPAdvertisements, backends.BGPAdvertisement{Source: backends.Source{Kind: "BGPAdvertisement", Name: n}})
+		w.Desired.BGPAdvertisements = append(w.Desired.BGPAdvertisements, backends.BGPAdvertisement{
+			Source: backends.Source{Kind: "BGPAdvertisement", Name: n}, Pools: []backends.Pool{{Name: "of-" + n}},
+		})
 	}
 	return w
 }
@@ -29,7 +32,9 @@ func together(t *testing.T, a, b *fake, script func(*Group)) []string {
 		a.start, a.name, a.log = time.Now(), "a", &log
 		b.start, b.name, b.log = time.Now(), "b", &log
 		quiet := slog.New(slog.DiscardHandler)
-		g := NewGroup(NewLoop("a", a, a, quiet), NewLoop("b", b, b, quiet))
+		first, second := NewLoop("a", a, a, quiet), NewLoop("b", b, b, quiet)
+		a.observe, b.observe = first.Observe, second.Observe
+		g := NewGroup(first, second)
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		go script(g)
@@ -48,6 +53,69 @@ func TestTheNewOneComesFirst(t *testing.T) {
 	})
 	assert.Equal(t, []string{"a 1", "b 0", "b 1", "b 1", "b 1", "a 0"}, log, "%q", log)
 	assert.Equal(t, 1, a.forgotten)
+}
+
+// TestTheNewOneIsSilent: what the new one has written and nobody hears is not taken over; the old one lets go as soon as it is heard, and of nothing
+// else.
+func TestTheNewOneIsSilent(t *testing.T) {
+	x := backends.Source{Kind: "BGPAdvertisement", Name: "x"}
+	y := backends.Source{Kind: "BGPAdvertisement", Name: "y"}
+	for name, o := range map[string]backends.Outcome{
+		"nobody acts on it":       {Findings: []backends.Finding{{Type: backends.BackendInactive, Object: x}}},
+		"a session is missing":    {Findings: []backends.Finding{{Type: backends.PeerExists, Object: backends.Source{Kind: "BGPPeer", Name: "tor"}, Missing: true}}},
+		"it is withheld":          {Findings: []backends.Finding{{Type: backends.UnsupportedField, Object: x, Withheld: true}}},
+		"a family is not heard":   {Unheard: map[backends.Audience]string{{Advertisement: x, IPv6: true}: "no session"}},
+		"a pool is not there":     {Pools: map[string]backends.PoolOutcome{"of-x": {Message: "selected by 0 peer configs"}}},
+		"the configuration hangs": {Findings: []backends.Finding{{Type: backends.ConfigFrozen, Object: backends.Source{Kind: "IPPool", Name: "p"}}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b := &fake{}, &fake{outcome: &o}
+			log := together(t, a, b, func(g *Group) {
+				g.Set(map[string]Wanted{"a": wanting("x", "y")})
+				time.Sleep(time.Second)
+				g.Set(map[string]Wanted{"b": wanting("x", "y")})
+				time.Sleep(5 * time.Second)
+				assert.NotContains(t, *a.log, "a 0", "%q", *a.log)
+				g.Set(map[string]Wanted{"b": wanting("x", "y", "z")}) // nothing changes for a
+				time.Sleep(5 * time.Second)
+				assert.NotContains(t, *a.log, "a 0", "%q", *a.log)
+				g.Set(map[string]Wanted{"a": wanting("w"), "b": wanting("x", "y")})
+				time.Sleep(5 * time.Second)
+				assert.Equal(t, 1, count(*a.log, "a "), "%q", *a.log)
+				b.outcome = &backends.Outcome{}
+				g.Look("b")
+			})
+			assert.Equal(t, "a 1", log[len(log)-1], "%q", log)
+		})
+	}
+	a, b := &fake{}, &fake{outcome: &backends.Outcome{Findings: []backends.Finding{{Type: backends.BackendInactive, Object: y}}}}
+	log := together(t, a, b, func(g *Group) {
+		g.Set(map[string]Wanted{"a": wanting("x")})
+		time.Sleep(time.Second)
+		g.Set(map[string]Wanted{"b": wanting("x", "y")})
+	})
+	assert.Equal(t, "a 0", log[len(log)-1], "that y is not heard is no matter of a's: %q", log)
+}
+
+// TestChangingPlaces: two that wait for each other would wait for ever.
+func TestChangingPlaces(t *testing.T) {
+	a, b := &fake{}, &fake{}
+	log := together(t, a, b, func(g *Group) {
+		g.Set(map[string]Wanted{"a": wanting("x", "x2"), "b": wanting("y")})
+		time.Sleep(time.Second)
+		g.Set(map[string]Wanted{"a": wanting("y"), "b": wanting("x", "x2")})
+	})
+	assert.Equal(t, []string{"a 1", "b 2"}, log[len(log)-2:], "%q", log)
+}
+
+// count returns how many lines begin so.
+func count(lines []string, prefix string) (n int) {
+	for _, l := range lines {
+		if strings.HasPrefix(l, prefix) {
+			n++
+		}
+	}
+	return n
 }
 
 func TestOneAdvertisementMoves(t *testing.T) {
@@ -114,4 +182,15 @@ func TestLettingGoAgainWaitsAnew(t *testing.T) {
 	assert.Equal(t, "a 0", log[len(log)-1], "%q", log)
 	assert.Equal(t, 1, a.forgotten, "%q", log)
 	assert.Contains(t, log, "b 2", "%q", log)
+}
+
+// TestHeeded: a backend that advertises all addresses of a Service or none heeds those Services that have addresses of two pools.
+func TestHeeded(t *testing.T) {
+	all := []backends.Service{{Name: "a", Pool: "main"}, {Name: "b", Pool: "four,six"}}
+	assert.Empty(t, heeded(&backends.Outcome{IgnoresServices: true}, all))
+	assert.Equal(t, all[1:], heeded(&backends.Outcome{IgnoresServices: true, WholeServices: true}, all))
+	all[0].Local = true
+	local := []backends.Service{{Pool: "main", Local: true}}
+	assert.Equal(t, local, heeded(&backends.Outcome{IgnoresServices: true}, all))
+	assert.Equal(t, local, heeded(&backends.Outcome{IgnoresServices: true}, append(all, backends.Service{Name: "c", Pool: "main", Local: true})), "one more is no news")
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -58,9 +59,12 @@ type Loop struct {
 
 	mu      sync.Mutex // protects all the following
 	target  target
-	outcome *backends.Outcome
-	begun   uint64 // the target that the last attempt found ready; 0: it did not
-	done    uint64 // the newest target that was reached
+	outcome *backends.Outcome        // of the attempt that is under way
+	last    *backends.Outcome        // of the last attempt that reached its target
+	inPlace map[backends.Source]bool // advertisements that the backend may have written something for
+	waiting string                   // what the newest target was last said to wait for
+	begun   uint64                   // the target that the last attempt found ready; 0: it did not
+	done    uint64                   // the newest target that was reached
 }
 
 // target is what a loop is to achieve.
@@ -74,7 +78,7 @@ type target struct {
 
 // NewLoop returns a Loop; it starts nothing.
 func NewLoop(name string, b backends.Backend, r Reporter, log *slog.Logger) *Loop {
-	return &Loop{Name: name, Backend: b, Reporter: r, Log: log, changed: make(chan struct{}, 1)}
+	return &Loop{Name: name, Backend: b, Reporter: r, Log: log, changed: make(chan struct{}, 1), inPlace: map[backends.Source]bool{}}
 }
 
 // Observe takes what the backend reports of an Apply; it is the Report function of its Config.
@@ -99,11 +103,43 @@ func (l *Loop) drain() {
 	}
 }
 
-// reached reports whether the newest target was achieved.
-func (l *Loop) reached() bool {
+// notYet is why somebody lacks something who has not been heard of.
+const notYet = "it has not written everything yet"
+
+// lacks returns why the newest target was not achieved, or why something of what these advertisements ask for is not advertised although it
+// was; empty if nothing lacks.
+func (l *Loop) lacks(what map[backends.Source]bool) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.target.number > 0 && l.done == l.target.number
+	if l.target.number == 0 || l.done != l.target.number {
+		return notYet
+	}
+	if l.last == nil {
+		return ""
+	}
+	for _, a := range l.target.want.BGPAdvertisements {
+		if why := l.last.Silent(a.Source, a.Pools); what[a.Source] && why != "" {
+			return why
+		}
+	}
+	for _, a := range l.target.want.L2Advertisements {
+		if why := l.last.Silent(a.Source, a.Pools); what[a.Source] && why != "" {
+			return why
+		}
+	}
+	return ""
+}
+
+// waitsFor tells, once, why the backend does not let go of what another one is to have.
+func (l *Loop) waitsFor(other, why string) {
+	l.mu.Lock()
+	text := other + ": " + why
+	told := l.waiting == text
+	l.waiting = text
+	l.mu.Unlock()
+	if !told && why != notYet {
+		l.Log.Info("goes on advertising until another backend does", "backend", l.Name, "waitsFor", other, "because", why)
+	}
 }
 
 // wakeIfWaiting wakes the loop if its newest target waits for others. One that was begun does not any more.
@@ -204,7 +240,9 @@ func (l *Loop) try(ctx context.Context) (after time.Duration, ok bool) {
 	}
 	l.mu.Lock()
 	if err == nil {
-		l.done = t.number
+		l.done, l.last, l.inPlace = t.number, outcome, sources(t.want)
+	} else {
+		maps.Copy(l.inPlace, sources(t.want))
 	}
 	l.mu.Unlock()
 	if l.Changed != nil {

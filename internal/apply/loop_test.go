@@ -28,6 +28,8 @@ type fake struct {
 	forgotten int
 	log       *[]string // of all backends of a test
 	during    func()    // called in each Apply
+	outcome   *backends.Outcome
+	observe   func(backends.Outcome)
 	name      string
 }
 
@@ -43,6 +45,9 @@ func (f *fake) Apply(_ context.Context, want backends.Desired) error {
 	}
 	if f.during != nil {
 		f.during()
+	}
+	if f.outcome != nil {
+		f.observe(*f.outcome)
 	}
 	if f.fails--; f.fails >= 0 {
 		return errors.New("no luck")

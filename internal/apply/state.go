@@ -36,7 +36,8 @@ const (
 	ReasonApplyFailed  = "ApplyFailed"
 	ReasonNotInstalled = "NotInstalled"
 	ReasonNotDetected  = "NotDetected"
-	ReasonFound        = "Found" // of the conditions that findings make
+	ReasonIncomplete   = "Incomplete" // some of what is wanted is not there, or nobody acts on it
+	ReasonFound        = "Found"      // of the conditions that findings make
 )
 
 // State is a Backend object: the public face of a backend, and the durable record of what it has written.
@@ -102,8 +103,11 @@ func (s *State) Report(ctx context.Context, serves []string, outcome *backends.O
 	return s.update(ctx, func(status *v1alpha1.BackendStatus) {
 		status.Serves = serves
 		c := metav1.Condition{Type: ConditionReady, Status: metav1.ConditionTrue, Reason: ReasonApplied, Message: "everything wanted is in place"}
-		if err != nil {
+		switch lacks := lacking(outcome); {
+		case err != nil:
 			c.Status, c.Reason, c.Message = metav1.ConditionFalse, reasonOf(err), message(err)
+		case lacks != "":
+			c.Status, c.Reason, c.Message = metav1.ConditionFalse, ReasonIncomplete, lacks
 		}
 		meta.SetStatusCondition(&status.Conditions, c)
 		if outcome == nil {
@@ -119,6 +123,20 @@ func (s *State) Report(ctx context.Context, serves []string, outcome *backends.O
 		}
 		setFindings(&status.Conditions, outcome.Findings)
 	})
+}
+
+// lacking says what of that which is wanted is not there, or has nobody who acts on it; empty if nothing is known to be lacking.
+func lacking(o *backends.Outcome) string {
+	if o == nil {
+		return ""
+	}
+	var all []string
+	for _, f := range o.Findings {
+		if f.Missing || f.Type == backends.BackendInactive || f.Type == backends.ConfigFrozen {
+			all = append(all, f.String())
+		}
+	}
+	return text.Cut(strings.Join(all, "; "), text.MaxMessage)
 }
 
 // setFindings makes one condition of all findings of a type, and drops those of types that there are none of any more.

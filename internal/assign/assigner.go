@@ -34,6 +34,11 @@ type Assigner struct {
 	parting  parting
 	freed    []allocator.Grant        // that nobody has been told of yet
 	holds    map[allocator.Owner]bool // Services whose addresses stay reserved when they go; true: it is gone
+
+	foreign   map[allocator.Owner]bool // Services whose status is somebody else's
+	elsewhere elsewhere
+	grace     grace
+	shut      bool // nothing new is given out yet
 }
 
 // Notify tells the outside what decisions changed. Its functions are called with the Assigner's lock held and must not block.
@@ -57,7 +62,8 @@ func New(rules Rules, notify Notify) *Assigner {
 	return &Assigner{
 		rules: rules, notify: notify, snapshot: &config.Snapshot{}, waiting: newWaiting(),
 		lost: map[allocator.Owner]*allocator.ConflictError{}, taken: takenOver{}, holds: map[allocator.Owner]bool{},
-		recorded: map[allocator.Owner]bool{}, parting: parting{},
+		recorded: map[allocator.Owner]bool{}, parting: parting{}, foreign: map[allocator.Owner]bool{},
+		elsewhere: newElsewhere(), grace: grace{left: map[allocator.Owner]time.Time{}},
 	}
 }
 
@@ -67,8 +73,19 @@ type Verdict struct {
 	Ours bool
 	// Released is set if a Service that is not ours was until now.
 	Released bool
-	// Foreign lists addresses in the status that somebody else wrote; such a status is left alone.
-	Foreign []netip.Addr
+	// Borrowed is set if a Service that is not ours has LabelPool, and nobody who writes it has served the Service.
+	Borrowed bool
+	// Foreign lists addresses in the status that somebody else wrote; such a status is left alone. ForeignPool is the pool of the
+	// first, if all of them are in pools, and Kept is what the Service had before and has again when that writer gives way.
+	Foreign     []netip.Addr
+	ForeignPool string
+	Kept        []netip.Addr
+	// Later is set if nothing is to be done or said before the CNI has been looked at.
+	Later bool
+	// Again is when to decide anew, although nothing may have happened by then; 0: never.
+	Again time.Duration
+	// OfNode says which of the addresses that are Held are those of nodes; empty: none.
+	OfNode string
 	// Contended is set if somebody keeps emptying the status; it is then left alone for a while.
 	Contended bool
 	// Held are the addresses that the status must show.
@@ -82,6 +99,9 @@ type Verdict struct {
 	Advertised *announce.Verdict
 	// Claimed says why the CNI's own allocator would replace the addresses; while it is set, the status is left alone.
 	Claimed string
+	// Dropping and Fading are set for the first of two steps: addresses go before those of another pool come, and LabelPool is empty before
+	// it goes.
+	Dropping, Fading bool
 	// Hold is how long the addresses are to stay reserved once the Service is gone; 0: not at all.
 	Hold time.Duration
 	// Lost is set if an address in the status belongs to another Service.
@@ -97,17 +117,18 @@ type Reserved struct {
 // NamespaceLabels returns the labels of a namespace.
 type NamespaceLabels func(namespace string) labels.Set
 
-// Adopt sets the first snapshot and takes over what services, all there are, already hold: the oldest Service first, and all of
-// them before anything new is given out; then what holds keep for Services without an address, or that are gone; then, again by
+// Adopt sets the first snapshot and takes over what services, all there are, already hold, and all of it before anything new is given
+// out: first what our own conditions confirm, then what is marked as given here, then the rest, each by the age of the Services; then what holds keep for Services without an address, or that are gone; then, again by
 // age, those without an address get one. It must be called once, before any other method.
 func (a *Assigner) Adopt(s *config.Snapshot, services []*corev1.Service, holds []Reserved, namespace NamespaceLabels) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	byAge, err := a.take(s, services, holds)
+	all, err := a.take(s, services, holds)
 	if err != nil {
 		return err
 	}
-	for _, svc := range byAge {
+	slices.SortStableFunc(all, func(x, y *corev1.Service) int { return compareBool(dying(x), dying(y)) })
+	for _, svc := range all {
 		a.decide(svc, namespace(svc.Namespace))
 	}
 	a.wake()
@@ -131,16 +152,12 @@ func (a *Assigner) take(s *config.Snapshot, services []*corev1.Service, holds []
 	if _, err := a.engine.SetPools(s.AllocatorPools()); err != nil {
 		return nil, err
 	}
-	a.engine.SetReservations(s.Reservations())
-	byAge := slices.SortedFunc(slices.Values(services), func(x, y *corev1.Service) int {
-		return cmp.Or(x.CreationTimestamp.Compare(y.CreationTimestamp.Time), ownerOf(x).Compare(ownerOf(y)))
-	})
-	for _, svc := range byAge {
-		if a.serves(svc) {
-			req, _ := a.rules.requestOf(svc, nil)
-			a.restore(svc, &req)
-		}
+	all := slices.SortedFunc(slices.Values(services), ByAge)
+	leave := a.grace.leaver()
+	for _, svc := range slices.SortedStableFunc(slices.Values(all), func(x, y *corev1.Service) int { return cmp.Compare(trust(x), trust(y)) }) {
+		a.takeOne(svc, leave)
 	}
+	a.engine.SetReservations(a.reservations())
 	for _, h := range holds {
 		a.recorded[h.Owner] = true
 		// An address that a Service shows belongs to that Service; the hold is ended like any other when its time comes.
@@ -148,7 +165,31 @@ func (a *Assigner) take(s *config.Snapshot, services []*corev1.Service, holds []
 			a.holds[h.Owner] = true
 		}
 	}
-	return byAge, nil
+	return all, nil
+}
+
+// ByAge orders Services: the oldest first, then by name.
+func ByAge(x, y *corev1.Service) int {
+	return cmp.Or(x.CreationTimestamp.Compare(y.CreationTimestamp.Time), ownerOf(x).Compare(ownerOf(y)))
+}
+
+// takeOne takes over what one Service has. What others wrote to its status is noted, so that it goes to nobody.
+func (a *Assigner) takeOne(svc *corev1.Service, leave func(allocator.Owner)) {
+	owner := ownerOf(svc)
+	foreign := ShownAddresses(svc)
+	if a.serves(svc) {
+		req, _ := a.rules.requestOf(svc, nil)
+		if foreign = a.judge(svc, &req); len(foreign) > 0 {
+			_ = a.engine.Restore(req, kept(svc)...) // if somebody else has it by now, it is not kept
+		}
+	}
+	held := a.engine.Held(owner)
+	if foreign = slices.DeleteFunc(slices.Clone(foreign), func(addr netip.Addr) bool { return slices.Contains(held.Addrs(), addr) }); len(foreign) > 0 {
+		a.elsewhere.shown[owner] = foreign
+	}
+	if slices.ContainsFunc(held.Grants(), func(g allocator.Grant) bool { return g.Pool == "" }) {
+		leave(owner)
+	}
 }
 
 // SetSnapshot puts a new configuration in force and reconsiders every Service it concerns.
@@ -159,15 +200,30 @@ func (a *Assigner) SetSnapshot(s *config.Snapshot, namespace NamespaceLabels) er
 	if err != nil {
 		return err
 	}
-	a.engine.SetReservations(s.Reservations())
 	was := a.snapshot
 	a.snapshot = s
+	a.engine.SetReservations(a.reservations())
 	for _, p := range s.Pools() {
 		a.notify.Pool(p.Name)
 	}
+	leave := a.grace.leaver()
 	for _, c := range changes {
-		if !isParting(c.Owner) {
-			a.notify.Service(c.Owner)
+		if isParting(c.Owner) {
+			continue
+		}
+		if c.To == "" {
+			leave(c.Owner)
+		}
+		a.notify.Service(c.Owner)
+	}
+	for owner := range a.foreign { // a pool may have come to contain what its status shows
+		a.notify.Service(owner)
+	}
+	if s.AnyTaken() {
+		for owner, held := range a.engine.All() {
+			if !isParting(owner) && slices.ContainsFunc(held.Addrs(), func(addr netip.Addr) bool { return s.Taken(addr) != "" && was.Taken(addr) == "" }) {
+				a.notify.Service(owner)
+			}
 		}
 	}
 	// Holders need another look only where admission changed; their addresses stay in any case.
@@ -207,6 +263,7 @@ func (a *Assigner) Forget(owner allocator.Owner) {
 	defer a.mu.Unlock()
 	a.forget(owner)
 	a.partFrom(owner, nil)
+	a.shows(owner, nil)
 	a.wake()
 }
 
@@ -247,6 +304,8 @@ func (a *Assigner) forget(owner allocator.Owner) bool {
 	a.waiting.drop(owner)
 	delete(a.lost, owner)
 	delete(a.taken, owner)
+	delete(a.foreign, owner)
+	delete(a.grace.left, owner)
 	if _, held := a.holds[owner]; held && a.recorded[owner] && !a.engine.Held(owner).IsZero() {
 		a.holds[owner] = true
 		return true
@@ -291,6 +350,19 @@ func (a *Assigner) wake() {
 	a.freed = nil
 }
 
+// dying reports whether svc is being deleted: it keeps what it has, and gets what is left over by those that live.
+func dying(svc *corev1.Service) bool { return svc.DeletionTimestamp != nil }
+
+func compareBool(x, y bool) int {
+	switch {
+	case x == y:
+		return 0
+	case y:
+		return -1
+	}
+	return 1
+}
+
 func (a *Assigner) serves(svc *corev1.Service) bool { return a.rules.serves(svc) }
 
 func (r Rules) serves(svc *corev1.Service) bool {
@@ -313,8 +385,14 @@ func (a *Assigner) decide(svc *corev1.Service, namespace labels.Set) Verdict {
 		before := a.engine.Held(owner)
 		held := a.forget(owner)
 		a.part(svc, before.Grants(), sharing, ports)
+		a.shows(owner, slices.DeleteFunc(ShownAddresses(svc), func(addr netip.Addr) bool { return slices.Contains(a.parting[owner], addr) }))
 		_, marked := svc.Annotations[AnnotationFromPool]
-		marked = marked || meta.FindStatusCondition(svc.Status.Conditions, ConditionAllocated) != nil
+		judged := meta.FindStatusCondition(svc.Status.Conditions, ConditionAllocated) != nil
+		marked = marked || judged
+		if _, labelled := svc.Labels[LabelPool]; labelled && !judged && !held {
+			// No installation writes the label without the condition: somebody has borrowed it, and Cilium would advertise the Service.
+			return Verdict{Borrowed: true}
+		}
 		return Verdict{Released: held || marked && svc.Spec.Type != corev1.ServiceTypeLoadBalancer, Foreign: foreign}
 	}
 	v := Verdict{Ours: true}
@@ -326,29 +404,38 @@ func (a *Assigner) decide(svc *corev1.Service, namespace labels.Set) Verdict {
 	}
 	admitted := a.snapshot.Admitted(svc.Namespace, namespace, svc.Labels)
 	req, refused := a.rules.requestOf(svc, admitted)
-	if a.engine.Held(owner).IsZero() {
-		v.Foreign = a.restore(svc, &req)
-	} else {
-		v.Foreign = a.taken.foreign(svc, a.engine.Held(owner).Addrs())
-	}
-	if len(v.Foreign) > 0 {
+	if v.Foreign = a.judge(svc, &req); len(v.Foreign) > 0 {
+		a.leaveAlone(owner, &v)
 		return v
 	}
+	delete(a.foreign, owner)
+	a.shows(owner, nil)
 	v.Lost = a.stillShown(svc)
+	a.letGo(svc, namespace)
 	before := a.engine.Held(owner)
 	sharing, ports := a.engine.Shares(owner)
+	from4, from6 := poolsOf(svc)
+	lingers, left := a.lingers(svc, &req, before)
 	switch aside := a.setAside(svc, before); {
+	case a.shut && !before.IsZero():
+		v.Held, v.Later = inPool(before, from4, from6), true
+		return v
 	case aside != nil:
-		from4, from6 := poolsOf(svc)
 		v.Held, v.Err = inPool(before, from4, from6), aside
+	case lingers != nil && refused == nil:
+		v.Held, v.Err, v.Again = inPool(before, from4, from6), lingers, left
 	case refused != nil:
 		v.Held, v.Err = inPool(before, "", ""), refused
+	case a.shut:
+		v.Err = errCNIUnknown
 	default:
+		a.leaveTaken(svc, &req)
 		a.prefer(svc, &req)
 		v.Held, v.Err = a.engine.Allocate(req)
 		v.Held = inPool(v.Held, "", "")
 		v.Err = a.explain(v.Err, svc, namespace)
 	}
+	v.OfNode = a.nodeNote(v.Held)
 	if v.Missing = missing(&req, v); v.Missing != 0 {
 		if v.MissingFrom = req.Pools; len(req.Pools) == 0 {
 			v.MissingFrom = []string{v.Held.Pool()}
@@ -388,35 +475,6 @@ func (a *Assigner) settle(svc *corev1.Service, before allocator.Assignment, shar
 	}
 	a.part(svc, freed, sharing, ports)
 	a.free(freed)
-}
-
-// restore takes over the addresses in the status of a Service that holds none. They are ours if they all lie in our pools, or if
-// the status is marked as written here and was not written by somebody else since; otherwise they are returned as foreign. If another Service holds one of them, nothing
-// is taken over and the conflict is remembered until the status shows the address no longer.
-func (a *Assigner) restore(svc *corev1.Service, req *allocator.Request) (foreign []netip.Addr) {
-	shown := slices.DeleteFunc(ShownAddresses(svc), func(addr netip.Addr) bool { return slices.Contains(a.parting[req.Owner], addr) })
-	if len(shown) == 0 {
-		return nil
-	}
-	_, marked := svc.Annotations[AnnotationFromPool]
-	outside := slices.ContainsFunc(shown, func(addr netip.Addr) bool { _, ok := a.engine.PoolOf(addr); return !ok })
-	if outside && (!marked || overwritten(svc, shown)) {
-		return shown
-	}
-	if writerOf(svc) != "" {
-		a.taken[req.Owner] = shown
-	}
-	// Nobody can hold two addresses of one family here; a status that shows two was not written by us, and the first is kept.
-	var take []netip.Addr
-	for _, addr := range shown {
-		if !slices.ContainsFunc(take, func(t netip.Addr) bool { return allocator.FamilyOf(t) == allocator.FamilyOf(addr) }) {
-			take = append(take, addr)
-		}
-	}
-	if conflict, ok := errors.AsType[*allocator.ConflictError](a.engine.Restore(*req, take...)); ok {
-		a.lost[req.Owner] = conflict
-	}
-	return nil
 }
 
 // stillShown returns the conflict over an address that the status of svc still shows, nil if there is none.

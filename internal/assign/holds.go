@@ -34,7 +34,8 @@ type Holds struct {
 	Log       *slog.Logger
 	Now       func() time.Time
 
-	owners sync.Map // name of a hold -> allocator.Owner; an object that is gone cannot tell any more
+	adopted adopted
+	owners  sync.Map // name of a hold -> allocator.Owner; an object that is gone cannot tell any more
 }
 
 // HoldName returns the name of the AddressReservation that holds the addresses of a Service: readable at the front, unique by
@@ -103,11 +104,17 @@ func (h *Holds) patch(ctx context.Context, o *v1alpha1.AddressReservation, do pa
 func (h *Holds) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	var o v1alpha1.AddressReservation
 	if err := h.Client.Get(ctx, req.NamespacedName, &o); err != nil {
-		if owner, ok := h.owners.LoadAndDelete(req.Name); ok && apierrors.IsNotFound(err) {
+		if !apierrors.IsNotFound(err) {
+			return reconcile.Result{}, err
+		}
+		gone, err := h.adopted.gone(ctx, req.NamespacedName, &v1alpha1.AddressReservation{})
+		if owner, ok := h.owners.Load(req.Name); gone && ok {
+			h.owners.Delete(req.Name)
 			h.Assigner.EndHold(owner.(allocator.Owner))
 		}
-		return reconcile.Result{}, client.IgnoreNotFound(err)
+		return reconcile.Result{}, err
 	}
+	h.adopted.seen(req.NamespacedName)
 	if !config.Hold(&o) || o.Spec.Service == nil {
 		return reconcile.Result{}, nil
 	}
@@ -143,6 +150,16 @@ func (h *Holds) Reconcile(ctx context.Context, req reconcile.Request) (reconcile
 		return reconcile.Result{}, fmt.Errorf("delete hold %q: %w", o.Name, err)
 	}
 	return reconcile.Result{}, nil // its end releases the addresses
+}
+
+// adopt notes holds that existed before their events were listened to.
+func (h *Holds) adopt(holds []v1alpha1.AddressReservation) {
+	for i := range holds {
+		if o := &holds[i]; config.Hold(o) && o.Spec.Service != nil {
+			h.owners.Store(o.Name, allocator.Owner{Namespace: o.Spec.Service.Namespace, Name: o.Spec.Service.Name})
+			h.adopted.add(client.ObjectKeyFromObject(o))
+		}
+	}
 }
 
 // reservedBy returns the addresses that holds keep.

@@ -20,7 +20,8 @@ const (
 	AnnotationShareWith = "fairlead.io/share-with-namespaces"
 	// AnnotationFromPool records the pool of a Service's address, or both pools: its presence marks a status as written here.
 	AnnotationFromPool = annotationPrefix + "ip-allocated-from-pool"
-	// LabelPool repeats the pool where label selectors can see it (backends.LabelValue of its name).
+	// LabelPool repeats the pool where label selectors can see it (backends.PoolLabel). Whatever has it may be advertised, so it is
+	// on no Service whose status shows what was not assigned here.
 	LabelPool = "fairlead.io/pool"
 	// ConditionAllocated tells whether a Service has the addresses it asks for, and if not, why.
 	ConditionAllocated = "fairlead.io/Allocated"
@@ -36,7 +37,9 @@ const (
 	ReasonAddressKept         = "AddressKept"
 	ReasonAddressNotInPool    = "AddressNotInPool"
 	ReasonAddressNotUsable    = "AddressNotUsable"
+	ReasonAddressOfNode       = "AddressOfNode"
 	ReasonAddressReserved     = "AddressReserved"
+	ReasonCNIUnknown          = "CNIUnknown"
 	ReasonForeignStatus       = "ForeignStatus"
 	ReasonIPAMConflict        = "IPAMConflict"
 	ReasonInvalidRequest      = "InvalidRequest"
@@ -62,6 +65,7 @@ const (
 	EventNoClusterIPs           = "noclusterIPsIPFamily"
 	EventDeprecatedAnnotation   = "deprecatedAnnotation"
 	EventAddressConflict        = "AddressConflict"
+	EventAddressOfNode          = "AddressOfNode"
 	EventForeignStatus          = "ForeignStatus"
 	EventStatusContended        = "StatusContended"
 	EventClassNotServed         = "ClassNotServed"
@@ -69,3 +73,6 @@ const (
 	EventAdvertised             = "Advertised"
 	EventNotAdvertised          = "NotAdvertised"
 )
+
+// EventNodeAddressInPool is the reason of the event on an IPAddressPool that contains the address of a node.
+const EventNodeAddressInPool = "NodeAddressInPool"

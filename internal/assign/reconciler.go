@@ -40,6 +40,7 @@ type Reconciler struct {
 	Client   client.Client
 	Assigner *Assigner
 	Holds    *Holds
+	Adopted  *adopted
 	Recorder Recorder
 	Metrics  *Metrics
 	Log      *slog.Logger
@@ -50,8 +51,13 @@ type Reconciler struct {
 	// Advertised says whether what a Service holds is advertised, nil if nobody is asked to advertise, and why the CNI's own
 	// allocator would replace it, empty if it would not. It may be nil.
 	Advertised func(svc *corev1.Service, held allocator.Assignment) (advertised *announce.Verdict, claimed string)
+	// Pacer says how fast the CNI can follow. It may be nil.
+	Pacer Pacer
+	// Await waits until changes of the configuration that came before are in force. It may be nil.
+	Await func(context.Context)
 
 	contention contention
+	paces      paces
 	reported   sync.Map // types.UID -> the class of which the Service was told
 	written    sync.Map // types.NamespacedName -> string, the resourceVersion of our last write until the cache has seen it
 }
@@ -68,16 +74,24 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 
 func (r *Reconciler) reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	start := time.Now()
+	if r.Await != nil {
+		r.Await(ctx)
+	}
 	var svc corev1.Service
 	if err := r.Client.Get(ctx, req.NamespacedName, &svc); err != nil {
-		if apierrors.IsNotFound(err) {
+		if !apierrors.IsNotFound(err) {
+			return reconcile.Result{}, err
+		}
+		gone, err := r.Adopted.gone(ctx, req.NamespacedName, &corev1.Service{})
+		if gone {
 			r.written.Delete(req.NamespacedName)
 			r.contention.forget(req.NamespacedName)
+			r.paces.forget(req.NamespacedName)
 			r.Assigner.Forget(allocator.Owner(req.NamespacedName))
-			return reconcile.Result{}, nil
 		}
 		return reconcile.Result{}, err
 	}
+	r.Adopted.seen(req.NamespacedName)
 	if r.behind(req.NamespacedName, &svc) {
 		return reconcile.Result{}, nil // the event of our own write is on its way
 	}
@@ -97,20 +111,34 @@ func (r *Reconciler) reconcile(ctx context.Context, req reconcile.Request) (reco
 			return reconcile.Result{}, err
 		}
 	}
+	if verdict.Claimed != "" {
+		r.contention.forget(req.NamespacedName) // it is known who empties the status, and when that ends
+	}
 	pause := r.contention.pause(&svc, r.Now())
 	verdict.Contended = pause > 0
+	if r.Pacer != nil {
+		pause = sooner(pause, r.paces.pace(&svc, &verdict, r.Pacer, r.Now()))
+	}
 	change := Plan(&svc, verdict)
 	if change == nil {
-		return reconcile.Result{RequeueAfter: pause}, nil
+		return reconcile.Result{RequeueAfter: sooner(pause, verdict.Again)}, nil
 	}
 	if verdict.Lost != nil {
 		r.Metrics.conflicts.Inc()
 	}
 	result, err := r.write(ctx, &svc, change, start)
 	if err == nil && result.IsZero() {
-		result.RequeueAfter = pause
+		result.RequeueAfter = sooner(pause, verdict.Again)
 	}
 	return result, err
+}
+
+// sooner returns the shorter of two times, of which 0 means never.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
 }
 
 func (r *Reconciler) write(ctx context.Context, svc *corev1.Service, change *Change, start time.Time) (reconcile.Result, error) {

@@ -180,7 +180,7 @@ func askedAddresses(svc *corev1.Service) (addrs []netip.Addr, field string, err 
 	value, key := annotation(svc, askAddresses)
 	field = fmt.Sprintf("metadata.annotations[%s]", key)
 	switch {
-	case key != "" && svc.Spec.LoadBalancerIP != "":
+	case value != "" && svc.Spec.LoadBalancerIP != "":
 		return nil, "", fmt.Errorf("%w: spec.loadBalancerIP %q and %s %q are both set; keep one of them",
 			allocator.ErrInvalidRequest, svc.Spec.LoadBalancerIP, field, value)
 	case svc.Spec.LoadBalancerIP != "":

@@ -11,6 +11,7 @@ import (
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
 )
 
@@ -79,6 +80,8 @@ func TestRules(t *testing.T) {
 		{name: "not an address, by annotation", asks: one(annotated("metallb.io/loadBalancerIPs", "web")), cond: `False InvalidRequest: invalid request: metadata.annotations[metallb.io/loadBalancerIPs]: "web" is not an IP address`, events: []string{"Warning AllocationFailed"}},
 		{name: "two IPv4 addresses", asks: one(annotated("metallb.io/loadBalancerIPs", "10.0.0.1,10.0.0.2")), cond: `False InvalidRequest: invalid request: metadata.annotations[metallb.io/loadBalancerIPs]: "10.0.0.1,10.0.0.2" names two IPv4 addresses`, events: []string{"Warning AllocationFailed"}},
 		{name: "three addresses", asks: one(annotated("metallb.io/loadBalancerIPs", "10.0.0.1,10.0.0.2,2001:db8::1")), cond: `False InvalidRequest: invalid request: metadata.annotations[metallb.io/loadBalancerIPs]: "10.0.0.1,10.0.0.2,2001:db8::1" names 3 addresses`, events: []string{"Warning AllocationFailed"}},
+		{name: "field and an empty annotation", asks: one(lbIP("10.0.0.2"), annotated("metallb.io/loadBalancerIPs", "")), want: "10.0.0.2", cond: "True Allocated"},
+		{name: "field and an empty annotation, IPv6", asks: one(clusterIPs("fd00:96::1"), lbIP("2001:db8::2"), annotated("metallb.io/loadBalancerIPs", "")), want: "2001:db8::2", cond: "True Allocated"},
 		{name: "field and annotation", asks: one(lbIP("10.0.0.2"), annotated("metallb.io/loadBalancerIPs", "10.0.0.2")), cond: `False InvalidRequest: invalid request: spec.loadBalancerIP "10.0.0.2" and metadata.annotations[metallb.io/loadBalancerIPs] "10.0.0.2" are both set; keep one of them`, events: []string{"Warning AllocationFailed"}},
 		{name: "address of the wrong family", asks: one(lbIP("2001:db8::1")), cond: "False InvalidRequest: invalid request: spec.loadBalancerIP: the Service's cluster IPs are 10.96.0.1, so exactly one address of IPv4 must be asked for", events: []string{"Warning AllocationFailed"}},
 		{name: "one address for a dual-stack Service", asks: one(clusterIPs("10.96.0.1", "fd00:96::1"), preferDual, lbIP("10.0.0.1")), cond: "False InvalidRequest: invalid request: spec.loadBalancerIP: the Service's cluster IPs are 10.96.0.1, fd00:96::1, so exactly one address of IPv4 and one of IPv6 must be asked for", events: []string{"Warning AllocationFailed"}},
@@ -135,7 +138,7 @@ func TestRules(t *testing.T) {
 				for _, p := range pools {
 					assert.Contains(t, w.condition(owner), `pool "`+p+`"`)
 				}
-				assert.Equal(t, pools[0], now.Labels[LabelPool])
+				assert.Equal(t, backends.PoolLabel(now.Annotations[AnnotationFromPool]), now.Labels[LabelPool])
 			}
 		})
 	}
@@ -281,7 +284,9 @@ func TestForeignStatusIsLeftAlone(t *testing.T) {
 	w.start()
 	w.settle()
 	assert.Equal(t, "203.0.113.7", strings.Join(addrStrings(w.addrs(named("web"))), " "))
-	assert.Equal(t, "False ForeignStatus: status.loadBalancer.ingress holds 203.0.113.7, which was not assigned here; it is left alone", w.condition(named("web")))
+	assert.Equal(t, "False ForeignStatus: status.loadBalancer.ingress holds 203.0.113.7, which was not assigned here; it is left alone. "+
+		"To have the status taken over, add 203.0.113.7 to a pool. To have an address assigned here, stop the other writer and empty the status: "+
+		EmptyStatus(w.services[named("web")]), w.condition(named("web")))
 	assert.Len(t, w.takeEvents(), 1)
 	w.start()
 	w.settle()
@@ -293,11 +298,11 @@ func TestReasonsAreDocumented(t *testing.T) {
 	b, err := os.ReadFile("../../docs/reasons.md")
 	require.NoError(t, err)
 	for _, reason := range []string{
-		ReasonAllocated, ReasonAddressConflict, ReasonAddressInUse, ReasonAddressKept, ReasonAddressNotInPool, ReasonAddressNotUsable, ReasonAddressReserved,
+		ReasonAllocated, ReasonAddressConflict, ReasonAddressInUse, ReasonAddressKept, ReasonAddressNotInPool, ReasonAddressNotUsable, ReasonAddressOfNode, ReasonAddressReserved, ReasonCNIUnknown,
 		ReasonForeignStatus, ReasonIPAMConflict, ReasonInvalidRequest, ReasonNoClusterIP, ReasonNoMatchingPool, ReasonNotEnoughClusterIPs,
 		ReasonPoolExhausted, ReasonPoolMismatch, ReasonPoolNotAdmitting, ReasonPoolNotFound, ReasonSharingConflict, ReasonStatusContended,
 		EventIPAllocated, EventClearAssignment, EventAdditionalAssignFailed, EventAllocationFailed, EventLoadBalancerFailed,
-		EventNotEnoughClusterIPs, EventNoClusterIPs, EventDeprecatedAnnotation, EventAddressConflict, EventForeignStatus, EventStatusContended, EventClassNotServed, EventIPAMConflict, EventAdvertised, EventNotAdvertised,
+		EventNotEnoughClusterIPs, EventNoClusterIPs, EventDeprecatedAnnotation, EventAddressConflict, EventForeignStatus, EventAddressOfNode, EventNodeAddressInPool, EventStatusContended, EventClassNotServed, EventIPAMConflict, EventAdvertised, EventNotAdvertised,
 	} {
 		assert.Contains(t, string(b), "`"+reason+"`")
 	}

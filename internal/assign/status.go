@@ -21,7 +21,9 @@ import (
 // Change is the one write that brings a Service to its Verdict, and what to say about it once it is written.
 type Change struct {
 	// Patch is a JSON merge patch (RFC 7386) of the status subresource; it carries the resourceVersion it was made from.
-	Patch  []byte
+	Patch []byte
+	// Makes is the Service as the patch makes it.
+	Makes  *corev1.Service
 	Events []Event
 	// AddressesChanged is set if the patch changes which addresses the Service has.
 	AddressesChanged bool
@@ -35,14 +37,20 @@ func Plan(svc *corev1.Service, v Verdict) *Change {
 	want := svc.DeepCopy()
 	var events []Event
 	switch {
+	case v.Later:
+		return nil
 	case v.Ours && len(v.Foreign) > 0:
 		events = planForeign(want, v)
 	case v.Ours && v.Claimed != "":
 		events = planClaimed(want, v)
 	case v.Ours && v.Contended && !v.Held.IsZero():
 		events = planContended(want, v)
+	case v.Ours && v.Dropping:
+		planDropping(want, v)
 	case v.Ours:
 		events = planOurs(want, v)
+	case v.Borrowed:
+		delete(want.Labels, LabelPool)
 	case v.Released:
 		events = planRelease(want, v)
 	}
@@ -55,19 +63,7 @@ func Plan(svc *corev1.Service, v Verdict) *Change {
 		events = append(events, Event{corev1.EventTypeWarning, EventDeprecatedAnnotation, fmt.Sprintf(
 			"annotations %s are deprecated; use the prefix %s instead", strings.Join(keys, ", "), annotationPrefix)})
 	}
-	return &Change{Patch: patch, Events: events, AddressesChanged: changed}
-}
-
-func planForeign(want *corev1.Service, v Verdict) []Event {
-	message := fmt.Sprintf("status.loadBalancer.ingress holds %s, which was not assigned here", joinAddrs(v.Foreign))
-	if writer := writerOf(want); writer != "" {
-		message += fmt.Sprintf(" but written by field manager %q", writer)
-	}
-	message += "; it is left alone"
-	if !setCondition(want, metav1.ConditionFalse, ReasonForeignStatus, message) {
-		return nil
-	}
-	return []Event{{corev1.EventTypeWarning, EventForeignStatus, message}}
+	return &Change{Patch: patch, Makes: want, Events: events, AddressesChanged: changed}
 }
 
 // planClaimed says that the CNI's own allocator serves the Service, and leaves the rest of the status to it.
@@ -92,7 +88,7 @@ func planAdvertised(want *corev1.Service, v Verdict) []Event {
 	transition := was == nil || was.Status != now.Status || was.Reason != now.Reason
 	meta.SetStatusCondition(&want.Status.Conditions, now)
 	switch {
-	case !transition, was == nil && now.Status == metav1.ConditionUnknown:
+	case !transition, now.Status == metav1.ConditionUnknown: // nobody knows: that is no news
 		return nil
 	case now.Status == metav1.ConditionTrue:
 		return []Event{{corev1.EventTypeNormal, EventAdvertised, now.Message}}
@@ -201,9 +197,11 @@ func clearMessage(dropped, gained []netip.Addr, v Verdict) string {
 // refusalEvent returns the event that goes with a condition that tells of a refusal; nil if there is none.
 func refusalEvent(v Verdict, message string) *Event {
 	switch {
+	case v.OfNode != "" && v.Err == nil:
+		return &Event{corev1.EventTypeWarning, EventAddressOfNode, message}
 	case v.Missing != 0:
 		return &Event{corev1.EventTypeNormal, EventAdditionalAssignFailed, message}
-	case v.Err == nil:
+	case v.Err == nil, errors.Is(v.Err, errCNIUnknown):
 		return nil
 	case errors.Is(v.Err, errNoClusterIP):
 		return &Event{corev1.EventTypeWarning, EventNoClusterIPs, message}
@@ -224,6 +222,10 @@ func verdictCondition(v Verdict) (metav1.ConditionStatus, string, string) {
 	}
 	has := strings.Join(held, ", ")
 	switch {
+	case v.OfNode != "" && v.Err != nil && !v.Held.IsZero():
+		return metav1.ConditionTrue, ReasonAddressKept, fmt.Sprintf("%s is kept: %v; %s", has, v.Err, v.OfNode)
+	case v.OfNode != "":
+		return metav1.ConditionTrue, ReasonAddressOfNode, fmt.Sprintf("%s; %s", has, v.OfNode)
 	case v.Missing != 0:
 		return metav1.ConditionTrue, ReasonAllocated, fmt.Sprintf("%s; pool %q has no %s address to add", has, strings.Join(v.MissingFrom, ","), v.Missing)
 	case v.Err == nil:
@@ -240,6 +242,7 @@ var reasons = []struct {
 	err    error
 	reason string
 }{
+	{errCNIUnknown, ReasonCNIUnknown},
 	{errNoClusterIP, ReasonNoClusterIP},
 	{errNotEnoughClusterIPs, ReasonNotEnoughClusterIPs},
 	{allocator.ErrInvalidRequest, ReasonInvalidRequest},
@@ -263,6 +266,9 @@ func reasonOf(err error) string {
 	}
 	return ReasonInvalidRequest
 }
+
+// ReasonOf returns the condition reason for an error that Consider has told.
+func ReasonOf(err error) string { return reasonOf(err) }
 
 // setCondition reports whether the condition is new: its status, reason or message is another. A message that only says less
 // than the one that is there, because it does not know the history, is not.
@@ -303,7 +309,7 @@ func setMarks(svc *corev1.Service, held allocator.Assignment) {
 		delete(svc.Annotations, AnnotationFromPool)
 		return
 	}
-	metav1.SetMetaDataLabel(&svc.ObjectMeta, LabelPool, backends.LabelValue(held.Pool()))
+	metav1.SetMetaDataLabel(&svc.ObjectMeta, LabelPool, backends.PoolLabel(poolNames(held)))
 	metav1.SetMetaDataAnnotation(&svc.ObjectMeta, AnnotationFromPool, poolNames(held))
 }
 

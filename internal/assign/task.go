@@ -13,7 +13,9 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
+	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -23,6 +25,7 @@ import (
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/config"
 )
@@ -58,6 +61,8 @@ type Task struct {
 	namespace  string
 	log        *slog.Logger
 	queue      atomic.Pointer[requestQueue]
+
+	nodesChanged func()
 }
 
 // NewTask returns a Task; it starts nothing.
@@ -65,14 +70,17 @@ func NewTask(o Options) (*Task, error) {
 	c := o.Manager.GetClient()
 	t := &Task{manager: o.Manager, log: o.Log, namespace: o.Namespace, pools: NewPoolStatus(c, o.Namespace, o.Log)}
 	t.assigner = New(o.Rules, Notify{Service: t.enqueue, Pool: t.pools.Mark})
+	t.assigner.LetLeave(time.Now)
+	t.assigner.AwaitCNI()
 	t.pools.Assigner = t.assigner
-	holds := &Holds{Client: c, Assigner: t.assigner, Namespace: o.Namespace, Log: o.Log, Now: time.Now}
+	live := o.Manager.GetAPIReader()
+	holds := &Holds{Client: c, Assigner: t.assigner, Namespace: o.Namespace, Log: o.Log, Now: time.Now, adopted: adopted{reader: live}}
 	m := NewMetrics(t.assigner)
 	if err := o.Registry.Register(m); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	t.reconciler = &Reconciler{
-		Client: c, Assigner: t.assigner, Holds: holds, Recorder: o.Recorder, Metrics: m, Log: o.Log, Now: time.Now,
+		Client: c, Assigner: t.assigner, Holds: holds, Adopted: &adopted{reader: live}, Recorder: o.Recorder, Metrics: m, Log: o.Log, Now: time.Now,
 		ReportOtherClasses: o.ReportOtherClasses,
 	}
 	var err error
@@ -107,11 +115,45 @@ func (t *Task) watch() error {
 	if err := t.holds.Watch(source.Kind(cache, &corev1.Service{}, handler.TypedEnqueueRequestsFromMapFunc(t.holdOf))); err != nil {
 		return fmt.Errorf("watch services: %w", err)
 	}
+	if err := t.controller.Watch(t.reconciler.Adopted.source()); err != nil {
+		return fmt.Errorf("look at adopted services: %w", err)
+	}
+	if err := t.holds.Watch(t.reconciler.Holds.adopted.source()); err != nil {
+		return fmt.Errorf("look at adopted reservations: %w", err)
+	}
+	if err := t.watchNodes(); err != nil {
+		return err
+	}
+	if err := t.watchPools(); err != nil {
+		return err
+	}
 	// The queue itself, so that decisions on one Service can wake another.
 	return t.controller.Watch(source.Func(func(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 		t.queue.Store(&q)
 		return nil
 	}))
+}
+
+// watchPools has the counters of a pool written again when somebody has edited them.
+func (t *Task) watchPools() error {
+	informer, err := t.manager.GetCache().GetInformer(context.Background(), &v1beta1.IPAddressPool{}, cache.BlockUntilSynced(false))
+	if err != nil {
+		return fmt.Errorf("watch pools: %w", err)
+	}
+	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{UpdateFunc: func(old, new any) { poolEdited(old, new, t.pools.Mark) }})
+	if err != nil {
+		return fmt.Errorf("watch pools: %w", err)
+	}
+	return nil
+}
+
+// poolEdited marks a pool whose counters were written, by whomever.
+func poolEdited(old, new any, mark func(string)) {
+	was, okWas := old.(*v1beta1.IPAddressPool)
+	is, okIs := new.(*v1beta1.IPAddressPool)
+	if okWas && okIs && was.Status != is.Status {
+		mark(is.Name)
+	}
 }
 
 // holdOf returns the hold of a Service that came, went or changed its type.
@@ -150,6 +192,9 @@ func (t *Task) servicesOf(ctx context.Context, ns *metav1.PartialObjectMetadata)
 // Adopt takes over what exists under the given configuration. The list comes from the API server itself, not from a cache that
 // may be behind: an address that a cache does not show yet must not be given out.
 func (t *Task) Adopt(ctx context.Context, s *config.Snapshot) error {
+	if err := t.adoptNodes(ctx); err != nil {
+		return err
+	}
 	var services []*corev1.Service
 	for next, more := "", true; more; more = next != "" {
 		var page corev1.ServiceList
@@ -159,6 +204,7 @@ func (t *Task) Adopt(ctx context.Context, s *config.Snapshot) error {
 		for i := range page.Items {
 			trimService(&page.Items[i])
 			services = append(services, &page.Items[i])
+			t.reconciler.Adopted.add(client.ObjectKeyFromObject(&page.Items[i]))
 		}
 		next = page.Continue
 	}
@@ -166,6 +212,7 @@ func (t *Task) Adopt(ctx context.Context, s *config.Snapshot) error {
 	if err := t.manager.GetAPIReader().List(ctx, &holds, client.InNamespace(t.namespace)); err != nil {
 		return fmt.Errorf("list reservations in namespace %q: %w", t.namespace, err)
 	}
+	t.reconciler.Holds.adopt(holds.Items)
 	if err := t.assigner.Adopt(s, services, reservedBy(holds.Items), t.namespaceLabels(ctx)); err != nil {
 		return err
 	}
@@ -193,10 +240,19 @@ func (t *Task) Advertised(f func(*corev1.Service, allocator.Assignment) (*announ
 	t.reconciler.Advertised = f
 }
 
+// Paced sets who knows how fast the CNI can follow. It must be called before Run.
+func (t *Task) Paced(p Pacer) { t.reconciler.Pacer = p }
+
+// AfterConfiguration sets what waits until changes of the configuration that came before are in force. It must be called before Run.
+func (t *Task) AfterConfiguration(await func(context.Context)) { t.reconciler.Await = await }
+
+// CNIKnown says that the CNI has been looked at, so that new addresses can be given out. It must not be called before Adopt has returned.
+func (t *Task) CNIKnown(ctx context.Context) { t.assigner.OpenGate(t.namespaceLabels(ctx)) }
+
 // Reconsider has a Service looked at again.
 func (t *Task) Reconsider(owner allocator.Owner) { t.enqueue(owner) }
 
-// Run serves Services until ctx ends. Adopt must have returned before.
+// Run serves Services until ctx ends. Adopt must have returned before. Until CNIKnown is called, nothing new is given out.
 func (t *Task) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return t.controller.Start(ctx) })

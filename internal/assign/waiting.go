@@ -21,6 +21,7 @@ type waiter struct {
 	since     uint64     // order of arrival
 	reason    string     // of its condition; empty if it has an address
 	blame     string     // reason, and who is in the way
+	causes    causes
 	spots     []*list.Element
 	queues    []*list.List // of spots, same order
 }
@@ -43,14 +44,22 @@ func newWaiting() *waiting {
 // put records that svc waits, and for what. A Service that waits already keeps its turn.
 func (w *waiting) put(svc *corev1.Service, namespace labels.Set, reason string, err error, causes causes) {
 	owner := ownerOf(svc)
-	since := w.clock
-	if old := w.byOwner[owner]; old != nil {
-		since = old.since
-		w.drop(owner)
-	} else {
+	x := &waiter{owner: owner, service: svc, namespace: namespace, since: w.clock, reason: reason, blame: blame(err), causes: causes}
+	old := w.byOwner[owner]
+	switch {
+	case old == nil:
 		w.clock++
+	case old.causes.equal(causes) && dying(old.service) == dying(svc):
+		x.since, x.spots, x.queues = old.since, old.spots, old.queues
+		for _, spot := range x.spots {
+			spot.Value = x
+		}
+		w.byOwner[owner] = x
+		return
+	default:
+		x.since = old.since
+		w.drop(owner)
 	}
-	x := &waiter{owner: owner, service: svc, namespace: namespace, since: since, reason: reason, blame: blame(err)}
 	w.byOwner[owner] = x
 	for _, p := range causes.pools {
 		x.join(queue(w.byPool, p))
@@ -81,7 +90,7 @@ func queue[K comparable](m map[K]*list.List, k K) *list.List {
 // join puts x into q behind all who came before it. It looks from the back, where newcomers belong.
 func (x *waiter) join(q *list.List) {
 	at := q.Back()
-	for at != nil && at.Value.(*waiter).since > x.since {
+	for at != nil && bySince(at.Value.(*waiter), x) > 0 {
 		at = at.Prev()
 	}
 	var spot *list.Element
@@ -133,12 +142,19 @@ func first(q *list.List) *list.Element {
 	return q.Front()
 }
 
-func bySince(a, b *waiter) int { return cmp.Compare(a.since, b.since) }
+// bySince orders by arrival; those that are being deleted come last.
+func bySince(a, b *waiter) int {
+	return cmp.Or(compareBool(dying(a.service), dying(b.service)), cmp.Compare(a.since, b.since))
+}
 
 // causes are the things whose release could help a waiter.
 type causes struct {
 	pools []string
 	addrs []netip.Addr
+}
+
+func (c causes) equal(d causes) bool {
+	return slices.Equal(c.pools, d.pools) && slices.Equal(c.addrs, d.addrs)
 }
 
 // causesOf finds them in an error of the engine, which may join several.
@@ -153,6 +169,9 @@ func causesOf(err error) causes {
 	}
 	if conflict, ok := errors.AsType[*allocator.ConflictError](err); ok {
 		c.addrs = append(c.addrs, conflict.Addr)
+	}
+	if used, ok := errors.AsType[*allocator.UsedError](err); ok {
+		c.addrs = append(c.addrs, used.Addr)
 	}
 	return c
 }

@@ -35,6 +35,10 @@ type world struct {
 	rules Rules
 	holds []Reserved // as read from their objects by a controller that starts
 
+	nodes     map[string][]netip.Addr
+	clockwork func() time.Time // of the controller, if addresses that have left their pool are kept for a moment
+	shut      bool             // a controller that starts does not know the CNI yet
+
 	assigner *Assigner
 	snapshot *config.Snapshot
 	queue    []allocator.Owner
@@ -53,6 +57,11 @@ func (w *world) start() {
 		Service: func(o allocator.Owner) { w.queue = append(w.queue, o) },
 		Pool:    func(string) {},
 	})
+	w.assigner.LetLeave(w.clockwork)
+	w.assigner.SetNodes(w.nodes)
+	if w.shut {
+		w.assigner.AwaitCNI()
+	}
 	w.snapshot = config.Build(config.Objects{Pools: w.pools}, nil)
 	var all []*corev1.Service
 	for _, s := range w.services { // map order: as random as it gets

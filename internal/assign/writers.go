@@ -123,9 +123,13 @@ func overwritten(svc *corev1.Service, shown []netip.Addr) bool {
 	if writerOf(svc) == "" || said == nil {
 		return false
 	}
-	words := strings.Fields(strings.ReplaceAll(said.Message, ",", " "))
-	return said.Reason == ReasonForeignStatus || said.Status == metav1.ConditionTrue &&
-		slices.ContainsFunc(shown, func(a netip.Addr) bool { return !slices.Contains(words, a.String()) })
+	return said.Reason == ReasonForeignStatus && !sameAddrs(shown, kept(svc)) || said.Status == metav1.ConditionTrue && !names(said.Message, shown)
+}
+
+// names reports whether a message names all of the addresses.
+func names(message string, addrs []netip.Addr) bool {
+	words := strings.Fields(strings.ReplaceAll(message, ",", " "))
+	return !slices.ContainsFunc(addrs, func(a netip.Addr) bool { return !slices.Contains(words, a.String()) })
 }
 
 // sameAddrs reports whether both hold the same addresses, in any order.

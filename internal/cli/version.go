@@ -15,8 +15,19 @@ var (
 
 // Version returns version, commit and Go version of this binary, in one line.
 func Version() string {
-	return fmt.Sprintf("%s (commit %s, %s)", version, cmp.Or(commit, recorded(), "unknown"), runtime.Version())
+	b := BuildOf()
+	return fmt.Sprintf("%s (commit %s, %s)", b.Version, b.Commit, b.Go)
 }
+
+// Build is what a binary was made from.
+type Build struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit"`
+	Go      string `json:"go"`
+}
+
+// BuildOf returns what this binary was made from.
+func BuildOf() Build { return Build{version, cmp.Or(commit, recorded(), "unknown"), runtime.Version()} }
 
 // recorded returns the commit that the go command has put into the binary, if it has.
 func recorded() string {

@@ -21,7 +21,8 @@ type BGPAdvertisement struct {
 	selection
 	// PoolsOnly is set if the advertisement is faulty and only which pools it selects is in force: the rest is empty.
 	PoolsOnly bool
-	// Restricts is set if it names peers, nodes or Services, readable or not: not everybody may hear its routes.
+	// Restricts is set if it names peers, nodes, Services or communities, readable or not: not everybody may hear its routes, or pass
+	// them on (no-export).
 	Restricts bool
 	// AggregationLength and AggregationLengthV6 are the lengths in bits of the prefixes to advertise.
 	AggregationLength, AggregationLengthV6 int
@@ -40,7 +41,7 @@ func (a *BGPAdvertisement) poolsOnly() *BGPAdvertisement {
 func parseBGPAdvertisement(o *v1beta1.BGPAdvertisement, aliases map[string]CommunityValue) (*BGPAdvertisement, []Fault) {
 	a := &BGPAdvertisement{
 		origin: originOf(v1beta1.GroupVersion, "BGPAdvertisement", o.ObjectMeta, o.Spec), LocalPref: o.Spec.LocalPref, Peers: o.Spec.Peers,
-		Restricts: len(o.Spec.Peers)+len(o.Spec.NodeSelectors)+len(o.Spec.ServiceSelectors) > 0,
+		Restricts: len(o.Spec.Peers)+len(o.Spec.NodeSelectors)+len(o.Spec.ServiceSelectors)+len(o.Spec.Communities) > 0,
 	}
 	f := &findings{ref: a.Ref}
 	a.checkBackend(f)

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -49,6 +51,12 @@ type BGPPeer struct {
 // SelectsNode reports whether a node with these labels connects to the peer.
 func (p *BGPPeer) SelectsNode(node labels.Set) bool {
 	return len(p.nodeSelectors) == 0 || matchesAny(p.nodeSelectors, node)
+}
+
+// Carries reports whether routes of a family can be told in a session with the peer. One whose address comes from Nodes may be of
+// either family there.
+func (p *BGPPeer) Carries(is6 bool) bool {
+	return p.DualStack || !p.Address.IsValid() || p.FromNode.PeerAddress != "" || p.Address.Is6() == is6
 }
 
 // NodeSelectors returns the selectors behind SelectsNode.
@@ -97,9 +105,12 @@ func parseBGPPeer(o *v1beta2.BGPPeer, profiles map[string]*BFDProfile) (*BGPPeer
 	if s.Password != "" && s.PasswordSecret.Name != "" {
 		f.add("spec.passwordSecret", "set either password or passwordSecret, not both")
 	}
-	for _, line := range []struct{ field, value string }{{"password", s.Password}, {"interface", s.Interface}, {"vrf", s.VRFName}} {
-		if strings.ContainsAny(line.value, "\r\n") {
-			f.add("spec."+line.field, line.field+" must be a single line")
+	if problem := PasswordProblem(s.Password); s.Password != "" && problem != "" {
+		f.add("spec.password", problem)
+	}
+	for _, line := range []struct{ field, value string }{{"interface", s.Interface}, {"vrf", s.VRFName}} {
+		if strings.ContainsFunc(line.value, unicode.IsControl) {
+			f.add("spec."+line.field, fmt.Sprintf("%q must be a single line without control characters", line.value))
 		}
 	}
 	p.nodeSelectors, _ = distinctSelectors("spec.nodeSelectors", s.NodeSelectors, f.add)
@@ -150,6 +161,13 @@ func (p *BGPPeer) parseAddresses(s *v1beta2.BGPPeerSpec, f *findings) {
 		return a.Unmap()
 	}
 	p.Address, p.SourceAddress = parse("spec.peerAddress", s.PeerAddress), parse("spec.sourceAddress", s.SourceAddress)
+	// An unspecified address stands for "none", where Nodes name their router.
+	if problem := RouterProblem(p.Address); problem != "" && !(p.Address.IsUnspecified() && p.FromNode.PeerAddress != "") {
+		f.add("spec.peerAddress", problem)
+	}
+	if p.SourceAddress.Zone() != "" || p.SourceAddress.IsUnspecified() || p.SourceAddress.IsMulticast() {
+		f.add("spec.sourceAddress", fmt.Sprintf("%q is not an address that a node can connect from: use one like 192.0.2.1 or 2001:db8::1", s.SourceAddress))
+	}
 	if s.RouterID == "" {
 		return
 	}
@@ -157,6 +175,50 @@ func (p *BGPPeer) parseAddresses(s *v1beta2.BGPPeerSpec, f *findings) {
 	if p.RouterID = id.Unmap(); err != nil || !p.RouterID.Is4() {
 		f.add("spec.routerID", fmt.Sprintf("%q is not a router ID: use an IPv4 address like 192.0.2.1", s.RouterID))
 	}
+}
+
+// RouterProblem says why no session can be held with a router of this address, and what would be right; empty if one can, or if the
+// address is not valid. BIRD, which Calico runs, refuses its whole configuration because of one such address (proto/bgp/bgp.c,
+// bgp_check_config), a kernel does not connect to it.
+func RouterProblem(a netip.Addr) string {
+	switch {
+	case !a.IsValid():
+		return ""
+	case a.Is6() && a.IsLinkLocalUnicast():
+		return fmt.Sprintf("%s is a link-local address, which every link of a node can have: leave peerAddress out and set interface to the "+
+			"node's interface towards the router, or use a global address of the router", a)
+	case a.Zone() != "":
+		return fmt.Sprintf("%s has a zone, which only link-local addresses have: use %s", a, a.WithZone(""))
+	case a.IsUnspecified(), a.IsMulticast(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
+		return fmt.Sprintf("%s is not the address of a router: use one like 192.0.2.1 or 2001:db8::1", a)
+	}
+	return ""
+}
+
+// maxPassword is the most bytes that a TCP MD5 password may have (linux/tcp.h, TCP_MD5SIG_MAXKEYLEN).
+const maxPassword = 80
+
+// PasswordProblem says why a text cannot be the TCP MD5 password of a session, whoever holds it, and what would be right; empty if it
+// can. It does not repeat the password.
+func PasswordProblem(password string) string {
+	control := strings.IndexFunc(password, unicode.IsControl)
+	switch trimmed := strings.TrimRight(password, "\r\n"); {
+	case password == "":
+		return "the password is empty"
+	case trimmed == "":
+		return "the password is nothing but a newline"
+	case trimmed != password && control == len(trimmed):
+		return "the password ends in a newline, which the router's does not: make the Secret without one, for example with " +
+			"kubectl create secret, printf or echo -n"
+	case control >= 0:
+		return fmt.Sprintf("the password has a control character (%U, after %d bytes), which no router can be given: use printable characters in a single line",
+			[]rune(password[control:])[0], control)
+	case !utf8.ValidString(password):
+		return "the password is not text in UTF-8: use printable characters"
+	case len(password) > maxPassword:
+		return fmt.Sprintf("the password has %d bytes, and TCP MD5 takes %d at most: use a shorter one", len(password), maxPassword)
+	}
+	return ""
 }
 
 // parseTimes fills in the one of hold and keepalive time that is missing, as MetalLB does: the hold time is three times the other.

@@ -47,6 +47,8 @@ type Fault struct {
 	PoolsOnly bool
 	// Missing is set if the fault is a reference to something that does not exist, perhaps not yet.
 	Missing bool
+	// Waits is set if the object is valid, and a node cannot serve it before something outside it is mended.
+	Waits bool
 }
 
 // String is the whole story in one line.
@@ -62,6 +64,8 @@ func (f Fault) Message() string {
 // Consequence says what is in force instead of the faulty version.
 func (f Fault) Consequence() string {
 	switch {
+	case f.Waits:
+		return "until then a session that is up stays, and another does not begin"
 	case f.LastValid:
 		return "its last valid version stays in force"
 	case f.PoolsOnly:

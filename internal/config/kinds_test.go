@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -274,7 +275,7 @@ func TestBuildKinds(t *testing.T) {
 				L2Advertisements: []v1beta1.L2Advertisement{
 					{ObjectMeta: objectMeta("good", 0), Spec: v1beta1.L2AdvertisementSpec{Interfaces: []string{"eth0"}}},
 					{ObjectMeta: objectMeta("bad", 0), Spec: v1beta1.L2AdvertisementSpec{
-						Interfaces: []string{"eth0", "eth0"}, NodeSelectors: []metav1.LabelSelector{badSelector},
+						NodeSelectors:          []metav1.LabelSelector{badSelector},
 						PreferredNodeSelectors: []v1beta1.PreferredNodeSelector{{Weight: 101}},
 					}},
 				},
@@ -285,7 +286,6 @@ func TestBuildKinds(t *testing.T) {
 				`! BGPAdvertisement list: spec.nodeSelectors[1]: "n=1" is listed twice; list each one once` + poolsOnly,
 				`! BGPAdvertisement list: spec.peers[1]: "x" is listed twice; list each one once` + poolsOnly,
 				`! BGPAdvertisement pools: spec.ipAddressPoolSelectors[0]: "Near" is not a valid label selector operator` + setAside,
-				`! L2Advertisement bad: spec.interfaces[1]: "eth0" is listed twice; list each one once` + setAside,
 				`! L2Advertisement bad: spec.nodeSelectors[0]: "Near" is not a valid label selector operator` + setAside,
 				`! L2Advertisement bad: spec.preferredNodeSelectors[0].weight: 101 is not a weight; use a number from 1 to 100` + setAside,
 			},
@@ -401,6 +401,24 @@ func TestBGPPeerRules(t *testing.T) {
 		{name: "nobody", change: func(s *v1beta2.BGPPeerSpec) { s.PeerAddress = "" }, want: "spec.peerAddress"},
 		{name: "no address", change: func(s *v1beta2.BGPPeerSpec) { s.PeerAddress = "192.0.2.300" }, want: "spec.peerAddress"},
 		{name: "address and interface", change: func(s *v1beta2.BGPPeerSpec) { s.Interface = "eth0" }, want: "spec.interface"},
+		{name: "no router's address", change: func(s *v1beta2.BGPPeerSpec) { s.PeerAddress = "0.0.0.0" }, want: "spec.peerAddress"},
+		{name: "no router's address, IPv6", change: func(s *v1beta2.BGPPeerSpec) { s.PeerAddress = "::" }, want: "spec.peerAddress"},
+		{name: "all hosts", change: func(s *v1beta2.BGPPeerSpec) { s.PeerAddress = "255.255.255.255" }, want: "spec.peerAddress"},
+		{name: "multicast", change: func(s *v1beta2.BGPPeerSpec) { s.PeerAddress = "224.0.0.5" }, want: "spec.peerAddress"},
+		{name: "multicast, IPv6", change: func(s *v1beta2.BGPPeerSpec) { s.PeerAddress = "ff02::5" }, want: "spec.peerAddress"},
+		{name: "link-local", change: func(s *v1beta2.BGPPeerSpec) { s.PeerAddress = "fe80::1" }, want: "spec.peerAddress"},
+		{name: "link-local with a zone", change: func(s *v1beta2.BGPPeerSpec) { s.PeerAddress = "fe80::1%eth0" }, want: "spec.peerAddress"},
+		{name: "with a zone", change: func(s *v1beta2.BGPPeerSpec) { s.PeerAddress = "2001:db8::1%eth0" }, want: "spec.peerAddress"},
+		{name: "IPv4 link-local", change: func(s *v1beta2.BGPPeerSpec) { s.PeerAddress = "169.254.0.1" }},
+		{name: "source with a zone", change: func(s *v1beta2.BGPPeerSpec) { s.PeerAddress, s.SourceAddress = "2001:db8::1", "fe80::2%eth0" }, want: "spec.sourceAddress"},
+		{name: "source unspecified", change: func(s *v1beta2.BGPPeerSpec) { s.SourceAddress = "0.0.0.0" }, want: "spec.sourceAddress"},
+		{name: "interface with a tab", change: func(s *v1beta2.BGPPeerSpec) { s.PeerAddress, s.Interface = "", "eth\t0" }, want: "spec.interface"},
+		{name: "password", change: func(s *v1beta2.BGPPeerSpec) { s.Password = `f"ull \ of: marks $ü` }},
+		{name: "password ends in a newline", change: func(s *v1beta2.BGPPeerSpec) { s.Password = "secret\n" }, want: "spec.password"},
+		{name: "password of two lines", change: func(s *v1beta2.BGPPeerSpec) { s.Password = "se\ncret" }, want: "spec.password"},
+		{name: "password with a control character", change: func(s *v1beta2.BGPPeerSpec) { s.Password = "se\x07cret" }, want: "spec.password"},
+		{name: "password of 80 bytes", change: func(s *v1beta2.BGPPeerSpec) { s.Password = strings.Repeat("ü", 40) }},
+		{name: "password of 81 bytes", change: func(s *v1beta2.BGPPeerSpec) { s.Password = strings.Repeat("x", 81) }, want: "spec.password"},
 		{name: "interface of two lines", change: func(s *v1beta2.BGPPeerSpec) { s.PeerAddress, s.Interface = "", "eth0\nexit" }, want: "spec.interface"},
 		{name: "source", change: func(s *v1beta2.BGPPeerSpec) { s.SourceAddress = "here" }, want: "spec.sourceAddress"},
 		{name: "port", change: func(s *v1beta2.BGPPeerSpec) { s.PeerPort = 16385 }, want: "spec.peerPort"},
@@ -435,6 +453,62 @@ func TestBGPPeerRules(t *testing.T) {
 	}}, nil)
 	assert.Equal(t, 30*time.Second, *s.BGPPeers()[0].KeepaliveTime)
 	assert.Equal(t, 30*time.Second, *s.BGPPeers()[1].HoldTime)
+}
+
+// TestPasswordProblem: what a password cannot be is said, without repeating it; a newline at its end, the most frequent fault, by name.
+func TestPasswordProblem(t *testing.T) {
+	for _, tc := range []struct{ password, want string }{
+		{"secret", ""},
+		{`back\slash "quote" ü`, ""},
+		{"", "the password is empty"},
+		{"\n", "the password is nothing but a newline"},
+		{"hunter2\n", "the password ends in a newline"},
+		{"hunter2\r\n", "the password ends in a newline"},
+		{"hun\nter2\n", "control character (U+000A, after 3 bytes)"},
+		{"hun\x00ter2", "control character (U+0000, after 3 bytes)"},
+		{"hun\u0085ter2", "control character (U+0085, after 3 bytes)"},
+		{"hunter2\xff", "not text in UTF-8"},
+		{strings.Repeat("hunter2 ", 11), "88 bytes, and TCP MD5 takes 80 at most"},
+	} {
+		got := PasswordProblem(tc.password)
+		if tc.want == "" {
+			assert.Empty(t, got, "%q", tc.password)
+			continue
+		}
+		assert.Contains(t, got, tc.want, "%q", tc.password)
+		assert.NotContains(t, got, "hunter2")
+	}
+}
+
+// TestRouterProblem: who gives the address of a link is told of interface.
+func TestRouterProblem(t *testing.T) {
+	for addr, want := range map[string]string{
+		"192.0.2.1": "", "2001:db8::1": "", "fd00::1": "", "169.254.0.1": "",
+		"fe80::1": "set interface", "fe80::1%eth0": "set interface", "2001:db8::1%eth0": "use 2001:db8::1",
+		"::": "use one like", "0.0.0.0": "use one like", "224.0.0.1": "use one like", "ff02::1": "use one like",
+	} {
+		got := RouterProblem(netip.MustParseAddr(addr))
+		if want == "" {
+			assert.Empty(t, got, addr)
+		} else {
+			assert.Contains(t, got, want, addr)
+			assert.Contains(t, got, addr)
+		}
+	}
+}
+
+// TestListedTwice: an interface or a preference that is listed twice is one that was meant, as with MetalLB; weights add up.
+func TestListedTwice(t *testing.T) {
+	near := metav1.LabelSelector{MatchLabels: map[string]string{"rack": "1"}}
+	s := Build(Objects{L2Advertisements: []v1beta1.L2Advertisement{{ObjectMeta: objectMeta("lan", 0), Spec: v1beta1.L2AdvertisementSpec{
+		Interfaces:             []string{"eth1", "eth0", "eth1"},
+		PreferredNodeSelectors: []v1beta1.PreferredNodeSelector{{Weight: 10, Preference: near}, {Weight: 10, Preference: near}, {Weight: 5, Preference: near}},
+	}}}}, nil)
+	require.Empty(t, s.Faults())
+	require.Len(t, s.L2Advertisements(), 1)
+	assert.Equal(t, []string{"eth1", "eth0"}, s.L2Advertisements()[0].Interfaces)
+	assert.Equal(t, 25, s.L2Advertisements()[0].Preference(labels.Set{"rack": "1"}))
+	assert.Zero(t, s.L2Advertisements()[0].Preference(labels.Set{"rack": "2"}))
 }
 
 func TestPeerThatCannotBeDecoded(t *testing.T) {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -12,7 +13,7 @@ import (
 type L2Advertisement struct {
 	origin
 	selection
-	// Interfaces are the names of the network interfaces to announce on; empty means all.
+	// Interfaces are the names of the network interfaces to announce on, each once; empty means all.
 	Interfaces []string
 
 	preferred []preference
@@ -26,7 +27,8 @@ type preference struct {
 // PrefersNodes reports whether any node can have a preference.
 func (a *L2Advertisement) PrefersNodes() bool { return len(a.preferred) > 0 }
 
-// Preference returns the sum of the weights that a node with these labels has.
+// Preference returns the sum of the weights that a node with these labels has. A preference that is listed twice counts twice, as
+// with MetalLB.
 func (a *L2Advertisement) Preference(node labels.Set) int {
 	sum := 0
 	for _, p := range a.preferred {
@@ -38,14 +40,17 @@ func (a *L2Advertisement) Preference(node labels.Set) int {
 }
 
 func parseL2Advertisement(o *v1beta1.L2Advertisement) (*L2Advertisement, []Fault) {
-	a := &L2Advertisement{origin: originOf(v1beta1.GroupVersion, "L2Advertisement", o.ObjectMeta, o.Spec), Interfaces: o.Spec.Interfaces}
+	a := &L2Advertisement{origin: originOf(v1beta1.GroupVersion, "L2Advertisement", o.ObjectMeta, o.Spec)}
+	for _, name := range o.Spec.Interfaces {
+		if !slices.Contains(a.Interfaces, name) { // one that is listed twice is as good as listed once
+			a.Interfaces = append(a.Interfaces, name)
+		}
+	}
 	f := findings{ref: a.Ref}
 	a.checkBackend(&f)
 	a.selectPools(o.Spec.IPAddressPools, o.Spec.IPAddressPoolSelectors, f.add)
 	a.selectNodes(o.Spec.NodeSelectors, f.add)
 	a.selectServices(o.Spec.ServiceSelectors, f.add)
-	distinct("spec.interfaces", o.Spec.Interfaces, f.add)
-	var seen []string
 	for i := range o.Spec.PreferredNodeSelectors {
 		p := &o.Spec.PreferredNodeSelectors[i]
 		field := fmt.Sprintf("spec.preferredNodeSelectors[%d]", i)
@@ -57,10 +62,8 @@ func parseL2Advertisement(o *v1beta1.L2Advertisement) (*L2Advertisement, []Fault
 			f.add(field+".preference", err.Error())
 			continue
 		}
-		seen = append(seen, s.String())
 		a.preferred = append(a.preferred, preference{int(p.Weight), s})
 	}
-	distinct("spec.preferredNodeSelectors", seen, f.add)
 	if len(f.list) > 0 {
 		return nil, f.list
 	}

@@ -26,6 +26,7 @@ type Pool struct {
 	namespaces        []string
 	namespaceSelector []labels.Selector
 	serviceSelector   []labels.Selector
+	former            []netipx.IPRange // those of the version before, if they were others
 }
 
 // Prefixes returns the pool's addresses as the fewest CIDRs, in address order, IPv4 first.
@@ -44,6 +45,11 @@ func (p *Pool) Prefixes() []netip.Prefix {
 // Contains reports whether addr is in one of the pool's ranges.
 func (p *Pool) Contains(addr netip.Addr) bool {
 	return slices.ContainsFunc(p.Ranges, func(r netipx.IPRange) bool { return r.Contains(addr) })
+}
+
+// Left reports whether addr was in one of the ranges that the pool had before it was edited the last time, and is in none any more.
+func (p *Pool) Left(addr netip.Addr) bool {
+	return !p.Contains(addr) && slices.ContainsFunc(p.former, func(r netipx.IPRange) bool { return r.Contains(addr) })
 }
 
 // Admits reports whether the pool's serviceAllocation admits a Service: its namespace is listed or matches one of the namespace
@@ -184,6 +190,15 @@ func settlePools(objects []v1beta1.IPAddressPool, last map[string]*Pool) (map[st
 	}
 	for _, o := range rejected {
 		keepLast(o.Name, refOf(v1beta1.GroupVersion, "IPAddressPool", o.ObjectMeta), last, accept)
+	}
+	for name, p := range inForce {
+		switch was := last[name]; {
+		case was == nil, was == p, was.Ref.UID != p.Ref.UID:
+		case slices.Equal(was.Ranges, p.Ranges):
+			p.former = was.former
+		default:
+			p.former = was.Ranges
+		}
 	}
 	for i := range faults {
 		faults[i].LastValid = inForce[faults[i].Object.Name] != nil

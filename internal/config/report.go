@@ -18,6 +18,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/internal/presence"
 	"github.com/fairlead/fairlead/internal/text"
 )
 
@@ -25,7 +27,6 @@ import (
 const (
 	controllerState    = "controller"
 	stateComponent     = "metallb.io/component-type"
-	stateNode          = "metallb.io/node-name"
 	conditionPools     = "poolReconcilerValid"
 	conditionConfig    = "configReconcilerValid"
 	reasonReconciled   = "Reconciled"
@@ -35,8 +36,17 @@ const (
 	EventConfigurationError = "ConfigurationError"
 )
 
-// SpeakerState returns the name of the ConfigurationState of the speaker on a node.
-func SpeakerState(node string) string { return "speaker-" + node }
+// SpeakerState returns the name of the ConfigurationState of the speaker on a node: "speaker-" and the name of the node, cut and with its
+// hash if that is too long.
+func SpeakerState(node string) string {
+	const longest = 253
+	name := "speaker-" + node
+	if len(name) > longest {
+		hash := backends.Hash(node)
+		name = strings.TrimRight(name[:longest-1-len(hash)], "-.") + "-" + hash
+	}
+	return name
+}
 
 // reporter tells of faults: in the log and by an event on the object when a fault is new, and in the ConfigurationState.
 type reporter struct {
@@ -46,9 +56,20 @@ type reporter struct {
 	recorder  events.EventRecorder // nil: no events
 	log       *slog.Logger
 	told      []Fault
+	remarked  []Remark
+	about     func(context.Context, []Fault) []Fault // of all faults those that the state is about; nil: all
 }
 
-func (r *reporter) report(ctx context.Context, s *Snapshot) error {
+// state returns where the ConfigurationState is, and its labels.
+func (r *reporter) state() (types.NamespacedName, map[string]string) {
+	if r.node == "" {
+		return types.NamespacedName{Namespace: r.namespace, Name: controllerState}, map[string]string{stateComponent: "controller"}
+	}
+	return types.NamespacedName{Namespace: r.namespace, Name: SpeakerState(r.node)},
+		map[string]string{stateComponent: "speaker", presence.LabelNode: backends.LabelValue(r.node)}
+}
+
+func (r *reporter) report(ctx context.Context, s *Snapshot, remarks []Remark) error {
 	for _, f := range s.Faults() {
 		if slices.Contains(r.told, f) {
 			continue
@@ -60,6 +81,16 @@ func (r *reporter) report(ctx context.Context, s *Snapshot) error {
 		r.recorder.Eventf(f.Object.Reference(), nil, corev1.EventTypeWarning, EventConfigurationError, "Validate", "%s", f.Message())
 	}
 	r.told = s.Faults()
+	for _, x := range remarks {
+		if slices.Contains(r.remarked, x) {
+			continue
+		}
+		r.log.Warn("configuration to be looked at", "object", x.Object.String(), "reason", x.Reason, "err", x.Message)
+		if r.recorder != nil {
+			r.recorder.Eventf(x.Object.Reference(), nil, corev1.EventTypeWarning, x.Reason, "Validate", "%s", x.Message)
+		}
+	}
+	r.remarked = remarks
 	if err := r.writeReservations(ctx, s); err != nil {
 		return err
 	}
@@ -68,10 +99,11 @@ func (r *reporter) report(ctx context.Context, s *Snapshot) error {
 
 func (r *reporter) writeState(ctx context.Context, s *Snapshot) error {
 	var state v1beta1.ConfigurationState
-	key, labels := types.NamespacedName{Namespace: r.namespace, Name: controllerState}, map[string]string{stateComponent: "controller"}
-	if r.node != "" {
-		key.Name, labels = SpeakerState(r.node), map[string]string{stateComponent: "speaker", stateNode: r.node}
+	faults := s.Faults()
+	if r.about != nil {
+		faults = r.about(ctx, faults)
 	}
+	key, labels := r.state()
 	err := r.client.Get(ctx, key, &state)
 	if apierrors.IsNotFound(err) {
 		state = v1beta1.ConfigurationState{ObjectMeta: metav1.ObjectMeta{
@@ -83,13 +115,18 @@ func (r *reporter) writeState(ctx context.Context, s *Snapshot) error {
 		return fmt.Errorf("configuration state %s: %w", key, err)
 	}
 	want := state.DeepCopy()
-	setState(want, s.Faults())
+	setState(want, faults)
+	if r.node == "" {
+		setRemarks(want, r.remarked)
+	}
 	if equality.Semantic.DeepEqual(state.Status, want.Status) {
 		return nil
 	}
-	patch, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"resourceVersion": state.ResourceVersion}, "status": want.Status,
-	})
+	status := map[string]any{"result": want.Status.Result, "errorSummary": want.Status.ErrorSummary, "conditions": want.Status.Conditions}
+	if want.Status.ErrorSummary == "" {
+		status["errorSummary"] = nil // a merge patch keeps what it does not name
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"resourceVersion": state.ResourceVersion}, "status": status})
 	if err != nil {
 		return fmt.Errorf("encode the configuration state: %w", err)
 	}

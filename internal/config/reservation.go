@@ -10,14 +10,34 @@ import (
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/internal/text"
 )
 
 // Hold is an AddressReservation that was made for a Service with a hold: its addresses stay with the Service's name for a while
 // after it is gone. Holds are made and ended by the controller; they are no part of a Snapshot.
 func Hold(o *v1alpha1.AddressReservation) bool { return o.Spec.HoldAfterDelete != nil }
 
+// Annotations of an AddressReservation of a speaker: the MAC that answers for the address on the local network, and until when it is set aside
+// (RFC 3339).
+const (
+	AnnotationTakenBy    = "fairlead.io/taken-by"
+	AnnotationTakenUntil = "fairlead.io/taken-until"
+)
+
+// maxTakenBy bounds what is shown of AnnotationTakenBy.
+const maxTakenBy = 64
+
+// takenBy says in words who has the addresses of a reservation; empty: nobody that was seen.
+func takenBy(o *v1alpha1.AddressReservation) string {
+	by := o.Annotations[AnnotationTakenBy]
+	if by == "" {
+		return ""
+	}
+	return text.Cut(by, maxTakenBy) + " answers for it on the local network"
+}
+
 func parseReservation(o *v1alpha1.AddressReservation) (allocator.Reservation, []Fault) {
-	r := allocator.Reservation{Name: o.Name}
+	r := allocator.Reservation{Name: o.Name, Use: takenBy(o)}
 	if s := o.Spec.Service; s != nil {
 		r.Owner = allocator.Owner{Namespace: s.Namespace, Name: s.Name}
 	}

@@ -3,8 +3,10 @@ package config
 import (
 	"cmp"
 	"maps"
+	"net/netip"
 	"slices"
 
+	"go4.org/netipx"
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/fairlead/fairlead/allocator"
@@ -104,6 +106,22 @@ func (s *Snapshot) AllocatorPools() []allocator.Pool {
 
 // Reservations returns the reservations that users made, by name.
 func (s *Snapshot) Reservations() []allocator.Reservation { return s.reservations }
+
+// AnyTaken reports whether somebody else was seen to have an address on the local network.
+func (s *Snapshot) AnyTaken() bool {
+	return slices.ContainsFunc(s.reservations, func(r allocator.Reservation) bool { return r.Use != "" })
+}
+
+// Taken says who else has an address on the local network; empty: nobody that was seen.
+func (s *Snapshot) Taken(addr netip.Addr) string {
+	for i := range s.reservations {
+		r := &s.reservations[i]
+		if r.Use != "" && slices.ContainsFunc(r.Ranges, func(ipr netipx.IPRange) bool { return ipr.Contains(addr) }) {
+			return r.Use
+		}
+	}
+	return ""
+}
 
 // BGPAdvertisements returns the advertisements in force, by name.
 func (s *Snapshot) BGPAdvertisements() []*BGPAdvertisement { return byName(s.bgpAdvertisements) }

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -163,6 +164,23 @@ func TestRecreatedPoolHasNoLastValidVersion(t *testing.T) {
 	assert.Nil(t, s.Pool("a"))
 	_, aside := s.SetAside("a")
 	assert.True(t, aside)
+}
+
+// TestLeft: what a pool contained before its last edit has left it, also when something else is edited after that, and not for a pool made anew.
+func TestLeft(t *testing.T) {
+	in, out := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.200")
+	never := netip.MustParseAddr("192.0.2.0").Prev()
+	whole, half := pool("lan", 0, "192.0.2.0/24"), pool("lan", 0, "192.0.2.0/25")
+	s := Build(Objects{Pools: []v1beta1.IPAddressPool{whole}}, nil)
+	assert.False(t, s.Pool("lan").Left(out))
+	for range 2 {
+		s = Build(Objects{Pools: []v1beta1.IPAddressPool{half}}, s)
+		assert.True(t, s.Pool("lan").Left(out))
+		assert.False(t, s.Pool("lan").Left(in), "it is there")
+		assert.False(t, s.Pool("lan").Left(never))
+	}
+	half.UID = "another"
+	assert.False(t, Build(Objects{Pools: []v1beta1.IPAddressPool{half}}, s).Pool("lan").Left(out))
 }
 
 func TestAdmits(t *testing.T) {

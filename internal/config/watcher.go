@@ -4,11 +4,15 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
-	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -18,6 +22,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/api/v1beta2"
 )
 
 // Watcher keeps a Snapshot in step with the objects of one namespace, reports their faults, and passes every new Snapshot on.
@@ -27,8 +33,15 @@ type Watcher struct {
 	reporter   *reporter
 	controller controller.Controller
 	publish    func(context.Context, *Snapshot) error
+	remarks    func(*Snapshot) []Remark
+	queue      atomic.Pointer[queue]
 	metrics    *Metrics
-	last       *Snapshot // touched by Load, then by the single worker of controller
+	last       *Snapshot         // touched by Load, then by the single worker of controller
+	peers      []v1beta2.BGPPeer // those that last was made from
+	pending    pending
+
+	mu    sync.Mutex // protects all the following
+	waits []Fault
 }
 
 // WatcherOptions are what a Watcher needs.
@@ -42,17 +55,19 @@ type WatcherOptions struct {
 	Log      *slog.Logger
 	// Publish is called with each new Snapshot, one at a time. If it fails, it is called again later.
 	Publish func(context.Context, *Snapshot) error
+	// Remarks says what there is to tell of objects that have no fault, once a Snapshot is in force; it may be nil.
+	Remarks func(*Snapshot) []Remark
 }
 
 // NewWatcher returns a Watcher; it starts nothing.
 func NewWatcher(o WatcherOptions) (*Watcher, error) {
 	w := &Watcher{
 		metrics: &Metrics{},
-		reader:  o.Manager.GetCache(), namespace: o.Namespace, publish: o.Publish,
+		reader:  o.Manager.GetCache(), namespace: o.Namespace, publish: o.Publish, remarks: o.Remarks,
 		reporter: &reporter{client: o.Manager.GetClient(), namespace: o.Namespace, node: o.Node, recorder: o.Recorder, log: o.Log},
 	}
 	if o.Node != "" {
-		w.reporter.recorder = nil
+		w.reporter.recorder, w.reporter.about = nil, w.aboutNode
 	}
 	if err := o.Registry.Register(w.metrics); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
@@ -71,20 +86,65 @@ func NewWatcher(o WatcherOptions) (*Watcher, error) {
 		}),
 	)
 	for _, kind := range Kinds() {
-		if err := w.controller.Watch(source.Kind(o.Manager.GetCache(), kind, handler.EnqueueRequestsFromMapFunc(everything), news)); err != nil {
+		if err := w.controller.Watch(source.Kind(o.Manager.GetCache(), kind, w.pending.handler(), news)); err != nil {
 			return nil, fmt.Errorf("watch %T: %w", kind, err)
 		}
 	}
+	if err := w.watchState(o); err != nil {
+		return nil, err
+	}
 	// The first look is taken even if there is no object: an empty configuration has to be put in force too.
-	return w, w.controller.Watch(source.Func(func(ctx context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-		q.Add(everything(ctx, nil)[0])
+	return w, w.controller.Watch(source.Func(func(_ context.Context, q queue) error {
+		w.queue.Store(&q)
+		q.Add(everything)
 		return nil
 	}))
 }
 
-// everything maps each event to the one request there is: the snapshot is made anew as a whole.
-func everything(context.Context, client.Object) []reconcile.Request {
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: "configuration"}}}
+// watchState has the ConfigurationState looked at when somebody has removed or edited it, and when the labels of the speaker's node
+// change, by which BGPPeers select it.
+func (w *Watcher) watchState(o WatcherOptions) error {
+	name, _ := w.reporter.state()
+	toState := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request { return []reconcile.Request{stateRequest} })
+	own := predicate.NewPredicateFuncs(func(x client.Object) bool { return client.ObjectKeyFromObject(x) == name })
+	if err := w.controller.Watch(source.Kind[client.Object](o.Manager.GetCache(), &v1beta1.ConfigurationState{}, toState, own)); err != nil {
+		return fmt.Errorf("watch ConfigurationStates: %w", err)
+	}
+	if o.Node == "" {
+		return nil
+	}
+	node := predicate.And(predicate.LabelChangedPredicate{}, predicate.NewPredicateFuncs(func(x client.Object) bool { return x.GetName() == o.Node }))
+	if err := w.controller.Watch(source.Kind[client.Object](o.Manager.GetCache(), &corev1.Node{}, toState, node)); err != nil {
+		return fmt.Errorf("watch nodes: %w", err)
+	}
+	return nil
+}
+
+// stateRequest has the ConfigurationState looked at, and nothing else.
+var stateRequest = reconcile.Request{NamespacedName: types.NamespacedName{Name: "state"}}
+
+// SetWaits says which peers this speaker cannot serve before something outside them is mended, such as a Secret. It does not block.
+func (w *Watcher) SetWaits(waits []Fault) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if slices.Equal(w.waits, waits) {
+		return
+	}
+	w.waits = waits
+	if q := w.queue.Load(); q != nil {
+		(*q).Add(stateRequest)
+	}
+}
+
+// aboutNode returns the faults that concern the node of this speaker, with those that only its speaker knows of.
+func (w *Watcher) aboutNode(ctx context.Context, faults []Fault) []Fault {
+	var node corev1.Node
+	if err := w.reader.Get(ctx, types.NamespacedName{Name: w.reporter.node}, &node); err == nil {
+		faults = about(faults, w.peers, node.Labels)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Concat(faults, w.waits)
 }
 
 // Load builds the first Snapshot. It must return before Run is called.
@@ -93,21 +153,52 @@ func (w *Watcher) Load(ctx context.Context) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.last = Build(objects, w.last)
+	w.last, w.peers = Build(objects, w.last), objects.BGPPeers
 	return w.last, nil
 }
 
-// Reconcile builds, publishes and reports a new Snapshot.
-func (w *Watcher) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
+// Reconcile builds, publishes and reports a new Snapshot, or, for stateRequest, reports the last one again.
+func (w *Watcher) Reconcile(ctx context.Context, r reconcile.Request) (reconcile.Result, error) {
+	if r == stateRequest {
+		if w.last == nil {
+			return reconcile.Result{}, nil // it will be reported
+		}
+		return reconcile.Result{}, w.logged(ctx, w.reporter.writeState(ctx, w.last))
+	}
+	inForce := w.pending.take()
 	s, err := w.Load(ctx)
+	if err == nil {
+		err = w.publish(ctx, s)
+	}
+	inForce()
 	if err != nil {
 		return reconcile.Result{}, err
 	}
-	if err := w.publish(ctx, s); err != nil {
-		return reconcile.Result{}, err
-	}
 	w.metrics.inForce(s)
-	return reconcile.Result{}, w.reporter.report(ctx, s)
+	var remarks []Remark
+	if w.remarks != nil {
+		remarks = w.remarks(s)
+	}
+	return reconcile.Result{}, w.logged(ctx, w.reporter.report(ctx, s, remarks))
+}
+
+// Await waits until the changes that have come in so far are in force: who decides on what came after them, as in one `kubectl apply`, decides
+// by them. It does not wait for long if they cannot be put in force.
+func (w *Watcher) Await(ctx context.Context) { w.pending.wait(ctx) }
+
+// Reconsider has the configuration looked at again, because there may be something else to remark.
+func (w *Watcher) Reconsider() {
+	if q := w.queue.Load(); q != nil {
+		(*q).AddAfter(everything, coalesce)
+	}
+}
+
+// logged logs why something could not be reported, unless another write came before it; it is tried again.
+func (w *Watcher) logged(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() == nil && !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
+		w.reporter.log.Warn("the configuration's state is not reported", "err", err)
+	}
+	return err
 }
 
 // Run follows the objects until ctx ends.

@@ -1,8 +1,6 @@
 package convert
 
 import (
-	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -11,7 +9,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/api/v1beta2"
 )
@@ -21,6 +18,8 @@ var kindOrder = []string{"IPAddressPool", "L2Advertisement", "Community", "BFDPr
 
 // add adds an object, whose name was read by r.
 func (c *converter) add(r reader, name string, o client.Object) {
+	given := name
+	name = objectName(name)
 	if problems := validation.IsDNS1123Subdomain(name); len(problems) > 0 {
 		r.problem("%q cannot be the name of an object: use lower case letters, digits, '-' and '.', and change what refers to it, annotations of Services included", name)
 		return
@@ -49,31 +48,21 @@ func (c *converter) add(r reader, name string, o client.Object) {
 			return
 		}
 	}
+	if name != given && !strings.HasSuffix(kind, "Advertisement") {
+		r.note("%q cannot be the name of an object: the %s is called %q, as MetalLB's own converter does. "+
+			"Change what refers to it, annotations of Services included", given, kind, name)
+	}
 	c.result.Objects = append(c.result.Objects, o)
 }
 
-// ranges reads addresses of a pool. A single address stands for a range of one.
-func (r reader) ranges() (out []string) {
-	r.items(func(i reader) {
-		s := i.str()
-		if s == "" {
-			return
-		}
-		if addr, err := netip.ParseAddr(strings.TrimSpace(s)); err == nil {
-			s = netip.PrefixFrom(addr, addr.BitLen()).String()
-		}
-		if _, err := allocator.ParseRange(s); err != nil {
-			i.problem("%v", err)
-			return
-		}
-		out = append(out, s)
-	})
-	return out
-}
-
-// duration reads a time such as 90s.
+// duration reads a time such as 90s; empty is the default, nil.
 func (r reader) duration() *metav1.Duration {
-	d, err := time.ParseDuration(r.str())
+	r = r.resolved()
+	s := r.str()
+	if s == "" {
+		return nil
+	}
+	d, err := time.ParseDuration(s)
 	if err != nil {
 		r.problem("%q is not a duration such as 90s", r.node.Value)
 		return nil
@@ -91,6 +80,8 @@ func (r reader) communities(defined map[string]bool) (out []string) {
 	r.items(func(i reader) {
 		s := i.str()
 		switch {
+		case s == "":
+			return
 		case strings.Contains(s, ":") || defined[s]:
 		case wellKnown[s] != "":
 			s = wellKnown[s]
@@ -115,12 +106,15 @@ func (r reader) aliases(out map[string]bool) {
 	}
 }
 
-func within(pools []string, known map[string][]string, r reader) []string {
-	return slices.DeleteFunc(pools, func(p string) bool {
-		if _, ok := known[p]; !ok {
-			r.problem("pool %q is not defined", p)
-			return true
+// within returns the names of pools that are defined, as the objects are called; others are problems.
+func (r reader) within(known map[string][]string) (out []string) {
+	r.items(func(i reader) {
+		p := i.str()
+		if _, ok := known[p]; ok {
+			out = append(out, objectName(p))
+		} else if p != "" {
+			i.problem("pool %q is not defined", p)
 		}
-		return false
 	})
+	return out
 }

@@ -22,17 +22,16 @@ func (c *converter) config(d *document) {
 	if n := field(d.root, "bgp-communities"); n != nil { // pools refer to them, wherever they stand
 		reader{c, d, "bgp-communities", n}.aliases(communities)
 	}
-	peers, layer2, bgp := 0, 0, 0
 	root.fields(map[string]func(reader){
 		"bgp-communities": func(reader) {},
 		"peers": func(v reader) {
 			v.items(func(v reader) {
-				peers++
-				c.configPeer(v, "peer"+strconv.Itoa(peers))
+				c.peers++
+				c.configPeer(v, "peer"+strconv.Itoa(c.peers))
 			})
 		},
 		"address-pools": func(v reader) {
-			v.items(func(v reader) { c.configPool(v, communities, &layer2, &bgp) })
+			v.items(func(v reader) { c.configPool(v, communities) })
 		},
 		"bfd-profiles": func(v reader) { v.items(c.configProfile) },
 	})
@@ -40,28 +39,41 @@ func (c *converter) config(d *document) {
 
 func (c *converter) configPeer(r reader, name string) {
 	o := &v1beta2.BGPPeer{}
-	s := &o.Spec
+	s, told, readable := &o.Spec, c.told, true
 	r.fields(map[string]func(reader){
 		"my-asn":         func(v reader) { s.MyASN = uint32(v.number(32)) },
 		"peer-asn":       func(v reader) { s.PeerASN = uint32(v.number(32)) },
 		"peer-address":   func(v reader) { s.PeerAddress = v.str() },
 		"source-address": func(v reader) { s.SourceAddress = v.str() },
-		"peer-port":      func(v reader) { s.PeerPort = uint16(v.number(16)) },
+		"peer-port":      func(v reader) { s.PeerPort = v.port() },
 		"hold-time":      func(v reader) { s.HoldTime = v.duration() },
 		"keepalive-time": func(v reader) { s.KeepaliveTime = v.duration() },
 		"router-id":      func(v reader) { s.RouterID = v.str() },
-		"password":       func(v reader) { s.Password, c.passwords = v.str(), true },
-		"bfd-profile":    func(v reader) { s.BFDProfile = v.str() },
+		"password":       func(v reader) { s.Password, readable = c.password(v) },
+		"bfd-profile":    func(v reader) { s.BFDProfile = objectName(v.str()) },
 		"ebgp-multihop":  func(v reader) { s.EBGPMultiHop = v.boolean() },
 		"node-selectors": func(v reader) {
 			v.items(func(v reader) { s.NodeSelectors = append(s.NodeSelectors, v.selector()) })
 		},
 	})
 	if s.MyASN == 0 || s.PeerASN == 0 || s.PeerAddress == "" {
-		r.problem("a peer needs my-asn, peer-asn and peer-address")
+		if c.told == told {
+			r.problem("a peer needs my-asn, peer-asn and peer-address")
+		}
 		return
 	}
-	c.add(r, name, o)
+	if readable {
+		c.add(r, name, o)
+	}
+}
+
+// password reads that of a peer; empty is none. It returns false if there is one that cannot be read: without it the peer would be
+// another one.
+func (c *converter) password(v reader) (s string, readable bool) {
+	told := c.told
+	s = v.str()
+	c.passwords = c.passwords || s != ""
+	return s, c.told == told
 }
 
 // selector reads a selector of the ConfigMap.
@@ -89,45 +101,21 @@ func (r reader) selector() (out metav1.LabelSelector) {
 	return out
 }
 
-func (c *converter) configPool(r reader, communities map[string]bool, layer2, bgp *int) {
-	o := &v1beta1.IPAddressPool{}
-	var name, protocol string
-	var ads []v1beta1.BGPAdvertisementSpec
+func (c *converter) configPool(r reader, communities map[string]bool) {
+	var p pool
+	told := c.told
 	r.fields(map[string]func(reader){
-		"name":            func(v reader) { name = v.str() },
-		"protocol":        func(v reader) { protocol = v.str() },
-		"addresses":       func(v reader) { o.Spec.Addresses = v.ranges() },
-		"auto-assign":     func(v reader) { b := v.boolean(); o.Spec.AutoAssign = &b },
-		"avoid-buggy-ips": func(v reader) { o.Spec.AvoidBuggyIPs = v.boolean() },
+		"name":            func(v reader) { p.name = v.str() },
+		"protocol":        func(v reader) { p.protocol = v.str() },
+		"addresses":       func(v reader) { p.ranges = v.ranges() },
+		"auto-assign":     func(v reader) { b := v.boolean(); p.spec.AutoAssign = &b },
+		"avoid-buggy-ips": func(v reader) { p.spec.AvoidBuggyIPs = v.boolean() },
 		"bgp-advertisements": func(v reader) {
-			v.items(func(v reader) { ads = append(ads, v.configAdvertisement(communities)) })
+			v.items(func(v reader) { p.ads = append(p.ads, v.configAdvertisement(communities)) })
 		},
 	})
-	switch {
-	case name == "" || len(o.Spec.Addresses) == 0:
-		r.problem("a pool needs name and addresses")
-		return
-	case protocol != "bgp" && protocol != "layer2":
-		r.problem("protocol %q of pool %q is neither layer2 nor bgp", protocol, name)
-		return
-	case protocol == "layer2" && len(ads) > 0:
-		r.problem("pool %q has protocol layer2 and bgp-advertisements: remove one of them", name)
-		return
-	}
-	c.add(r, name, o)
-	if protocol == "layer2" {
-		*layer2++
-		c.add(r, "l2advertisement"+strconv.Itoa(*layer2), &v1beta1.L2Advertisement{Spec: v1beta1.L2AdvertisementSpec{IPAddressPools: []string{name}}})
-		return
-	}
-	if len(ads) == 0 {
-		ads = append(ads, v1beta1.BGPAdvertisementSpec{})
-	}
-	for _, ad := range ads {
-		*bgp++
-		ad.IPAddressPools = []string{name}
-		c.add(r, "bgpadvertisement"+strconv.Itoa(*bgp), &v1beta1.BGPAdvertisement{Spec: ad})
-	}
+	p.told = c.told > told
+	c.poolAndAds(r, p)
 }
 
 func (r reader) configAdvertisement(communities map[string]bool) (out v1beta1.BGPAdvertisementSpec) {

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -57,11 +58,12 @@ func render(t *testing.T, r *Result) string {
 	return out.String()
 }
 
-// TestDemo: the last example of Kubespray's documentation becomes the objects of the demo.
+// TestDemo: the last example of Kubespray's documentation becomes the objects of the demo, which tells each peer of its own pool only.
 func TestDemo(t *testing.T) {
 	want, err := os.ReadFile("../demo/manifests/kubespray.yaml")
 	require.NoError(t, err)
 	want = bytes.ReplaceAll(want, []byte("holdTime: 120s"), []byte("holdTime: 2m0s"))
+	want = regexp.MustCompile(`  peers:\n  - peer.\n`).ReplaceAll(want, nil)
 	text, err := os.ReadFile("testdata/kubespray-calico-pools.yaml")
 	require.NoError(t, err)
 	r, err := Convert([]Input{{Text: text}}, Options{})
@@ -101,14 +103,15 @@ func TestProblems(t *testing.T) {
 		{"template without its file", "metallb_speaker_enabled: false\ncalico_advertise_service_loadbalancer_ips: \"{{ metallb_ip_range }}\"\n", []string{"in:2: calico_advertise_service_loadbalancer_ips: {{ metallb_ip_range }} names a variable that is in none of the inputs"}},
 		{"part of a pool", "metallb_speaker_enabled: false\nmetallb_config: {address_pools: {a: {ip_range: [10.5.0.0/16, 10.6.0.0/16]}}}\ncalico_advertise_service_loadbalancer_ips: [10.5.0.0/16]\n", []string{`holds only part of pool "a"`}},
 		{"no pool", "metallb_speaker_enabled: false\nmetallb_config: {address_pools: {a: {ip_range: 10.5.0.0/16}}}\ncalico_advertise_service_loadbalancer_ips: [10.5.0.0/16, \"2001:db8::/64\"]\n", []string{"in:3: calico_advertise_service_loadbalancer_ips[1]: 2001:db8::/64 is in no pool"}},
-		{"name", "metallb_config:\n  address_pools:\n    my_pool: {ip_range: 10.0.0.0/24}\n", []string{`in:3: metallb_config.address_pools.my_pool: "my_pool" cannot be the name of an object`}},
+		{"name", "metallb_config:\n  address_pools:\n    \"123_\": {ip_range: 10.0.0.0/24}\n  layer2: [\"123_\"]\n", []string{`in:3: metallb_config.address_pools.123_: "123_" cannot be the name of an object`, `in:4: metallb_config.layer2[0]: "123_" cannot be the name of an object`}},
 		{"tab", "apiVersion: v1\nkind: ConfigMap\ndata:\n  config: |\n    address-pools:\n    - name: a\n    \tprotocol: layer2\n", []string{"in:7: a tab in the indentation"}},
 		{"tab in a quoted text", "apiVersion: v1\nkind: ConfigMap\ndata:\n  config: \"address-pools:\\n- name: a\\n\\tprotocol: layer2\\n\"\n", []string{"in: data.config: a tab in the indentation; YAML takes only spaces (line 3 of the text within)"}},
 		{"unknown key of the ConfigMap", "apiVersion: v1\nkind: ConfigMap\ndata:\n  config: |\n    peer-autodiscovery:\n      from-labels: {}\n    address-pools: []\n", []string{"in:5: peer-autodiscovery: unknown key"}},
 		{"protocol", "address-pools:\n- name: a\n  protocol: ospf\n  addresses: [10.0.0.0/24]\n", []string{`in:2: address-pools[0]: protocol "ospf" of pool "a" is neither layer2 nor bgp`}},
 		{"not YAML", "a: [\n", []string{"in:1: did not find expected node content"}},
 		{"a list", "- a\n", []string{"in:1: a mapping of keys is needed"}},
-		{"another object", "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\n", []string{"in:2: kind: IPAddressPool is not converted. Objects of metallb.io work as they are"}},
+		{"another object", "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: a}\n", []string{"in:2: kind: IPAddressPool a works as it is: apply it unchanged"}},
+		{"an object of others", "apiVersion: apps/v1\nkind: Deployment\n", []string{"in:2: kind: Deployment of apps/v1 is not converted; what is are ConfigMap, MetalLB and AddressPool"}},
 		{"unknown value", "controller:\n  replicaCount: 3\n", []string{"in:2: controller.replicaCount: unknown value"}},
 		{"value that needs a decision", "speaker:\n  memberlist:\n    enabled: false\nexistingConfigMap: mine\n", []string{"in:3: speaker.memberlist.enabled: speakers agree by memberlist", "in:4: existingConfigMap: names a ConfigMap"}},
 		{"two of a name", "address-pools:\n- {name: a, protocol: layer2, addresses: [10.0.0.0/24]}\n- {name: a, protocol: layer2, addresses: [10.1.0.0/24]}\n", []string{`in:3: address-pools[1]: there would be two objects IPAddressPool "a"`}},

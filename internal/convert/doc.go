@@ -20,10 +20,12 @@ const (
 	ConfigMap = "configmap"
 	// Values are values of MetalLB's Helm chart, or a ConfigMap of Flux that holds them under the key values.yaml.
 	Values = "values"
+	// Objects are a MetalLB of MetalLB's operator and AddressPools, which MetalLB has given up.
+	Objects = "objects"
 )
 
 // Kinds are all kinds of input.
-var Kinds = []string{Kubespray, ConfigMap, Values}
+var Kinds = []string{Kubespray, ConfigMap, Values, Objects}
 
 // Options say how to convert.
 type Options struct {
@@ -79,15 +81,27 @@ var ErrNothing = errors.New("nothing to convert")
 // Convert converts inputs, which belong together: variables of one may refer to those of another. An error is returned only if it
 // could not even begin; what could not be converted is in the Problems of the Result.
 func Convert(inputs []Input, o Options) (*Result, error) {
-	c := &converter{Options: o, result: &Result{Values: map[string]any{}}}
+	c := &converter{Options: o, result: &Result{Values: map[string]any{}}, defined: map[string]bool{}}
 	for _, in := range inputs {
 		c.read(in)
 	}
 	c.Namespace = cmp.Or(c.Namespace, "metallb-system")
-	if len(c.documents) == 0 && len(c.result.Problems) == 0 {
-		return nil, ErrNothing
+	if len(c.documents) == 0 {
+		c.result.Problems = append(c.result.Problems, c.unchanged...)
+		if len(c.result.Problems) == 0 {
+			return nil, ErrNothing
+		}
+	} else {
+		c.result.Notes = append(c.result.Notes, c.unchanged...)
 	}
 	kinds := map[string]bool{}
+	for i := range c.documents { // variables that others refer to can have any name
+		if d := &c.documents[i]; d.kind == "" && slices.ContainsFunc(c.documents, func(d document) bool { return d.kind == Kubespray }) {
+			d.kind = Kubespray
+		} else if d.kind == "" {
+			d.kind = Values
+		}
+	}
 	for i := range c.documents {
 		kinds[c.documents[i].kind] = true
 	}
@@ -103,6 +117,8 @@ func Convert(inputs []Input, o Options) (*Result, error) {
 			c.config(d)
 		case Values:
 			c.values(d)
+		case Objects:
+			c.objects(d)
 		}
 	}
 	c.finish()
@@ -118,6 +134,7 @@ func (c *converter) finish() {
 			c.set("speaker.enabled", backend == speaker)
 		}
 	}
+	c.ports()
 	if backend == calico && c.passwords {
 		c.set("calico.passwordNamespace", c.calicoNamespace())
 	}
@@ -126,6 +143,20 @@ func (c *converter) finish() {
 	byPlace := func(a, b Remark) int { return cmp.Or(cmp.Compare(a.Input, b.Input), cmp.Compare(a.Line, b.Line)) }
 	slices.SortStableFunc(c.result.Problems, byPlace)
 	slices.SortStableFunc(c.result.Notes, byPlace)
+}
+
+// ports: on a node, a port is taken once.
+func (c *converter) ports() {
+	number := func(path string, usual int) int {
+		if n, ok := c.get(path).(int); ok {
+			return n
+		}
+		return usual
+	}
+	if m := number("speaker.memberlist.mlBindPort", 7946); c.get("speaker.enabled") == true && m == number("prometheus.metricsPort", 7472) {
+		const twice = "the port %d of the nodes would be that of the metrics and of the speakers' memberlist: change one"
+		c.problem(&c.documents[0], nil, "", fmt.Sprintf(twice, m))
+	}
 }
 
 // calicoNamespace is where calico-node runs: Kubespray puts it in kube-system, the operator in calico-system.

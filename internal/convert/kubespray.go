@@ -2,17 +2,17 @@ package convert
 
 import (
 	"cmp"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1beta1"
-	"github.com/fairlead/fairlead/api/v1beta2"
 )
 
 // inventory is what the variables of Kubespray say of MetalLB.
@@ -28,13 +28,17 @@ type inventory struct {
 	oldPeers, oldPools *reader             // the same
 	pools              map[string][]string // their ranges
 	order              []string            // their names, as in the text
+	announced          map[string]bool     // those that an advertisement names
+	read               map[string]reader   // variables that were read
+	places             map[string]reader   // where the pools are
 	communities        map[string]bool     // names that are defined
 	others             int                 // variables that are about something else
 }
 
 // kubespray converts the variables of all documents together.
 func (c *converter) kubespray() {
-	k := &inventory{converter: c, enabled: true, protocol: "layer2", poolName: "loadbalanced", pools: map[string][]string{}, communities: map[string]bool{}}
+	k := &inventory{converter: c, enabled: true, protocol: "layer2", poolName: "loadbalanced", communities: map[string]bool{},
+		pools: map[string][]string{}, announced: map[string]bool{}, read: map[string]reader{}, places: map[string]reader{}}
 	for i := range c.documents {
 		d := &c.documents[i]
 		before := k.others
@@ -68,6 +72,23 @@ func (c *converter) kubespray() {
 	if k.advertised != nil {
 		k.byCalico(*k.advertised)
 	}
+	if k.speakers {
+		k.silent()
+	}
+}
+
+// silent tells of pools that nobody announces, because Kubespray does not either.
+func (k *inventory) silent() {
+	for _, name := range k.order {
+		if k.announced[name] {
+			continue
+		}
+		text := fmt.Sprintf("nobody announces the pool %q: neither metallb_config.layer2 nor the address_pool of a peer names it", name)
+		if v, ok := k.read["metallb_protocol"]; ok {
+			text += fmt.Sprintf("; of metallb_protocol (%s) Kubespray makes nothing beside metallb_config", v.place())
+		}
+		k.places[name].note("%s", text)
+	}
 }
 
 func plural(n int, one, many string) string {
@@ -79,9 +100,21 @@ func plural(n int, one, many string) string {
 
 // variables reads one variable.
 func (k *inventory) variables(key string, v reader) {
-	if v.node.Tag == "!!null" {
+	if v.null() {
 		return
 	}
+	others := k.others
+	k.variable(key, v)
+	if k.others > others {
+		return
+	}
+	if had, ok := k.read[key]; ok {
+		v.note("is defined in %s, too: the last file given counts, what the other holds is left out", had.place())
+	}
+	k.read[key] = v
+}
+
+func (k *inventory) variable(key string, v reader) {
 	switch key {
 	case "metallb_enabled":
 		k.enabled = v.boolean()
@@ -97,11 +130,12 @@ func (k *inventory) variables(key string, v reader) {
 	case "metallb_ip_range":
 		k.ipRange = &v
 	case "metallb_protocol":
-		if k.protocol = v.str(); k.protocol != "layer2" && k.protocol != "bgp" {
+		told := k.told
+		if k.protocol = v.str(); k.protocol != "layer2" && k.protocol != "bgp" && k.told == told {
 			v.problem("%q is neither layer2 nor bgp", k.protocol)
 		}
 	case "metallb_pool_name":
-		k.poolName = v.str()
+		k.poolName = cmp.Or(v.str(), k.poolName)
 	case "metallb_peers":
 		k.oldPeers = &v
 	case "metallb_additional_address_pools":
@@ -109,29 +143,35 @@ func (k *inventory) variables(key string, v reader) {
 	case "metallb_config":
 		k.config = &v
 	case "calico_advertise_service_loadbalancer_ips":
-		if v.node.Kind == yaml.SequenceNode && len(v.node.Content) == 0 {
+		if r := v.resolved(); r.node.Kind == yaml.SequenceNode && len(r.node.Content) == 0 || r.lost() {
 			return
 		}
 		k.advertised = &v
 	case "metallb_log_level":
 		k.logLevel(v, "controller.logLevel", "speaker.logLevel")
 	case "metallb_port":
-		k.set("prometheus.metricsPort", int(v.number(16)))
+		k.nodePort(v, "prometheus.metricsPort")
 	case "metallb_memberlist_port":
-		k.set("speaker.memberlist.mlBindPort", int(v.number(16)))
+		k.nodePort(v, "speaker.memberlist.mlBindPort")
 	case "metallb_speaker_nodeselector":
-		k.set("speaker.nodeSelector", v.decode())
+		k.keepAs(v, "speaker.nodeSelector", texts)
 	case "metallb_controller_nodeselector":
-		k.set("controller.nodeSelector", v.decode())
+		k.keepAs(v, "controller.nodeSelector", texts)
 	case "metallb_speaker_tolerations":
-		k.set("speaker.tolerations", v.decode())
+		k.keepAs(v, "speaker.tolerations", list)
 	case "metallb_controller_tolerations":
-		k.set("controller.tolerations", v.decode())
+		k.keepAs(v, "controller.tolerations", list)
 	case "metallb_loadbalancer_class":
-		k.set("loadBalancerClass", v.str())
+		k.keepAs(v, "loadBalancerClass", text)
+	case "metallb_limits_cpu":
+		k.limit(v, "cpu")
+	case "metallb_limits_mem":
+		k.limit(v, "memory")
+	case "metallb":
+		k.oldest(v)
 	case "metallb_namespace":
-		if v.str() != k.Namespace {
-			v.note("the objects are made for the namespace %q: give --namespace %s if Fairlead is to be there", k.Namespace, v.str())
+		if s := v.str(); s != "" && s != k.Namespace {
+			v.note("the objects are made for the namespace %q: give --namespace %s if Fairlead is to be there", k.Namespace, s)
 		}
 	case "metallb_version", "metallb_image_tag", "metallb_speaker_image_repo", "metallb_speaker_image_tag", "metallb_controller_image_repo", "metallb_controller_image_tag":
 		v.note("is about MetalLB's own image: left out")
@@ -150,6 +190,10 @@ func (k *inventory) variables(key string, v reader) {
 
 // logLevel takes over a level; MetalLB has two more than we have.
 func (c *converter) logLevel(v reader, paths ...string) {
+	v = v.resolved()
+	if v.lost() {
+		return
+	}
 	level := v.str()
 	switch level {
 	case "debug", "info", "warn", "error":
@@ -167,160 +211,31 @@ func (c *converter) logLevel(v reader, paths ...string) {
 	}
 }
 
-// metallbConfig reads metallb_config.
-func (k *inventory) metallbConfig(r reader) {
-	placed := func(component string) func(reader) {
-		return func(v reader) {
-			v.fields(map[string]func(reader){
-				"nodeselector": func(v reader) { k.set(component+".nodeSelector", v.decode()) },
-				"tolerations":  func(v reader) { k.set(component+".tolerations", v.decode()) },
-			})
-		}
-	}
-	var layer2, layer3 *reader
-	r.fields(map[string]func(reader){
-		"controller":    placed("controller"),
-		"speaker":       placed("speaker"),
-		"address_pools": func(v reader) { v.each(k.pool) },
-		"layer2":        func(v reader) { layer2 = &v },
-		"layer3":        func(v reader) { layer3 = &v },
-	})
-	if layer2 != nil {
-		layer2.items(func(v reader) {
-			if name := v.str(); len(within([]string{name}, k.pools, v)) > 0 {
-				k.add(v, name, &v1beta1.L2Advertisement{Spec: v1beta1.L2AdvertisementSpec{IPAddressPools: []string{name}}})
-			}
-		})
-	}
-	if layer3 != nil {
-		k.layer3(*layer3)
-	}
-}
-
-// pool reads a pool of metallb_config, or one of the older form.
-func (k *inventory) pool(name string, r reader) {
-	o := &v1beta1.IPAddressPool{Spec: v1beta1.IPAddressPoolSpec{AvoidBuggyIPs: k.avoidBuggy, AutoAssign: k.autoAssign}}
-	protocol := ""
-	r.fields(map[string]func(reader){
-		"ip_range":        func(v reader) { o.Spec.Addresses = v.ranges() },
-		"auto_assign":     func(v reader) { b := v.boolean(); o.Spec.AutoAssign = &b },
-		"avoid_buggy_ips": func(v reader) { o.Spec.AvoidBuggyIPs = v.boolean() },
-		"protocol":        func(v reader) { protocol = v.str() },
-	})
-	if len(o.Spec.Addresses) == 0 {
-		r.problem("has no ip_range")
-		return
-	}
-	k.addPool(r, name, o)
-	switch protocol {
-	case "":
-	case "layer2":
-		k.add(r, name, &v1beta1.L2Advertisement{Spec: v1beta1.L2AdvertisementSpec{IPAddressPools: []string{name}}})
-	case "bgp":
-		k.add(r, name, &v1beta1.BGPAdvertisement{Spec: v1beta1.BGPAdvertisementSpec{IPAddressPools: []string{name}}})
+// nodePort takes over a port of the nodes, which may be a text.
+func (c *converter) nodePort(v reader, path string) {
+	told := c.told
+	n := v.number(16)
+	switch {
+	case c.told > told || v.resolved().lost():
+	case n == 0:
+		v.problem("%q is not %s", v.str(), port)
 	default:
-		r.problem("protocol %q is neither layer2 nor bgp", protocol)
+		c.set(path, int(n))
 	}
 }
 
-func (k *inventory) addPool(r reader, name string, o *v1beta1.IPAddressPool) {
-	k.pools[name] = o.Spec.Addresses
-	k.order = append(k.order, name)
-	k.add(r, name, o)
-}
-
-// layer3 reads the peers.
-func (k *inventory) layer3(r reader) {
-	var peers *reader
-	var port uint16
-	var hold *metav1.Duration
-	r.fields(map[string]func(reader){
-		"defaults": func(v reader) {
-			v.fields(map[string]func(reader){
-				"peer_port": func(v reader) { port = uint16(v.number(16)) },
-				"hold_time": func(v reader) { hold = v.duration() },
-			})
-		},
-		"communities":   func(v reader) { v.aliases(k.communities) },
-		"metallb_peers": func(v reader) { peers = &v },
-	})
-	if peers == nil {
+// limit takes over a limit, which older Kubespray sets for controller and speakers alike.
+func (c *converter) limit(v reader, of string) {
+	s := v.str()
+	if s == "" {
 		return
 	}
-	peers.each(func(name string, v reader) {
-		k.peer(v, name, v1beta2.BGPPeerSpec{PeerPort: port, HoldTime: hold})
-	})
-}
-
-// peer reads a peer and the pools that it is to hear of.
-func (k *inventory) peer(r reader, name string, spec v1beta2.BGPPeerSpec) {
-	ad := v1beta1.BGPAdvertisementSpec{Peers: []string{name}}
-	var aggregation, localPref uint64
-	r.fields(map[string]func(reader){
-		"peer_address": func(v reader) { spec.PeerAddress = v.str() },
-		"peer_asn":     func(v reader) { spec.PeerASN = uint32(v.number(32)) },
-		"my_asn":       func(v reader) { spec.MyASN = uint32(v.number(32)) },
-		"peer_port":    func(v reader) { spec.PeerPort = uint16(v.number(16)) },
-		"hold_time":    func(v reader) { spec.HoldTime = v.duration() },
-		"router_id":    func(v reader) { spec.RouterID = v.str() },
-		"password":     func(v reader) { spec.Password, k.passwords = v.str(), true },
-		"multihop":     func(v reader) { spec.EBGPMultiHop = v.boolean() },
-		"source_address": func(v reader) {
-			v.note("Kubespray makes nothing of it, and every node would have to have this address: left out. Set spec.sourceAddress of the BGPPeer, with nodeSelectors, if it is meant")
-		},
-		"communities":        func(v reader) { ad.Communities = v.communities(k.communities) },
-		"address_pool":       func(v reader) { ad.IPAddressPools = within(v.strings(), k.pools, v) },
-		"aggregation_length": func(v reader) { aggregation = v.number(6) },
-		"localpref":          func(v reader) { localPref = v.number(32) },
-	})
-	for _, missing := range []struct {
-		key string
-		is  bool
-	}{{"peer_address", spec.PeerAddress == ""}, {"peer_asn", spec.PeerASN == 0}, {"my_asn", spec.MyASN == 0}} {
-		if missing.is {
-			r.problem("has no %s", missing.key)
-			return
-		}
-	}
-	k.add(r, name, &v1beta2.BGPPeer{Spec: spec})
-	if len(ad.IPAddressPools) == 0 {
+	if _, err := resource.ParseQuantity(s); err != nil {
+		v.problem("%q is not an amount of %s such as 100m or 100Mi", s, of)
 		return
 	}
-	if aggregation > 0 && aggregation <= 30 { // as Kubespray does: the routes of single addresses go no further than the router
-		local := ad
-		local.Communities, local.LocalPref = []string{wellKnown["no-advertise"]}, cmp.Or(uint32(localPref), 100)
-		k.add(r, name+"-local", &v1beta1.BGPAdvertisement{Spec: local})
-		length := int32(aggregation)
-		ad.AggregationLength = &length
-	} else if aggregation > 30 || localPref > 0 {
-		r.note("Kubespray makes something of aggregation_length and localpref only if the former is 30 or less: left out")
-	}
-	k.add(r, name, &v1beta1.BGPAdvertisement{Spec: ad})
-}
-
-// old reads the variables of older Kubespray: one pool, one protocol.
-func (k *inventory) old() {
-	if k.ipRange != nil {
-		o := &v1beta1.IPAddressPool{Spec: v1beta1.IPAddressPoolSpec{Addresses: k.ipRange.ranges(), AvoidBuggyIPs: k.avoidBuggy, AutoAssign: k.autoAssign}}
-		if len(o.Spec.Addresses) > 0 {
-			k.addPool(*k.ipRange, k.poolName, o)
-			if k.protocol == "bgp" {
-				k.add(*k.ipRange, k.poolName, &v1beta1.BGPAdvertisement{Spec: v1beta1.BGPAdvertisementSpec{IPAddressPools: []string{k.poolName}}})
-			} else {
-				k.add(*k.ipRange, k.poolName, &v1beta1.L2Advertisement{Spec: v1beta1.L2AdvertisementSpec{IPAddressPools: []string{k.poolName}}})
-			}
-		}
-	}
-	if k.oldPools != nil {
-		k.oldPools.each(k.pool)
-	}
-	if k.oldPeers != nil {
-		n := 0
-		k.oldPeers.items(func(v reader) {
-			n++
-			k.peer(v, "peer"+strconv.Itoa(n), v1beta2.BGPPeerSpec{})
-		})
-	}
+	c.set("controller.resources.limits."+of, s)
+	c.set("speaker.resources.limits."+of, s)
 }
 
 // byCalico makes of calico_advertise_service_loadbalancer_ips the advertisement "calico", of the pools that lie within.
@@ -336,6 +251,9 @@ func (k *inventory) byCalico(r reader) {
 	var entries []*entry
 	r.items(func(v reader) {
 		s := v.str()
+		if s == "" {
+			return
+		}
 		p, err := netip.ParsePrefix(s)
 		if err != nil {
 			if a, aerr := netip.ParseAddr(s); aerr == nil {
@@ -363,7 +281,8 @@ func (k *inventory) byCalico(r reader) {
 		}
 		switch {
 		case inside == len(k.pools[name]):
-			ad.IPAddressPools = append(ad.IPAddressPools, name)
+			ad.IPAddressPools = append(ad.IPAddressPools, objectName(name))
+			k.announced[name] = true
 		case inside > 0:
 			r.problem("holds only part of pool %q; a BGPAdvertisement advertises whole pools: split the pool, or add %s", name, strings.Join(k.pools[name], ", "))
 		case !k.speakers:

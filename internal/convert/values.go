@@ -10,12 +10,24 @@ import (
 // rule converts one value of MetalLB's chart, or a subtree of them.
 type rule func(c *converter, v reader)
 
-// keep: our chart has the same value.
-func keep(c *converter, v reader) { c.set(v.path, v.decode()) }
+// keep: our chart has the same value, of this type.
+func keep(t valueType) rule {
+	return func(c *converter, v reader) { c.keepAs(v, v.path, t) }
+}
 
 // move: our chart has the value under another name.
-func move(to string) rule {
-	return func(c *converter, v reader) { c.set(to, v.decode()) }
+func move(to string, t valueType) rule {
+	return func(c *converter, v reader) { c.keepAs(v, to, t) }
+}
+
+// filePath keeps the absolute path of a file; empty is the default.
+func filePath(c *converter, v reader) {
+	switch s := v.str(); {
+	case strings.HasPrefix(s, "/"):
+		c.set(v.path, s)
+	case s != "":
+		v.problem("%q is not the path of a file: it has to begin with /", s)
+	}
 }
 
 // without: there is no counterpart, and none is needed. A value that says nothing is passed over.
@@ -27,11 +39,13 @@ func without(why string) rule {
 	}
 }
 
-// unless leaves out the value that MetalLB's chart has anyway, and converts any other.
+// unless leaves out the value that MetalLB's chart has anyway, and converts any other. Without a reason nothing is said of it.
 func unless(usual any, why string, other rule) rule {
 	return func(c *converter, v reader) {
 		if reflect.DeepEqual(v.decode(), usual) {
-			v.note("left out: %s", why)
+			if why != "" {
+				v.note("left out: %s", why)
+			}
 			return
 		}
 		other(c, v)
@@ -67,116 +81,6 @@ func empty(v any) bool {
 	return false
 }
 
-const (
-	noFRR    = "there is no FRR; the speakers hold BGP sessions themselves"
-	noTLS    = "metrics are plain HTTP; restrict who reaches the port by networkpolicies.enabled"
-	ownImage = "is about MetalLB's own image; set controller.image and speaker.image to yours"
-	ownNames = "objects of Fairlead have names of their own, so that they can stand beside MetalLB's during the change-over"
-)
-
-// rules are the values of MetalLB's chart by their path. What is below a path is its rule's, too.
-var rules = map[string]rule{
-	"nameOverride":         without(ownNames),
-	"fullnameOverride":     without(ownNames),
-	"imagePullSecrets":     keep,
-	"loadBalancerClass":    keep,
-	"rbac.create":          keep,
-	"rbac.pspEnabled":      without("Kubernetes has no PodSecurityPolicies any more"),
-	"psp":                  without("Kubernetes has no PodSecurityPolicies any more"),
-	"tls":                  without(noTLS),
-	"existingConfigMap":    refuse("names a ConfigMap with the configuration: convert that, too (kubectl get configmap -o yaml)"),
-	"frrk8s":               without(noFRR),
-	"frr-k8s":              without(noFRR),
-	"crds.enabled":         keep,
-	"networkpolicies":      keep,
-	"prometheus.rbacProxy": without(noTLS),
-
-	"crds.validationFailurePolicy": unless("Fail", "faults are reported without a webhook; see controller.webhookMode", keep),
-
-	"prometheus.scrapeAnnotations": keep,
-	"prometheus.metricsPort": func(c *converter, v reader) {
-		v.note("at this port are metrics in plain HTTP; MetalLB 0.16 has HTTPS")
-		keep(c, v)
-	},
-	"prometheus.secureMetricsPort":          without(noTLS),
-	"prometheus.controllerMetricsTLSSecret": without(noTLS),
-	"prometheus.speakerMetricsTLSSecret":    without(noTLS),
-	"prometheus.serviceAccount":             keep,
-	"prometheus.namespace":                  keep,
-	"prometheus.rbacPrometheus": func(c *converter, v reader) {
-		p := field(v.d.root, "prometheus")
-		for _, key := range []string{"serviceAccount", "namespace"} {
-			if n := field(p, key); v.boolean() && (n == nil || n.Value == "") {
-				v.note("left out: without prometheus.serviceAccount and prometheus.namespace nobody could be given the rights")
-				return
-			}
-		}
-		keep(c, v)
-	},
-	"prometheus.podMonitor":                       keep,
-	"prometheus.serviceMonitor.enabled":           keep,
-	"prometheus.serviceMonitor.jobLabel":          keep,
-	"prometheus.serviceMonitor.interval":          keep,
-	"prometheus.serviceMonitor.metricRelabelings": keep,
-	"prometheus.serviceMonitor.relabelings":       keep,
-	"prometheus.serviceMonitor.speaker":           perComponent,
-	"prometheus.serviceMonitor.controller":        perComponent,
-	"prometheus.prometheusRule":                   keep,
-
-	"controller.enabled":          keep,
-	"controller.command":          without(ownImage),
-	"controller.image.repository": without(ownImage),
-	"controller.image.tag":        without(ownImage),
-	"controller.image.pullPolicy": keep,
-	"controller.logLevel":         func(c *converter, v reader) { c.logLevel(v, v.path) },
-	"controller.strategy":         keep,
-	"controller.securityContext":  without("Fairlead's own runs as user 65532"),
-	"controller.tlsMinVersion":    without(noTLS),
-	"controller.tlsCipherSuites":  without(noTLS),
-	"controller.webhookMode": func(c *converter, v reader) {
-		switch v.str() {
-		case "disabled":
-			keep(c, v)
-		case "enabled":
-			v.note("left out: faults are reported by events and conditions. Set controller.webhookMode to enabled once MetalLB, whose webhook has the same name, is gone")
-		default:
-			v.problem("%q has no counterpart; use enabled or disabled", v.str())
-		}
-	},
-
-	"speaker.enabled":                       keep,
-	"speaker.command":                       without(ownImage),
-	"speaker.image.repository":              without(ownImage),
-	"speaker.image.tag":                     without(ownImage),
-	"speaker.image.pullPolicy":              keep,
-	"speaker.logLevel":                      func(c *converter, v reader) { c.logLevel(v, v.path) },
-	"speaker.tolerateMaster":                keep,
-	"speaker.memberlist.enabled":            unless(true, "speakers always agree by it", refuse("speakers agree by memberlist on who announces an address: it cannot be off")),
-	"speaker.memberlist.mlBindPort":         keep,
-	"speaker.memberlist.mlBindAddrOverride": keep,
-	"speaker.memberlist.mlSecretKeyPath":    keep,
-	"speaker.secretName":                    move("speaker.memberlist.secretName"),
-	"speaker.excludeInterfaces.enabled":     keep,
-	"speaker.ignoreExcludeLB":               keep,
-	"speaker.bgpDebounceTimeout":            without("a change of one Service is one message; nothing is reloaded"),
-	"speaker.updateStrategy":                keep,
-	"speaker.securityContext":               without("the speaker needs only what the chart gives it"),
-	"speaker.startupProbe":                  keep,
-	"speaker.frr":                           without(noFRR),
-	"speaker.reloader":                      without(noFRR),
-	"speaker.frrMetrics":                    without(noFRR),
-	"speaker.initContainers":                without(noFRR),
-}
-
-func init() {
-	for _, component := range []string{"controller.", "speaker."} {
-		for _, same := range []string{"serviceAccount.create", "serviceAccount.annotations", "resources", "nodeSelector", "tolerations", "affinity", "priorityClassName", "runtimeClassName", "labels", "podAnnotations", "livenessProbe", "readinessProbe", "extraContainers"} {
-			rules[component+same] = keep
-		}
-		rules[component+"serviceAccount.name"] = without(ownNames)
-	}
-}
-
 // perComponent: our chart has one ServiceMonitor's settings for both.
 func perComponent(c *converter, v reader) {
 	v.fields(map[string]func(reader){
@@ -193,6 +97,9 @@ func (c *converter) merge(path string, v reader) {
 		m = map[string]any{}
 	}
 	v.each(func(key string, v reader) {
+		if v.null() || v.resolved().lost() {
+			return
+		}
 		if had, ok := m[key]; ok && had != v.str() {
 			v.problem("speaker and controller have different ones; there is one for both: make them equal")
 		}
@@ -203,12 +110,83 @@ func (c *converter) merge(path string, v reader) {
 	}
 }
 
+// monitors: of the two ways in which Prometheus Operator finds what to ask, our chart takes one, as MetalLB's does from 0.14 on.
+func (c *converter) monitors(d *document) {
+	of := func(monitor string) reader {
+		return c.valueAt(d, "prometheus", monitor, "enabled")
+	}
+	pods, services := of("podMonitor"), of("serviceMonitor")
+	if pods.yes() && services.yes() {
+		services.problem("is true, and so is prometheus.podMonitor.enabled (%s), which counts everything twice: use one", pods.place())
+		c.set("prometheus.serviceMonitor.enabled", false)
+	}
+	if n, ok := c.get("prometheus.metricsPort").(int); ok && n == 0 {
+		for _, v := range []reader{pods, services, c.valueAt(d, "prometheus", "scrapeAnnotations")} {
+			if v.yes() {
+				v.problem("is true, but prometheus.metricsPort is 0, and so there are no metrics: set it to 7472, or this to false")
+			}
+		}
+	}
+}
+
+// valueAt reads a value by its path; it is lost if it is not set.
+func (c *converter) valueAt(d *document, keys ...string) reader {
+	v := reader{c, d, strings.Join(keys, "."), d.root}
+	for _, key := range keys {
+		v.node = field(v.node, key)
+	}
+	if v.node == nil || v.null() {
+		v.node = &yaml.Node{}
+	}
+	return v
+}
+
+// rbacPrometheus: with a PodMonitor or ServiceMonitor, MetalLB's chart makes a Role for Prometheus unless it is told not to; ours makes
+// one only if it is told to.
+func (c *converter) rbacPrometheus(d *document) {
+	get := func(keys ...string) reader { return c.valueAt(d, append([]string{"prometheus"}, keys...)...) }
+	given := get("rbacPrometheus")
+	unset := given.lost()
+	if !unset && !given.boolean() {
+		c.set("prometheus.rbacPrometheus", false)
+		return
+	}
+	at := given
+	if unset {
+		at.node = get().node
+	}
+	named := get("serviceAccount").str() != "" && get("namespace").str() != ""
+	monitored := get("podMonitor", "enabled").yes() || get("serviceMonitor", "enabled").yes()
+	const differ = "MetalLB's chart has true unless it is set, Fairlead's has false: "
+	switch {
+	case named && unset && monitored:
+		c.set("prometheus.rbacPrometheus", true)
+		at.note(differ + "true is written, so that Prometheus keeps the Role by which it finds the pods")
+	case named && unset:
+		at.note(differ + "left out, for without a PodMonitor or ServiceMonitor MetalLB makes no Role for Prometheus either")
+	case named:
+		c.set("prometheus.rbacPrometheus", true)
+	case unset && !monitored:
+	default:
+		at.note("left out: without prometheus.serviceAccount and prometheus.namespace nobody could be given the rights. " + differ +
+			"Prometheus needs a Role of yours to find the pods")
+	}
+}
+
+// yes reports whether a value is set, and true.
+func (r reader) yes() bool {
+	r = r.resolved()
+	return r.node.Tag == "!!bool" && r.boolean()
+}
+
 // values converts values of MetalLB's chart.
 func (c *converter) values(d *document) {
 	if c.advertiser == "" {
 		c.advertiser = speaker
 	}
 	c.subtree(reader{c, d, "", d.root})
+	c.rbacPrometheus(d)
+	c.monitors(d)
 	if n := field(d.root, "configInline"); n != nil && n.Kind == yaml.MappingNode {
 		inner := *d
 		inner.root = n
@@ -223,15 +201,18 @@ func (c *converter) values(d *document) {
 // subtree converts what is below a path.
 func (c *converter) subtree(r reader) {
 	r.each(func(_ string, v reader) {
-		if v.path == "configInline" || v.node.Tag == "!!null" {
+		if v.path == "configInline" || v.null() {
 			return
 		}
 		if f, ok := rules[v.path]; ok {
 			f(c, v)
 			return
 		}
+		if v = v.resolved(); v.lost() {
+			return
+		}
 		for path := range rules {
-			if strings.HasPrefix(path, v.path+".") && v.node.Kind == yaml.MappingNode {
+			if strings.HasPrefix(path, v.path+".") {
 				c.subtree(v)
 				return
 			}

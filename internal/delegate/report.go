@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
@@ -22,21 +23,32 @@ import (
 const EventNotServed = "NotServed"
 
 // Metrics are what this package counts.
-type Metrics struct{ findings *prometheus.GaugeVec }
+type Metrics struct {
+	findings *prometheus.GaugeVec
+	sessions *sessions // nil: none are followed
+}
 
 // NewMetrics returns the metrics of a Task; it registers nothing.
 func NewMetrics() *Metrics {
-	return &Metrics{prometheus.NewGaugeVec(prometheus.GaugeOpts{
+	return &Metrics{findings: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 		Name: "fairlead_delegation_findings",
 		Help: "What the user has to know of what the CNI does with the configuration, by backend, kind of the object in question, and reason.",
 	}, []string{"backend", "kind", "reason"})}
 }
 
 // Describe implements prometheus.Collector.
-func (m *Metrics) Describe(ch chan<- *prometheus.Desc) { m.findings.Describe(ch) }
+func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
+	m.findings.Describe(ch)
+	ch <- sessionUp
+}
 
 // Collect implements prometheus.Collector.
-func (m *Metrics) Collect(ch chan<- prometheus.Metric) { m.findings.Collect(ch) }
+func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
+	m.findings.Collect(ch)
+	if m.sessions != nil {
+		m.sessions.collect(ch)
+	}
+}
 
 // told remembers of which findings there was an event already.
 type told struct {
@@ -64,8 +76,12 @@ func (t *Task) heard(r apply.Result) {
 	}
 	t.mu.Lock()
 	was, known := t.results[r.Backend]
+	now.Sessions = t.spoken(r.Backend)
 	t.results = maps.Clone(t.results) // readers keep the old one
 	t.results[r.Backend] = now
+	if r.Backend == Cilium && r.Err == nil && r.Outcome != nil {
+		t.listed.heard(r.Outcome, time.Now())
+	}
 	t.mu.Unlock()
 	var findings []backends.Finding
 	if r.Outcome != nil {
@@ -86,7 +102,8 @@ const everyPool = ""
 func differences(known bool, was, now announce.Result) map[string]bool {
 	a, b := was.Outcome, now.Outcome
 	if !known || a == nil || b == nil || (was.Err == nil) != (now.Err == nil) || was.Err != nil && was.Err.Error() != now.Err.Error() ||
-		!slices.Equal(a.Classes, b.Classes) || a.OnlyVIP != b.OnlyVIP || !slices.Equal(a.Claims, b.Claims) || a.ClaimsLoadBalancerIP != b.ClaimsLoadBalancerIP {
+		!slices.Equal(a.Classes, b.Classes) || a.OnlyVIP != b.OnlyVIP || !slices.Equal(a.Claims, b.Claims) || a.ClaimsLoadBalancerIP != b.ClaimsLoadBalancerIP ||
+		!maps.Equal(a.Unheard, b.Unheard) || !slices.Equal(withheld(a), withheld(b)) {
 		return map[string]bool{everyPool: true}
 	}
 	out := map[string]bool{}
@@ -101,6 +118,11 @@ func differences(known bool, was, now announce.Result) map[string]bool {
 		}
 	}
 	return out
+}
+
+// withheld returns the findings that keep advertisements back.
+func withheld(o *backends.Outcome) []backends.Finding {
+	return slices.DeleteFunc(slices.Clone(o.Findings), func(f backends.Finding) bool { return !f.Withheld })
 }
 
 // tell sends an event for each new finding about an object of the user's, and keeps the metric.
@@ -167,17 +189,18 @@ func (t *Task) reportUnserved(s *config.Snapshot, choice announce.Choice) {
 func (t *Task) Verdict(svc *corev1.Service, held allocator.Assignment) (v *announce.Verdict, claimed string) {
 	t.mu.Lock()
 	s, choice, resolved, results := t.snapshot, t.choice, t.resolved, t.results
-	t.mu.Unlock()
-	if s == nil || !resolved {
-		return nil, ""
-	}
-	x := Subject(svc, held)
+	var cnis []*backends.Outcome
 	for _, name := range []string{Calico, Cilium} {
-		if o := results[name].Outcome; o != nil && (slices.Contains(o.Claims, x.Class) || o.ClaimsLoadBalancerIP && svc.Spec.LoadBalancerIP != "") {
-			claimed = conflictOf(o)
+		o := results[name].Outcome
+		if _, tried := results[name]; !tried {
+			o = t.seen[name] // no backend has been at work yet
 		}
+		cnis = append(cnis, o)
 	}
-	if t.asksNobody(s) {
+	t.mu.Unlock()
+	x := Subject(svc, held)
+	claimed = claimedBy(cnis, x.Class, svc.Spec.LoadBalancerIP != "")
+	if s == nil || !resolved || t.asksNobody(s) {
 		return nil, claimed
 	}
 	verdict := announce.Advertised(s, choice, results, x)

@@ -14,7 +14,6 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -25,7 +24,6 @@ import (
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/observe"
-	"github.com/fairlead/fairlead/internal/presence"
 )
 
 // judgeEvery is how often at most the Services that speakers serve are looked at.
@@ -35,6 +33,7 @@ const judgeEvery = 500 * time.Millisecond
 // follows what they make of it. It watches nothing before it is used.
 type speakers struct {
 	cache      cache.Cache
+	client     client.Client
 	namespace  string
 	managed    bool // the CNI holds the sessions of BGPPeers, where it is asked to advertise
 	secret     func(context.Context) error
@@ -43,6 +42,9 @@ type speakers struct {
 	log        *slog.Logger
 	changed    chan struct{} // holds one token while there is news
 	judging    sync.Mutex    // held while verdicts are formed
+	following  sync.Mutex    // held while the caches fill, which may take as long as the API server likes
+	recall     recall        // touched while judging is held alone
+	life       life
 
 	mu       sync.Mutex // protects all the following
 	cluster  *observe.Cluster
@@ -124,15 +126,30 @@ func (s *speakers) Apply(ctx context.Context, want backends.Desired) error {
 	return nil
 }
 
-// Run judges Services anew after each change.
+// Run judges Services anew after each change, and removes what nodes that are gone have left.
 func (s *speakers) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-s.changed:
+		case <-timer.C:
 		}
 		s.judge()
+		again, err := s.bury(ctx)
+		if err != nil && ctx.Err() == nil {
+			s.log.Warn("what nodes that are gone have left is not removed", "err", err)
+			again = buryAfter
+		}
+		if wait := s.recalled(); wait > 0 && (again == 0 || wait < again) {
+			again = wait
+		}
+		timer.Stop()
+		if again > 0 {
+			timer.Reset(again)
+		}
 		select {
 		case <-ctx.Done():
 			return nil
@@ -143,28 +160,29 @@ func (s *speakers) Run(ctx context.Context) error {
 
 // follow starts to watch the cluster, the first time it is called.
 func (s *speakers) follow(ctx context.Context) error {
+	s.following.Lock()
+	defer s.following.Unlock()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cluster != nil {
+	follows := s.cluster != nil
+	s.mu.Unlock()
+	if follows {
 		return nil
 	}
 	cluster, err := observe.Follow(ctx, s.cache, s.wake)
 	if err != nil {
 		return err
 	}
-	for _, kind := range []client.Object{&v1beta1.ServiceL2Status{}, &v1beta1.ServiceBGPStatus{}, &v1alpha1.BGPSession{}, &v1beta1.ConfigurationState{}} {
-		informer, err := s.cache.GetInformer(ctx, kind)
-		if err != nil {
-			return fmt.Errorf("watch %T: %w", kind, err)
-		}
-		_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-			AddFunc: func(any) { s.wake() }, UpdateFunc: func(any, any) { s.wake() }, DeleteFunc: func(any) { s.wake() },
-		})
-		if err != nil {
-			return fmt.Errorf("watch %T: %w", kind, err)
-		}
+	err = observe.Handle(ctx, s.cache, func(_, _ client.Object) { s.wake() },
+		&v1beta1.ServiceL2Status{}, &v1beta1.ServiceBGPStatus{}, &v1alpha1.BGPSession{}, &v1beta1.ConfigurationState{})
+	if err != nil {
+		return err
 	}
+	if err := s.life.follow(ctx, s.cache, s.wake); err != nil {
+		return err
+	}
+	s.mu.Lock()
 	s.cluster = cluster
+	s.mu.Unlock()
 	return nil
 }
 
@@ -190,7 +208,8 @@ func (s *speakers) judge() {
 		Snapshot: snapshot, Services: cluster.Services(), Nodes: cluster.Nodes(), Sticky: true,
 		Serves: func(a *config.L2Advertisement) bool { return choice.L2Backend(a) == Speaker },
 	}
-	told, err := s.told(&in)
+	silent := s.life.silent()
+	told, err := s.told(&in, silent)
 	if err != nil {
 		s.log.Error("what the speakers do is not known", "err", err)
 		return
@@ -200,13 +219,13 @@ func (s *speakers) judge() {
 	pending := 0
 	for i := range in.Services {
 		key := types.NamespacedName{Namespace: in.Services[i].Namespace, Name: in.Services[i].Name}
-		v := verdictOn(&in.Services[i], i, &d, told[key])
+		v := takenVerdict(snapshot, &in.Services[i], verdictOn(&in.Services[i], i, &d, told[key]))
 		if v.Reason == announce.ReasonPending {
 			pending++
 		}
 		now[judged{kindL2, key}] = v
 	}
-	more, err := s.judgeBGP(&in, choice, was, now)
+	more, err := s.judgeBGP(&in, choice, silent, was, now)
 	if err != nil {
 		s.log.Error("what the speakers do is not known", "err", err)
 		return
@@ -226,20 +245,21 @@ func (s *speakers) judge() {
 	}
 }
 
-// told adds to in which speakers there are, and returns which nodes say that they announce a Service.
-func (s *speakers) told(in *announce.LocalInput) (map[types.NamespacedName][]string, error) {
+// told adds to in which speakers there are, and returns which nodes say that they announce a Service. What nodes have told that are silent
+// does not count.
+func (s *speakers) told(in *announce.LocalInput, silent map[string]bool) (map[types.NamespacedName][]string, error) {
 	ctx := context.Background() // both are caches
 	var states v1beta1.ConfigurationStateList
 	if err := s.cache.List(ctx, &states, client.InNamespace(s.namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return nil, err
 	}
 	in.Speakers = map[string]announce.Speaker{}
-	for i := range states.Items {
-		node, links, ok := presence.Read(&states.Items[i])
-		if ok {
-			in.Speakers[node] = announce.Speaker{Links: links.Links, SameSubnet: links.SameSubnet}
-			in.IgnoreExclude = in.IgnoreExclude || links.IgnoreExclude
+	for node, links := range s.recall.present(states.Items, time.Now()) {
+		if silent[node] {
+			continue
 		}
+		in.Speakers[node] = announce.Speaker{Links: links.Links, SameSubnet: links.SameSubnet}
+		in.IgnoreExclude = in.IgnoreExclude || links.IgnoreExclude
 	}
 	var list v1beta1.ServiceL2StatusList
 	if err := s.cache.List(ctx, &list, client.InNamespace(s.namespace), client.UnsafeDisableDeepCopy); err != nil {
@@ -248,12 +268,25 @@ func (s *speakers) told(in *announce.LocalInput) (map[types.NamespacedName][]str
 	told := map[types.NamespacedName][]string{}
 	for i := range list.Items {
 		x := &list.Items[i].Status
-		if x.Node != "" {
+		if x.Node != "" && !silent[x.Node] {
 			key := types.NamespacedName{Namespace: x.ServiceNamespace, Name: x.ServiceName}
 			told[key] = append(told[key], x.Node)
 		}
 	}
 	return told, nil
+}
+
+// takenVerdict is v, unless the Service is not announced because somebody else has an address of it.
+func takenVerdict(s *config.Snapshot, svc *announce.Service, v announce.Verdict) announce.Verdict {
+	if v.Status == metav1.ConditionTrue {
+		return v
+	}
+	for _, addr := range svc.Addrs {
+		if by := s.Taken(addr); by != "" {
+			return announce.Verdict{Status: metav1.ConditionFalse, Reason: announce.ReasonAddressTaken, Message: fmt.Sprintf("%s is not announced: %s", addr, by)}
+		}
+	}
+	return v
 }
 
 // verdictOn returns the verdict on the i-th Service. nodes say that they announce it.

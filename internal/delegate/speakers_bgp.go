@@ -22,8 +22,8 @@ const bgpUp = "Established"
 
 // judgeBGP adds to now the verdicts on what speakers advertise by BGP; it returns how many Services are to be advertised and are not yet.
 // Where the CNI holds the sessions of BGPPeers, it has to let go of them before a speaker can have them: then a Service counts as
-// advertised as soon as speakers are ready to.
-func (s *speakers) judgeBGP(l2 *announce.LocalInput, choice announce.Choice, was, now map[judged]announce.Verdict) (pending int, err error) {
+// advertised as soon as speakers are ready to. What nodes have told that are silent does not count.
+func (s *speakers) judgeBGP(l2 *announce.LocalInput, choice announce.Choice, silent map[string]bool, was, now map[judged]announce.Verdict) (pending int, err error) {
 	serves := func(a *config.BGPAdvertisement) bool { return choice.Backend(a) == Speaker }
 	if !slices.ContainsFunc(l2.Snapshot.BGPAdvertisements(), serves) {
 		return 0, nil
@@ -38,12 +38,18 @@ func (s *speakers) judgeBGP(l2 *announce.LocalInput, choice announce.Choice, was
 	}
 	sessions := map[announce.NodePeer]announce.Session{}
 	for i := range told.Items {
+		if ofCNI(&told.Items[i]) {
+			continue
+		}
 		x := &told.Items[i].Status
 		sessions[announce.NodePeer{Node: x.Node, Peer: x.Peer}] = announce.Session{Up: x.State == bgpUp, Error: x.LastError}
 	}
 	over := map[types.NamespacedName][]announce.NodePeer{}
 	for i := range list.Items {
 		x := &list.Items[i].Status
+		if silent[x.Node] {
+			continue
+		}
 		key := types.NamespacedName{Namespace: x.ServiceNamespace, Name: x.ServiceName}
 		for _, p := range x.Peers {
 			over[key] = append(over[key], announce.NodePeer{Node: x.Node, Peer: p})
@@ -56,7 +62,7 @@ func (s *speakers) judgeBGP(l2 *announce.LocalInput, choice announce.Choice, was
 			rest = append(rest, svc)
 			continue
 		}
-		v := announce.Spoken(over[key], sessions)
+		v := announce.SpokenTo(l2.Snapshot, svc.Addrs, over[key], sessions)
 		if v.Status != metav1.ConditionTrue && !s.managed {
 			pending++
 		}

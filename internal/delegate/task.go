@@ -4,6 +4,7 @@
 package delegate
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -23,6 +24,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -42,8 +44,10 @@ import (
 const (
 	// coalesce is how long a change waits for others to come along.
 	coalesce = 100 * time.Millisecond
-	// lookAgain is how often Secrets and the CNI's settings are read again, of which there is no news.
+	// lookAgain is how often everything is read again of which there may have been no news.
 	lookAgain = time.Minute
+	// firstRetry and lastRetry are how long a failed step waits for the next one: twice as long each time.
+	firstRetry, lastRetry = 500 * time.Millisecond, 30 * time.Second
 	// servedAgain is how often it is looked at whether the API server serves other kinds of the CNIs.
 	servedAgain = 10 * time.Second
 )
@@ -60,9 +64,11 @@ type Options struct {
 	CiliumConfig string // the namespace of Cilium's ConfigMap; empty for the default
 	// MemberlistSecret is the name of the Secret that the speakers have in common; it is made if they are to serve anything.
 	MemberlistSecret string
-	FieldManager     string
-	Registry         prometheus.Registerer
-	Recorder         Recorder
+	// CalicoSamples is how many nodes of Calico are asked for their BGP sessions each minute; 0: none.
+	CalicoSamples int
+	FieldManager  string
+	Registry      prometheus.Registerer
+	Recorder      Recorder
 	// Reconsider has a Service looked at again: its verdict may be another.
 	Reconsider func(allocator.Owner)
 	Log        *slog.Logger
@@ -81,15 +87,23 @@ type Task struct {
 	group     *apply.Group
 	nobody    *apply.State // stands for what auto did not find
 	speakers  *speakers
+	watches   *watches
+	sessions  *sessions
+	looked    chan struct{} // holds one token while there is news of sessions
 	metrics   *Metrics
 	changed   chan struct{} // holds one token while there is news
+	cni       chan struct{} // holds one token while there is news of the CNI
 	events    told
+	leaving   leaving // touched by step alone
 
 	mu       sync.Mutex // protects all the following
 	snapshot *config.Snapshot
 	choice   announce.Choice
 	resolved bool
-	results  map[string]announce.Result // replaced as a whole
+	results  map[string]announce.Result                        // replaced as a whole
+	heardOf  map[string]map[backends.Audience]announce.Verdict // by backend, what its sessions say; each replaced as a whole
+	listed   listed                                            // what Cilium has heard of
+	seen     map[string]*backends.Outcome                      // of the CNIs' allocators at the start, by name
 }
 
 // NewTask returns a Task; it starts nothing.
@@ -103,14 +117,30 @@ func NewTask(o Options) (*Task, error) {
 		return nil, err
 	}
 	t := &Task{
-		Options: o, discovery: d, dynamic: dyn, metrics: NewMetrics(), changed: make(chan struct{}, 1),
-		results: map[string]announce.Result{}, nobody: &apply.State{Client: o.Manager.GetClient(), Name: None, Installation: o.Namespace},
+		Options: o, discovery: d, dynamic: dyn, metrics: NewMetrics(), changed: make(chan struct{}, 1), cni: make(chan struct{}, 1),
+		looked: make(chan struct{}, 1), listed: listed{}, heardOf: map[string]map[backends.Audience]announce.Verdict{}, results: map[string]announce.Result{}, nobody: &apply.State{Client: o.Manager.GetClient(), Name: None, Installation: o.Namespace},
 	}
+	meta, err := metadata.NewForConfig(o.Config)
+	if err != nil {
+		return nil, err
+	}
+	t.watches = &watches{
+		client: meta, discovery: d, changed: t.cniChanged, passwords: t.wake, log: o.Log, running: map[watch]context.CancelFunc{},
+		ciliumConfig: cmp.Or(o.CiliumConfig, cilium.DefaultNamespace), auto: o.Asked.BGP == Auto || o.Asked.Layer2 == Auto,
+	}
+	if o.ManagePeers {
+		t.watches.secretsIn = o.Namespace
+	}
+	t.sessions = &sessions{
+		discovery: d, client: dyn, installation: o.Namespace, samples: o.CalicoSamples, nodes: t.nodeNames, changed: func(string) { t.look() }, log: o.Log,
+		running: map[string]context.CancelFunc{}, reports: map[string]map[string]backends.SessionReport{}, mute: map[string]string{},
+	}
+	t.metrics.sessions = t.sessions
 	if err := o.Registry.Register(t.metrics); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	t.speakers = &speakers{
-		cache: o.Manager.GetCache(), namespace: o.Namespace, managed: o.ManagePeers, reconsider: o.Reconsider, log: o.Log, changed: make(chan struct{}, 1),
+		cache: o.Manager.GetCache(), client: o.Manager.GetClient(), namespace: o.Namespace, managed: o.ManagePeers, reconsider: o.Reconsider, log: o.Log, changed: make(chan struct{}, 1),
 		secret: t.ensureSecret,
 	}
 	t.group = apply.NewGroup(t.loops()...)
@@ -129,7 +159,7 @@ func (t *Task) loops() []*apply.Loop {
 		loop(Calico, func(s *apply.State, report func(backends.Outcome)) backends.Backend {
 			return calico.New(calico.Config{
 				Discovery: t.discovery, Client: t.dynamic, Ledger: s, Installation: t.Namespace, FieldManager: t.FieldManager,
-				Aggregation: t.Aggregation, AllowWider: t.AllowWider, Report: report,
+				Aggregation: t.Aggregation, AllowWider: t.AllowWider, Settle: calico.Settle, Report: report,
 			})
 		}),
 		loop(Cilium, func(_ *apply.State, report func(backends.Outcome)) backends.Backend {
@@ -190,6 +220,15 @@ func (t *Task) wake() {
 	}
 }
 
+// cniChanged has a backend look at the CNI again, and at who serves what.
+func (t *Task) cniChanged(backend string) {
+	t.group.Look(backend)
+	select {
+	case t.cni <- struct{}{}:
+	default:
+	}
+}
+
 // SetSnapshot puts a new configuration in force.
 func (t *Task) SetSnapshot(s *config.Snapshot) {
 	t.mu.Lock()
@@ -208,6 +247,7 @@ func (t *Task) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return t.group.Run(ctx) })
 	g.Go(func() error { return t.follow(ctx) })
+	g.Go(func() error { return t.judgeSessions(ctx) })
 	return g.Wait()
 }
 
@@ -217,17 +257,26 @@ func (t *Task) follow(ctx context.Context) error {
 	kinds := time.NewTicker(servedAgain)
 	defer kinds.Stop()
 	last := t.served() // when the CNI was last looked at
+	wait := time.Duration(0)
 	for detect := true; ; {
+		var again <-chan time.Time
 		if err := t.step(ctx, detect); err != nil && ctx.Err() == nil {
-			t.Log.Error("what to advertise could not be worked out", "err", err)
+			wait = min(max(2*wait, firstRetry), lastRetry)
+			again = time.After(wait)
+			t.Log.Error("what to advertise could not be worked out", "err", err, "again in", wait)
+		} else {
+			detect, wait = false, 0
 		}
-		detect = false
 		for waiting := true; waiting; {
 			select {
 			case <-ctx.Done():
 				return nil
 			case <-t.changed:
 				waiting = false
+			case <-again:
+				waiting = false
+			case <-t.cni:
+				detect, waiting = true, false
 			case <-kinds.C:
 				if now := t.served(); now != last {
 					last, detect, waiting = now, true, false
@@ -278,6 +327,11 @@ func (t *Task) step(ctx context.Context, detect bool) error {
 	t.mu.Lock()
 	choice := t.choice
 	t.mu.Unlock()
+	if detect || !resolved {
+		t.watches.set(ctx, t.used(s, choice))
+	}
+	t.sessions.set(ctx, speaking(s, choice), detect)
+	t.look()
 	in := announce.Input{Snapshot: s, Choice: choice, ManagePeers: t.ManagePeers && len(s.BGPPeers()) > 0, Password: password.Of(ctx, t.Manager.GetAPIReader(), t.Namespace)}
 	if len(in.Backends()) > 0 {
 		var err error
@@ -290,12 +344,52 @@ func (t *Task) step(ctx context.Context, detect bool) error {
 	}
 	wanted := map[string]apply.Wanted{}
 	for name, share := range announce.Delegated(in) {
+		if name == Cilium {
+			if held := t.leaving.hold(s, in.Services, time.Now()); len(held) > 0 {
+				share.Desired.Hold = append(share.Desired.Hold, held...)
+				time.AfterFunc(ciliumPace, t.wake)
+			}
+		}
 		wanted[name] = apply.Wanted(share)
 	}
 	t.speakers.set(s, choice)
 	t.group.Set(wanted)
 	t.reportUnserved(s, choice)
 	return nil
+}
+
+// used returns the backends that any advertisement is handed to.
+func (t *Task) used(s *config.Snapshot, choice announce.Choice) []string {
+	used := map[string]bool{choice.BGP: true, choice.Layer2: true}
+	for _, name := range speaking(s, choice) {
+		used[name] = true
+	}
+	for _, a := range s.L2Advertisements() {
+		used[choice.L2Backend(a)] = true
+	}
+	return slices.Sorted(maps.Keys(used))
+}
+
+// speaking returns the backends that BGPAdvertisements are handed to.
+func speaking(s *config.Snapshot, choice announce.Choice) []string {
+	used := map[string]bool{}
+	for _, a := range s.BGPAdvertisements() {
+		used[choice.Backend(a)] = true
+	}
+	return slices.Sorted(maps.Keys(used))
+}
+
+// nodeNames returns the names of the nodes of the cluster, sorted; none if they are not known.
+func (t *Task) nodeNames() []string {
+	nodes, err := t.nodes(context.Background())
+	if err != nil {
+		t.Log.Error("nodes not listed", "err", err)
+	}
+	out := make([]string, len(nodes))
+	for i := range nodes {
+		out[i] = nodes[i].Name
+	}
+	return out
 }
 
 // resolve finds out who serves what.

@@ -20,14 +20,14 @@ import (
 var blocks = []string{"10.5.0.0/16", "10.6.0.0/16", "10.10.0.0/16"}
 
 func (d *demo) calicoSteps() []step {
-	return []step{
+	return append([]step{
 		{"start etcd and kube-apiserver", d.startCluster},
 		{"install the CRDs of metallb.io, fairlead.io and Calico", d.installCRDs(localcluster.CalicoCRDs)},
 		{"start the controller with --backend=calico", d.startController},
 		{"apply the pools, peers, communities and advertisements of the scenario", d.apply("kubespray.yaml")},
 		{"create Services and wait for their addresses", d.createServices("services.yaml")},
 		{"look at what Calico is told to advertise", d.showCalico},
-	}
+	}, d.routerSteps(calicoSpeaks)...)
 }
 
 func (d *demo) showCalico(ctx context.Context) error {

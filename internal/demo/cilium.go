@@ -3,6 +3,8 @@ package demo
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	v2 "github.com/cilium/cilium/pkg/k8s/apis/cilium.io/v2"
@@ -36,14 +38,14 @@ func ciliumResources() []string {
 }
 
 func (d *demo) ciliumSteps() []step {
-	return []step{
+	return append([]step{
 		{"start etcd and kube-apiserver", d.startCluster},
 		{"install the CRDs of metallb.io, fairlead.io and Cilium", d.installCRDs(localcluster.CiliumCRDs)},
 		{"start the controller with --backend=cilium", d.startController},
 		{"apply Cilium's settings, the pools, peers and advertisements", d.apply("cilium.yaml")},
 		{"create Services and wait for their addresses", d.createServices("services.yaml")},
 		{"look at what Cilium is told to advertise", d.showCilium},
-	}
+	}, d.routerSteps(ciliumSpeaks)...)
 }
 
 // showCilium prints the objects as they are written, and fails if they do not become what the scenario asks for.
@@ -111,8 +113,12 @@ func describer[T any](f func(*T) []string) func(map[string]any) ([]string, error
 }
 
 func describeAdvertisement(o *v2.CiliumBGPAdvertisement) []string {
-	const advertisement = "fairlead.io/advertisement" // by which a CiliumBGPPeerConfig selects it
-	out := []string{"label " + advertisement + "=" + o.Labels[advertisement]}
+	var out []string
+	for _, label := range slices.Sorted(maps.Keys(o.Labels)) {
+		if strings.HasPrefix(label, "to.fairlead.io/") { // by which a CiliumBGPPeerConfig selects it
+			out = append(out, "label "+label+"="+o.Labels[label])
+		}
+	}
 	for _, a := range o.Spec.Advertisements {
 		line := string(a.AdvertisementType)
 		if a.Service != nil {

@@ -78,7 +78,7 @@ func (s *speakers) startFRR(ctx context.Context) error {
 	if err := giveToFRR(r.dir); err != nil {
 		return err
 	}
-	for name, text := range map[string]string{"zebra": "hostname router\n", "bgpd": routerConfig, "vtysh": ""} {
+	for name, text := range map[string]string{"zebra": "hostname router\n", "bgpd": s.config, "vtysh": ""} {
 		if err := os.WriteFile(r.file(name, "conf"), []byte(text), 0o644); err != nil {
 			return err
 		}

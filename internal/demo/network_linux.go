@@ -1,12 +1,14 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -150,8 +152,13 @@ func onThread(fn func() error) error {
 
 // start starts a program in the namespace.
 func (d *demo) start(h *host, name, path string, args ...string) (*process, error) {
+	return d.startWith(h, nil, name, path, args...)
+}
+
+// startWith is start with an environment; nil: that of the demo.
+func (d *demo) startWith(h *host, env []string, name, path string, args ...string) (*process, error) {
 	cmd := exec.Command(path, args...)
-	cmd.Dir = d.dir
+	cmd.Dir, cmd.Env = d.dir, env
 	// It ends with the thread that starts it, so at the latest with the demo; not so if it changes its user, as FRR's daemons do.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	p, err := d.launch(name, cmd, h.do)
@@ -244,4 +251,13 @@ func (r *relay) close() error {
 	r.mu.Unlock()
 	r.busy.Wait()
 	return err
+}
+
+// apiServer returns the address of kube-apiserver, as host:port.
+func (d *demo) apiServer() (string, error) {
+	server, err := url.Parse(d.cluster.Config.Host)
+	if err != nil {
+		return "", err
+	}
+	return cmp.Or(server.Host, d.cluster.Config.Host), nil
 }

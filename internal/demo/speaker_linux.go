@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,13 +43,14 @@ type speakers struct {
 	hosts   map[string]*host
 	running map[string]*process // speakers by node
 	router  frr
+	config  string       // of the router
 	link    []netip.Addr // addresses that are announced on the link
 	routed  []netip.Addr // addresses that are advertised by BGP
 	service map[netip.Addr]string
 }
 
 func (d *demo) speakerSteps() ([]step, error) {
-	s := &speakers{demo: d, hosts: map[string]*host{}, running: map[string]*process{}, service: map[netip.Addr]string{}}
+	s := &speakers{demo: d, hosts: map[string]*host{}, running: map[string]*process{}, config: routerConfig, service: map[netip.Addr]string{}}
 	if err := s.check(); err != nil {
 		return nil, err
 	}
@@ -79,9 +79,8 @@ Not shown is traffic: no pod and no kube-proxy runs, so nothing answers on the a
 	return steps, nil
 }
 
-// check returns an error that names all that is missing.
-func (s *speakers) check() error {
-	var missing []string
+// lacksNetwork names what is missing for a network with a router, and finds the router.
+func (s *speakers) lacksNetwork() (missing []string) {
 	if uid := os.Geteuid(); uid != 0 {
 		missing = append(missing, fmt.Sprintf("the rights of root, for network namespaces (the user's id is %d: use sudo)", uid))
 	} else if err := onThread(func() error { return unix.Unshare(unix.CLONE_NEWNET) }); err != nil {
@@ -94,6 +93,12 @@ func (s *speakers) check() error {
 	if s.router, err = findFRR(); err != nil {
 		missing = append(missing, err.Error())
 	}
+	return missing
+}
+
+// check returns an error that names all that is missing.
+func (s *speakers) check() error {
+	missing := s.lacksNetwork()
 	for _, path := range []string{s.Controller, s.Speaker} {
 		if _, err := os.Stat(path); err != nil {
 			missing = append(missing, fmt.Sprintf("the program %s (build it with 'make build')", path))
@@ -121,13 +126,9 @@ func (s *speakers) makeNetwork(ctx context.Context) error {
 		fmt.Fprintf(w, "      %s\t%s\t%s %s\t%s\n", name, h.mac, h.addrs[0].Addr(), h.addrs[1].Addr(), h.namespace)
 		return nil
 	}
-	server, err := url.Parse(s.cluster.Config.Host)
+	address, err := s.apiServer()
 	if err != nil {
 		return err
-	}
-	address := server.Host
-	if address == "" {
-		address = s.cluster.Config.Host
 	}
 	for i, name := range nodeNames {
 		if err := add(name, 11+i); err != nil {

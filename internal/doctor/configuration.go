@@ -27,6 +27,9 @@ func (f *Facts) tool(command string) string { return explain.Command(f.Namespace
 // configurationCheck tells of each fault, and of faults that only a process sees.
 func configurationCheck(f *Facts, c *check) {
 	for _, fault := range f.Snapshot.Faults() {
+		if fault.Missing && (f.Lacks("Communities") || f.Lacks("BFDProfiles")) {
+			continue // what it refers to may be there, and is not to be seen
+		}
 		severity := Error
 		if fault.Missing {
 			severity = Warning // it may come yet
@@ -76,6 +79,16 @@ func poolsCheck(f *Facts, c *check) {
 			}
 		}
 	}
+	nodes := map[string][]assign.NodeAddress{}
+	for _, x := range f.Assigner.NodeAddresses() {
+		nodes[x.Pool] = append(nodes[x.Pool], x)
+	}
+	for _, pool := range slices.Sorted(maps.Keys(nodes)) {
+		c.add(Warning, Finding{
+			What: fmt.Sprintf("pool %q: %s", pool, assign.NodeAddressesText(nodes[pool])), Why: "a node whose address a Service has cannot be reached",
+			Command: f.tool("explain address " + nodes[pool][0].Addr.String()),
+		})
+	}
 	switch {
 	case len(f.Config.Pools) == 0:
 		c.add(Error, Finding{
@@ -92,10 +105,10 @@ var severe = []backends.FindingType{backends.BackendInactive, backends.IPAMConfl
 
 // backendsCheck looks at the Backend objects, or, where no controller keeps them, at the CNI itself.
 func backendsCheck(f *Facts, c *check) {
-	if f.Controller.Works(f.At) {
+	if !f.idle() {
 		for i := range f.Survey.Backends {
 			if b := &f.Survey.Backends[i]; b.Annotations[backends.LabelInstallation] == f.Namespace {
-				backendCheck(c, b.Name, b.Status.Conditions)
+				backendCheck(f, c, b.Name, b.Status.Conditions)
 			} else {
 				c.add(Info, Finding{What: fmt.Sprintf("Backend %q belongs to the installation in namespace %q", b.Name, b.Annotations[backends.LabelInstallation]), Why: "only one installation can write to a CNI"})
 			}
@@ -111,7 +124,7 @@ func backendsCheck(f *Facts, c *check) {
 		c.add(Info, Finding{What: "found of the CNIs: " + strings.Join(facts, ", ")})
 	}
 	if f.Seen != "" {
-		c.add(Warning, Finding{What: f.Seen, Why: "with backend auto, nobody would advertise by BGP", Command: f.helm("--set backend=calico   # or cilium; or backend=speaker,speaker.enabled=true")})
+		c.add(Warning, Finding{What: f.Seen, Why: "with backend auto, nobody would advertise by BGP", Command: f.command(change{"--set backend=calico", []string{"--backend=calico"}, "or cilium; or {speaker, with the DaemonSet of dist/manifests/speaker.yaml|backend=speaker,speaker.enabled=true}"})})
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Rehearsed)) {
 		r := f.Rehearsed[name]
@@ -122,7 +135,7 @@ func backendsCheck(f *Facts, c *check) {
 			continue
 		}
 		for _, x := range r.Outcome.Findings {
-			c.add(severityOf(string(x.Type)), Finding{What: fmt.Sprintf("backend %q: %s: %s", name, x.Type, x)})
+			c.add(severityOf(string(x.Type)), Finding{What: fmt.Sprintf("backend %q: %s: %s", name, x.Type, x), Why: explain.Help(f.Survey, string(x.Type))})
 		}
 	}
 }
@@ -134,7 +147,7 @@ func severityOf(finding string) string {
 	return Warning
 }
 
-func backendCheck(c *check, name string, conditions []metav1.Condition) {
+func backendCheck(f *Facts, c *check, name string, conditions []metav1.Condition) {
 	command := "kubectl describe backends.fairlead.io " + name
 	for _, x := range conditions {
 		switch {
@@ -145,7 +158,7 @@ func backendCheck(c *check, name string, conditions []metav1.Condition) {
 			c.add(Error, Finding{What: fmt.Sprintf("backend %q is not ready: %s: %s", name, x.Reason, x.Message), Why: "what it serves may not be advertised", Command: command})
 		case x.Status == metav1.ConditionTrue:
 			for _, finding := range explain.Findings(x.Message) {
-				c.add(severityOf(x.Type), Finding{What: fmt.Sprintf("backend %q: %s: %s", name, x.Type, finding), Command: command})
+				c.add(severityOf(x.Type), Finding{What: fmt.Sprintf("backend %q: %s: %s", name, x.Type, finding), Why: explain.Help(f.Survey, x.Type), Command: command})
 			}
 		}
 	}
@@ -167,15 +180,24 @@ func unserved(f *Facts, c *check) {
 			layer2 = append(layer2, "L2Advertisement "+a.Ref.Name)
 		}
 	}
+	run := ",speaker.enabled=true"
+	if f.speakerSet() != nil {
+		run = "" // they are there
+	}
 	for _, x := range []struct {
-		names    []string
-		why, how string
+		names []string
+		why   string
+		how   change
 	}{
-		{bgp, "addresses are not advertised by BGP because of them", "--set bgpBackend=calico   # or cilium; or bgpBackend=speaker,speaker.enabled=true"},
-		{layer2, "addresses are not announced on the local network because of them", "--set l2Backend=speaker,speaker.enabled=true   # or l2Backend=cilium"},
+		{bgp, "addresses are not advertised by BGP because of them; {--bgp-backend|bgpBackend of the chart} says who is to", change{
+			"--set bgpBackend=calico", []string{"--bgp-backend=calico"}, "or cilium; or {speaker|bgpBackend=speaker" + run + "}",
+		}},
+		{layer2, "addresses are not announced on the local network because of them; {--l2-backend|l2Backend of the chart} says who is to", change{
+			"--set l2Backend=speaker" + run, []string{"--l2-backend=speaker"}, "or {cilium|l2Backend=cilium}",
+		}},
 	} {
 		if len(x.names) > 0 {
-			c.add(Warning, Finding{What: "nobody serves " + some(x.names), Why: x.why, Command: f.helm(x.how)})
+			c.add(Warning, Finding{What: "nobody serves " + some(x.names), Why: f.advice(x.why), Command: f.command(x.how)})
 		}
 	}
 }
@@ -199,6 +221,8 @@ func servicesCheck(f *Facts, c *check) {
 				add(Error, "no address", x.Reason)
 			case x.Reason == assign.ReasonAddressKept:
 				add(Warning, "not the address that is asked for", x.Reason)
+			case x.Reason == assign.ReasonAddressOfNode:
+				add(Warning, "an address that is a node's own", x.Reason)
 			}
 		} else if f.RulesKnown && f.Controller.Works(f.At) {
 			add(Warning, "not judged yet", "Pending")
@@ -215,8 +239,13 @@ func servicesCheck(f *Facts, c *check) {
 	for _, k := range keys {
 		names := groups[k]
 		slices.Sort(names)
+		command := f.tool("explain service " + names[0])
+		if k[2] == assign.ReasonForeignStatus {
+			namespace, name, _ := strings.Cut(names[0], "/")
+			command = assign.EmptyStatus(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}})
+		}
 		c.add(k[0], Finding{
-			What: fmt.Sprintf("%s: %s (%s): %s", counted(len(names), "Service"), k[1], k[2], some(names)), Why: explain.Help(k[2]), Command: f.tool("explain service " + names[0]),
+			What: fmt.Sprintf("%s: %s (%s): %s", counted(len(names), "Service"), k[1], k[2], some(names)), Why: explain.Help(f.Survey, k[2]), Command: command,
 		})
 	}
 }

@@ -1,16 +1,19 @@
 package doctor
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+
+	"github.com/fairlead/fairlead/internal/survey"
 )
 
 const (
-	helmRelease   = "meta.helm.sh/release-name"
-	helmNamespace = "meta.helm.sh/release-namespace"
+	helmRelease   = survey.HelmRelease
+	helmNamespace = survey.HelmNamespace
 )
 
 // crdsCheck looks for CRDs that are missing, lack fields, need a conversion webhook, or belong to another Helm release.
@@ -43,7 +46,7 @@ func crdsCheck(f *Facts, c *check) {
 	if len(foreign) > 0 {
 		c.add(Warning, Finding{
 			What: fmt.Sprintf("%s belong to the Helm release %s", some(foreign), owner), Why: "that release can change or remove them, and all objects with them; Helm refuses to install over them",
-			Command: f.helm("--take-ownership"),
+			Command: cmp.Or(f.command(takeOwnership), "kubectl annotate crd "+strings.Join(foreign, " ")+" helm.sh/resource-policy=keep --overwrite"),
 		})
 	}
 }
@@ -52,7 +55,9 @@ func crdsCheck(f *Facts, c *check) {
 // makes, Helm does not take for its own.
 func (f *Facts) installCRDs() string {
 	if f.absent() || slices.ContainsFunc(f.Wanted, f.oursByHelm) {
-		return f.helm("--take-ownership")
+		if command := f.command(takeOwnership); command != "" {
+			return command
+		}
 	}
 	return "kubectl apply --server-side --force-conflicts -f api/crds"
 }

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -47,6 +48,9 @@ func TestChecks(t *testing.T) {
 		d.Spec.Template.Spec.Containers = []corev1.Container{{Image: image}}
 		return d
 	}
+	silent := func(s *survey.Survey) {
+		s.Silent = map[string]time.Time{s.Nodes[0].Name: s.At.Add(-time.Minute)}
+	}
 	noSpeakers := func(s *survey.Survey) { s.States = nil }
 	ipvs := func(f *Facts) { f.Proxy = &Proxy{Mode: "ipvs"} }
 	webhook := func(policy admissionregistrationv1.FailurePolicyType, bundle string) func(*Facts) {
@@ -65,16 +69,41 @@ func TestChecks(t *testing.T) {
 	noDeployment := func(f *Facts) { f.Deployments = nil }
 	stopped := func(s *survey.Survey) { s.At = s.At.Add(time.Hour) }
 
+	gaps := func(kinds ...string) func(*survey.Survey) {
+		return func(s *survey.Survey) {
+			for _, k := range kinds {
+				s.Gaps = append(s.Gaps, survey.Gap{What: k})
+			}
+		}
+	}
+	speakers := func(desired, ready int32) func(*Facts) {
+		return func(f *Facts) {
+			d := appsv1.DaemonSet{ObjectMeta: metav1.ObjectMeta{Namespace: f.Namespace, Name: "fairlead-speaker", Labels: survey.SpeakerLabels}}
+			d.Status = appsv1.DaemonSetStatus{ObservedGeneration: 1, DesiredNumberScheduled: desired, NumberReady: ready}
+			f.DaemonSets = []appsv1.DaemonSet{d}
+		}
+	}
+	speakerPod := func(change func(*corev1.Pod)) func(*Facts) {
+		return func(f *Facts) {
+			p := corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: f.Namespace, Name: "speaker-x"}, Spec: corev1.PodSpec{NodeName: "n1"}}
+			change(&p)
+			f.Pods = append(f.Pods, p)
+		}
+	}
+	found := func(f *Facts) { f.Seen = "neither Calico nor Cilium is there" }
+
 	for _, tc := range []struct {
 		name     string
 		survey   []func(*survey.Survey)
 		facts    []func(*Facts)
 		check    string
+		also     int    // how many findings of other checks there are
 		severity string // of the finding; empty: there is none at all
 		what     string // part of it
 		command  string // part of it
 	}{
 		{name: "nothing"},
+		{name: "a speaker gives no sign of life", survey: []func(*survey.Survey){silent}, check: "speakers", severity: Warning, what: `has given no sign of life for 1m0s`, command: "kubectl get node "},
 		{name: "CRD missing", facts: []func(*Facts){func(f *Facts) { delete(f.CRDs, "bgppeers.metallb.io") }}, check: "crds", severity: Error, what: "bgppeers.metallb.io", command: "kubectl apply --server-side"},
 		{name: "CRD lacks fields", facts: []func(*Facts){crd("bgppeers.metallb.io", func(c *apiextensionsv1.CustomResourceDefinition) {
 			for i := range c.Spec.Versions {
@@ -103,6 +132,17 @@ func TestChecks(t *testing.T) {
 			command: "helm install fairlead charts/fairlead -n metallb-system --create-namespace --set controller.image.repository="},
 		{name: "Lease may not be read", survey: []func(*survey.Survey){func(s *survey.Survey) {
 			s.Controller.LeaseFound, s.Gaps = false, []survey.Gap{{What: "Leases"}}
+		}}},
+		{name: "nothing of the controller may be read", survey: []func(*survey.Survey){absent, gaps("Leases", "Deployments")}, facts: []func(*Facts){noDeployment, found}},
+		{name: "its Lease may not be read", survey: []func(*survey.Survey){absent, gaps("Leases")}, facts: []func(*Facts){noDeployment, found}},
+		{name: "no Lease, and what runs without one may not be read", survey: []func(*survey.Survey){absent, gaps("Deployments")}, facts: []func(*Facts){noDeployment, found}},
+		{name: "it runs without a Lease", survey: []func(*survey.Survey){func(s *survey.Survey) {
+			s.Controller.LeaseFound, s.Controller.Settings["leader-elect"] = false, "false"
+		}}, facts: []func(*Facts){found}},
+		{name: "profiles may not be read", survey: []func(*survey.Survey){gaps("BFDProfiles", "Communities"), func(s *survey.Survey) {
+			s.Config.BGPPeers[0].Spec.BFDProfile = "fast"
+			s.Config.BFDProfiles = nil
+			s.Config.BGPAdvertisements[0].Spec.Communities = []string{"alias"}
 		}}},
 		{name: "no replicas", facts: []func(*Facts){deployment(func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(0)) })}, check: "controller", severity: Error, what: "0 replicas", command: "scale deployment/fairlead-controller --replicas=2"},
 		{name: "one replica ready", facts: []func(*Facts){deployment(func(d *appsv1.Deployment) { d.Status.ReadyReplicas = 1 })}, check: "controller", severity: Warning, what: "1 of 2 replicas"},
@@ -144,12 +184,22 @@ func TestChecks(t *testing.T) {
 			}
 		}}, check: "pools", severity: Warning, what: "no pool in force assigns automatically"},
 
+		{name: "a node's address in a pool", survey: []func(*survey.Survey){func(s *survey.Survey) {
+			s.Nodes[0].Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "192.0.2.3"}}
+		}}, check: "pools", severity: Warning, what: "spec.addresses contains 192.0.2.3, an address of node", command: "kubectl fairlead explain address 192.0.2.3"},
+		{name: "a foreign status", survey: []func(*survey.Survey){func(s *survey.Survey) {
+			svc := corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "foreign"}, Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer}}
+			svc.Status.Conditions = []metav1.Condition{{Type: "fairlead.io/Allocated", Status: metav1.ConditionFalse, Reason: "ForeignStatus"}}
+			s.Services = append(s.Services, svc)
+		}}, check: "services", severity: Error, what: "no address (ForeignStatus): shop/foreign",
+			command: `kubectl -n shop patch service foreign --subresource=status --type=merge -p '{"status":{"loadBalancer":{"ingress":null}}}'`},
+
 		{name: "backend not ready", survey: []func(*survey.Survey){condition("Ready", metav1.ConditionFalse)}, check: "backends", severity: Error, what: `backend "speaker" is not ready: Reason: message`, command: "kubectl describe backends.fairlead.io speaker"},
 		{name: "the CNI's allocator", survey: []func(*survey.Survey){condition("IPAMConflict", metav1.ConditionTrue)}, check: "backends", severity: Error, what: "IPAMConflict"},
 		{name: "a field that the CNI cannot express", survey: []func(*survey.Survey){condition("UnsupportedField", metav1.ConditionTrue)}, check: "backends", severity: Warning, what: "UnsupportedField"},
 		{name: "what a backend finds where no controller runs", survey: []func(*survey.Survey){stopped, func(s *survey.Survey) {
-			s.Controller.LeaseFound, s.Controller.Settings["leader-elect"] = false, "false"
-		}}, facts: []func(*Facts){func(f *Facts) {
+			s.Controller.LeaseFound = false
+		}}, also: 1, facts: []func(*Facts){func(f *Facts) {
 			f.Rehearsed = map[string]Rehearsed{"calico": {Outcome: &backends.Outcome{Findings: []backends.Finding{{Type: backends.BackendInactive, Message: "BIRD does not run"}}}}}
 		}}, check: "backends", severity: Error, what: "BIRD does not run"},
 		{name: "nobody serves layer 2", survey: []func(*survey.Survey){func(s *survey.Survey) {
@@ -163,6 +213,28 @@ func TestChecks(t *testing.T) {
 		{name: "no speaker, and none is needed", survey: []func(*survey.Survey){noSpeakers, func(s *survey.Survey) {
 			s.Controller.Settings["backend"] = "cilium"
 		}}},
+		{name: "no speaker is ready", facts: []func(*Facts){speakers(2, 0)}, survey: []func(*survey.Survey){noSpeakers}, check: "speakers", severity: Error, what: "0 of 2 speakers are ready", command: "get pods"},
+		{name: "no speaker is ready, although they say that they run", facts: []func(*Facts){speakers(2, 0)}, check: "speakers", severity: Error, what: "0 of 2 speakers are ready", command: "get pods"},
+		{name: "a speaker is not ready", facts: []func(*Facts){speakers(2, 1)}, check: "speakers", severity: Warning, what: "1 of 2 speakers are ready", command: "get pods"},
+		{name: "a pod does not start", facts: []func(*Facts){speakers(2, 0), speakerPod(func(p *corev1.Pod) {
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: "not found"}}}}
+		})}, survey: []func(*survey.Survey){noSpeakers}, check: "speakers", severity: Error, what: `0 of 2 speakers are ready: pod speaker-x on node "n1": ImagePullBackOff: not found`, command: "describe pod speaker-x"},
+		{name: "a pod crashes", facts: []func(*Facts){speakers(2, 0), speakerPod(func(p *corev1.Pod) {
+			p.Status.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}}}
+		})}, survey: []func(*survey.Survey){noSpeakers}, check: "speakers", severity: Error, what: "CrashLoopBackOff", command: "logs speaker-x --previous"},
+		{name: "a pod finds no room", facts: []func(*Facts){speakers(2, 0), speakerPod(func(p *corev1.Pod) {
+			p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Reason: "Unschedulable", Message: "no free ports"}}
+		})}, survey: []func(*survey.Survey){noSpeakers}, check: "speakers", severity: Error, what: "Unschedulable: no free ports", command: "describe pod speaker-x"},
+		{name: "pods are refused", facts: []func(*Facts){speakers(2, 0), func(f *Facts) { f.Refused = `violates PodSecurity "baseline:latest"` }}, survey: []func(*survey.Survey){noSpeakers},
+			check: "speakers", severity: Error, what: "their pods are refused", command: "kubectl label namespace metallb-system pod-security.kubernetes.io/enforce=privileged"},
+		{name: "the namespace admits no such pods", facts: []func(*Facts){speakers(2, 0)}, survey: []func(*survey.Survey){noSpeakers, func(s *survey.Survey) {
+			s.Namespaces[s.Namespace] = map[string]string{"pod-security.kubernetes.io/enforce": "baseline"}
+		}}, check: "speakers", severity: Error, what: `only pods of the level "baseline"`, command: "kubectl label namespace metallb-system"},
+		{name: "no node is selected", facts: []func(*Facts){speakers(0, 0), func(f *Facts) {
+			f.DaemonSets[0].Spec.Template.Spec.NodeSelector = map[string]string{"lb": "yes"}
+		}}, survey: []func(*survey.Survey){noSpeakers}, check: "speakers", severity: Error, what: "no node has the labels of nodeSelector of DaemonSet fairlead-speaker: lb=yes", command: "get nodes --show-labels"},
+		{name: "ready, and silent", facts: []func(*Facts){speakers(2, 2)}, survey: []func(*survey.Survey){noSpeakers}, check: "speakers", severity: Error, what: "no speaker says that it runs", command: "logs daemonset/fairlead-speaker"},
+		{name: "DaemonSets may not be read", survey: []func(*survey.Survey){noSpeakers, gaps("DaemonSets")}, check: "speakers", severity: Error, what: "no speaker says that it runs", command: "get pods"},
 		{name: "no Secret", facts: []func(*Facts){func(f *Facts) { f.Memberlist = false }}, check: "speakers", severity: Error, what: "Secret of the speakers", command: "create secret generic memberlist"},
 		{name: "a node that is not there", survey: []func(*survey.Survey){func(s *survey.Survey) { s.Nodes = s.Nodes[:1] }}, check: "speakers", severity: Warning, what: `node "n2"`},
 		{name: "nodes may not be read", survey: []func(*survey.Survey){func(s *survey.Survey) { s.Nodes, s.Gaps = nil, []survey.Gap{{What: "Nodes"}} }}},
@@ -203,9 +275,10 @@ func TestChecks(t *testing.T) {
 				require.Empty(t, r.Findings)
 				return
 			}
-			require.Len(t, r.Findings, 1, "%+v", r.Findings)
-			got := r.Findings[0]
-			assert.Equal(t, tc.check, got.Check)
+			require.Len(t, r.Findings, 1+tc.also, "%+v", r.Findings)
+			i := slices.IndexFunc(r.Findings, func(x Finding) bool { return x.Check == tc.check })
+			require.GreaterOrEqual(t, i, 0, "%+v", r.Findings)
+			got := r.Findings[i]
 			assert.Equal(t, tc.severity, got.Severity, got.What)
 			assert.Contains(t, got.What, tc.what)
 			assert.Contains(t, got.Command, tc.command)
@@ -252,11 +325,50 @@ func TestCRDsByHelm(t *testing.T) {
 	require.NoError(t, f.readWorkloads(t.Context(), surveytest.Client(t, surveytest.Shop)))
 	assert.Equal(t, "kubectl apply --server-side --force-conflicts -f api/crds", f.installCRDs())
 	by := map[string]string{helmRelease: "lb", helmNamespace: f.Namespace}
-	f.Deployments[0].Annotations = by
+	f.Deployments[0].Annotations, f.Controller.Release = by, "lb"
 	have := all[0].DeepCopy()
 	have.Annotations = by
 	f.CRDs[have.Name] = have
 	assert.Equal(t, "helm upgrade lb charts/fairlead -n metallb-system --reset-then-reuse-values --take-ownership", f.installCRDs())
+}
+
+// TestAdvice: who has installed by Helm is told values of the chart, who has not is told flags, and who may not see which is told no command.
+func TestAdvice(t *testing.T) {
+	all, err := crds.All()
+	require.NoError(t, err)
+	none := func(s *survey.Survey) { s.Controller.Settings["bgp-backend"] = "none" }
+	facts := func(change ...func(*Facts)) *Facts {
+		f := &Facts{Model: surveytest.Model(t, surveytest.Shop, healthy, none), Wanted: all, Memberlist: true}
+		require.NoError(t, f.readWorkloads(t.Context(), surveytest.Client(t, surveytest.Shop)))
+		for _, c := range change {
+			c(f)
+		}
+		return f
+	}
+	plain := func(f *Facts) { f.Controller.Release = "" }
+	unseen := func(f *Facts) {
+		f.Deployments, f.Controller.Release, f.Controller.Deployment = nil, "", ""
+		f.Gaps = append(f.Gaps, survey.Gap{What: "Deployments"})
+	}
+	for _, tc := range []struct {
+		name         string
+		change       func(*Facts)
+		why, command string
+	}{
+		{"Helm", func(*Facts) {}, "bgpBackend of the chart says", "helm upgrade fairlead charts/fairlead -n metallb-system --reset-then-reuse-values --set bgpBackend=calico   # or cilium; or bgpBackend=speaker,speaker.enabled=true"},
+		{"not by Helm", plain, "because of them; --bgp-backend says", `kubectl -n metallb-system patch deployment fairlead-controller --type json -p '[{"op":"add","path":"/spec/template/spec/containers/0/args/-","value":"--bgp-backend=calico"}]'   # or cilium; or speaker`},
+		{"not to be seen", unseen, "--bgp-backend, or bgpBackend of the chart says", ""},
+	} {
+		c := &check{}
+		unserved(facts(tc.change), c)
+		require.Len(t, c.out, 1, tc.name)
+		assert.Contains(t, c.out[0].Why, tc.why, tc.name)
+		assert.Equal(t, tc.command, c.out[0].Command, tc.name)
+	}
+	noArgs := facts(plain, func(f *Facts) { f.Deployments[0].Spec.Template.Spec.Containers[0].Args = nil })
+	assert.Contains(t, noArgs.command(enableWebhook), `'[{"op":"add","path":"/spec/template/spec/containers/0/args","value":[]},{"op":"add","path":"/spec/template/spec/containers/0/args/-","value":"--webhook=enabled"}]'`)
+	assert.Equal(t, "make manifests && kubectl apply -f dist/manifests/speaker.yaml", facts(plain).enableSpeakers())
+	assert.Equal(t, "kubectl apply --server-side --force-conflicts -f api/crds", facts(plain).installCRDs())
 }
 
 // TestServices: Services are grouped by what is wrong with them; those of another class are not ours to judge.
@@ -305,6 +417,7 @@ webhooks: [{name: a.b.c, clientConfig: {service: {namespace: shop, name: web}}, 
 	assert.Equal(t, &Proxy{Mode: "ipvs"}, f.Proxy)
 	assert.True(t, f.Memberlist && f.MemberlistKnown && f.WebhookService && f.WebhookReady)
 	assert.Equal(t, map[string]bool{"n1": true}, f.SpeakerPods)
+	assert.Len(t, f.Pods, 1)
 	assert.NotNil(t, f.CRDs)
 
 	assert.Nil(t, f.Migration)

@@ -3,7 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
-	"strings"
+	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
@@ -21,7 +21,6 @@ import (
 	"github.com/fairlead/fairlead/internal/admission"
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/delegate"
-	"github.com/fairlead/fairlead/internal/explain"
 	"github.com/fairlead/fairlead/internal/migrate"
 	"github.com/fairlead/fairlead/internal/password"
 	"github.com/fairlead/fairlead/internal/rehearse"
@@ -48,8 +47,11 @@ type Facts struct {
 	Memberlist, MemberlistKnown bool
 	// Migration is how far a change-over from MetalLB in the namespace of the installation is; nil: none was begun.
 	Migration *migrate.Progress
-	// SpeakerPods are the nodes with a running pod of the speakers; nil: no pod was found, or none may be read.
+	// Pods are those of the speakers. SpeakerPods are the nodes with one that runs; nil: no pod was found, or none may be read.
+	Pods        []corev1.Pod
 	SpeakerPods map[string]bool
+	// Refused is why Kubernetes makes no pods of the speakers' DaemonSet, as its events say; empty: nothing is known of that.
+	Refused string
 	// Rehearsed are what the backends that write a CNI's objects would find, where no controller tells: by name, with what keeps them
 	// from finding out.
 	Rehearsed map[string]Rehearsed
@@ -85,12 +87,12 @@ func Read(ctx context.Context, c client.Client, m *survey.Model, o rehearse.Opti
 	if f.Wanted, err = crds.All(); err != nil {
 		return nil, err
 	}
-	for _, read := range []func(context.Context, client.Client) error{f.readCRDs, f.readWorkloads, f.readProxy, f.readWebhook, f.readMemberlist, f.readPods, f.readMigration} {
+	for _, read := range []func(context.Context, client.Client) error{f.readCRDs, f.readWorkloads, f.readProxy, f.readWebhook, f.readMemberlist, f.readPods, f.readEvents, f.readMigration} {
 		if err := read(ctx, c); err != nil {
 			return nil, err
 		}
 	}
-	if !m.Controller.Works(m.At) {
+	if f.idle() {
 		f.rehearse(ctx, c, o)
 	}
 	return f, nil
@@ -191,6 +193,7 @@ func (f *Facts) readPods(ctx context.Context, c client.Client) error {
 	if err := c.List(ctx, &list, client.InNamespace(f.Namespace), survey.SpeakerLabels); err != nil {
 		return f.note("Pods", err)
 	}
+	f.Pods = list.Items
 	for _, p := range list.Items {
 		if p.Status.Phase != corev1.PodRunning {
 			continue
@@ -202,6 +205,28 @@ func (f *Facts) readPods(ctx context.Context, c client.Client) error {
 	}
 	return nil
 }
+
+// readEvents finds out why the speakers have no pods. That events may not be read is no gap: they only say more of what is known.
+func (f *Facts) readEvents(ctx context.Context, c client.Client) error {
+	set := f.speakerSet()
+	if set == nil || len(f.Pods) > 0 {
+		return nil
+	}
+	var list corev1.EventList
+	if c.List(ctx, &list, client.InNamespace(f.Namespace), client.MatchingFields{"involvedObject.kind": "DaemonSet", "involvedObject.name": set.Name}) != nil {
+		return nil
+	}
+	var last time.Time
+	for _, e := range list.Items {
+		if e.Reason == failedCreate && !e.LastTimestamp.Time.Before(last) {
+			f.Refused, last = e.Message, e.LastTimestamp.Time
+		}
+	}
+	return nil
+}
+
+// failedCreate is the reason of the events of a DaemonSet whose pods are refused.
+const failedCreate = "FailedCreate"
 
 // usesSpeakers reports whether speakers serve any advertisement.
 func (f *Facts) usesSpeakers() bool {
@@ -260,28 +285,23 @@ func (f *Facts) deployment() *appsv1.Deployment {
 	return nil
 }
 
-// absent reports whether there is no installation.
+// idle reports whether it is certain that no controller works. What may not be read proves nothing.
+func (f *Facts) idle() bool {
+	k := f.Controller
+	switch {
+	case k.Works(f.At), f.Lacks("Leases"):
+		return false
+	case k.LeaseFound:
+		return true
+	}
+	// One that runs with --leader-elect=false has no Lease; what says so are the flags of its Deployment.
+	if d := f.deployment(); d != nil {
+		return k.Settings["leader-elect"] != "false" || d.Status.ReadyReplicas == 0
+	}
+	return !f.Lacks("Deployments")
+}
+
+// absent reports whether it is certain that there is no installation.
 func (f *Facts) absent() bool {
-	return f.deployment() == nil && !f.Lacks("Deployments") && !f.Controller.Works(f.At)
-}
-
-// helm returns the command line that changes the chart's release in some way, or that makes it so where there is none. Beside a MetalLB
-// that is the change-over.
-func (f *Facts) helm(how string) string {
-	if f.absent() {
-		if len(f.metallb(f.Namespace)) > 0 {
-			return f.changeOver(f.Namespace)
-		}
-		return strings.TrimSpace(fmt.Sprintf("helm install fairlead charts/fairlead -n %s --create-namespace --set controller.image.repository=REGISTRY/fairlead,controller.image.tag=TAG %s", f.Namespace, how))
-	}
-	release := "fairlead"
-	if d := f.deployment(); d != nil && d.Annotations[helmRelease] != "" {
-		release = d.Annotations[helmRelease]
-	}
-	return strings.TrimSpace(fmt.Sprintf("helm upgrade %s charts/fairlead -n %s --reset-then-reuse-values %s", release, f.Namespace, how))
-}
-
-// changeOver is the command that begins, or goes on with, the change-over from a MetalLB.
-func (f *Facts) changeOver(namespace string) string {
-	return explain.Command(namespace, "migrate from-metallb")
+	return f.deployment() == nil && !f.Lacks("Deployments") && f.idle()
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/fairlead/fairlead/internal/admission"
@@ -38,13 +37,15 @@ func controllerCheck(f *Facts, c *check) {
 		}
 	}
 	switch {
-	case k.Works(f.At), f.Lacks("Leases"):
-	case !k.LeaseFound && k.Settings["leader-elect"] == "false":
+	case !f.idle():
+		if !k.Works(f.At) && !f.Lacks("Leases") && f.Lacks("Deployments") {
+			c.unknown("whether a controller runs: there is no Lease %s in namespace %q, and what runs without one is not to be seen", survey.LeaseName, f.Namespace)
+		}
 	case !k.LeaseFound && unwell: // it has not run yet, which has been told
 	case !k.LeaseFound:
 		command := pods
 		if f.absent() {
-			command = f.helm("")
+			command = f.command(install)
 		}
 		c.add(Error, Finding{What: fmt.Sprintf("there is no Lease %s in namespace %q: no controller has run there", survey.LeaseName, f.Namespace), Why: "nobody assigns addresses", Command: command})
 	case k.Leader == "":
@@ -97,7 +98,11 @@ func metallbCheck(f *Facts, c *check) {
 		return
 	}
 	severity, twoWrite, twoAnnounce := Error, "two controllers write to the same Services", "two processes announce the same addresses, or hold sessions with the same routers"
-	if !f.Controller.Works(f.At) {
+	switch {
+	case f.Controller.Works(f.At):
+	case !f.idle():
+		severity, twoWrite, twoAnnounce = Warning, "if a controller of Fairlead runs, too, two write to the same Services", "if speakers of Fairlead run, too, two announce the same addresses"
+	default:
 		severity, twoWrite, twoAnnounce = Warning, "two controllers would write to the same Services; the command changes over without an address changing", "two processes would announce the same addresses"
 	}
 	namespaces := map[string]bool{}
@@ -125,64 +130,6 @@ func metallbCheck(f *Facts, c *check) {
 		}
 		c.add(severity, Finding{What: fmt.Sprintf("MetalLB's speakers are still there: DaemonSet %s/%s", d.Namespace, d.Name), Why: twoAnnounce, Command: command})
 	}
-}
-
-// speakersCheck looks at the speakers, if they serve anything.
-func speakersCheck(f *Facts, c *check) {
-	alive, _ := f.Speakers()
-	set := f.speakerSet()
-	if !f.usesSpeakers() {
-		if set != nil && set.Status.DesiredNumberScheduled > 0 && f.ChoiceKnown {
-			c.add(Info, Finding{What: fmt.Sprintf("speakers run (DaemonSet %s) and serve no advertisement", set.Name), Command: f.helm("--set speaker.enabled=false")})
-		}
-		return
-	}
-	if set != nil && set.Status.NumberReady < set.Status.DesiredNumberScheduled {
-		c.add(Warning, Finding{
-			What: fmt.Sprintf("%d of %d speakers are ready", set.Status.NumberReady, set.Status.DesiredNumberScheduled), Why: "nodes without a speaker announce nothing",
-			Command: fmt.Sprintf("kubectl -n %s get pods -l app.kubernetes.io/name=fairlead,app.kubernetes.io/component=speaker -o wide", f.Namespace),
-		})
-	}
-	if f.MemberlistKnown && !f.Memberlist {
-		c.add(Error, Finding{
-			What: "the Secret of the speakers is missing", Why: "the controller makes it when the speakers are to serve anything; their pods wait for it",
-			Command: fmt.Sprintf("kubectl -n %s create secret generic %s --from-literal=secretkey=\"$(openssl rand -base64 128)\"", f.Namespace, memberlistSecret),
-		})
-	}
-	if len(alive) == 0 && !f.Lacks("ConfigurationStates") {
-		c.add(Error, Finding{What: "no speaker runs", Why: "nobody announces the addresses that the speakers are to serve", Command: f.helm("--set speaker.enabled=true")})
-	}
-	for _, node := range slices.Sorted(maps.Keys(alive)) {
-		if f.SpeakerPods != nil && !f.SpeakerPods[node] {
-			c.add(Warning, Finding{
-				What: fmt.Sprintf("the speaker of node %q says that it runs, and no pod of it does", node), Why: "it has ended without a word; others answer for its addresses",
-				Command: fmt.Sprintf("kubectl -n %s get pods -o wide", f.Namespace),
-			})
-		}
-	}
-	if f.Lacks("Nodes") {
-		return
-	}
-	nodes := f.AnnounceNodes()
-	for _, node := range slices.Sorted(maps.Keys(alive)) {
-		n, known := nodes[node]
-		switch {
-		case !known:
-			c.add(Warning, Finding{What: fmt.Sprintf("a speaker runs as node %q, and there is no such Node", node), Why: "it announces nothing", Command: "kubectl get nodes"})
-		case n.NetworkUnavailable:
-			c.add(Warning, Finding{What: fmt.Sprintf("node %q has the condition NetworkUnavailable", node), Why: "its speaker announces nothing", Command: "kubectl describe node " + node})
-		}
-	}
-}
-
-func (f *Facts) speakerSet() *appsv1.DaemonSet {
-	for i := range f.DaemonSets {
-		d := &f.DaemonSets[i]
-		if d.Namespace == f.Namespace && d.Labels["app.kubernetes.io/name"] == "fairlead" && d.Labels["app.kubernetes.io/component"] == "speaker" {
-			return d
-		}
-	}
-	return nil
 }
 
 // proxyCheck looks at kube-proxy, where a speaker answers ARP for addresses that IPVS binds to every node.
@@ -241,7 +188,7 @@ func webhookCheck(f *Facts, c *check) {
 		severity, why = Error, "the API server refuses every change of metallb.io objects (failurePolicy: Fail)"
 	}
 	remove := "kubectl delete validatingwebhookconfiguration " + admission.ConfigurationName
-	enable := f.helm("--set controller.webhookMode=enabled")
+	enable := f.command(enableWebhook)
 	switch {
 	case served && !f.Lacks("Services") && !f.WebhookService:
 		c.add(severity, Finding{What: "the Service of the admission webhook does not exist", Why: why, Command: remove})

@@ -53,6 +53,12 @@ func (r *Report) Count(severity string) int {
 type check struct {
 	name string
 	out  []Finding
+	gaps []string
+}
+
+// unknown tells what could not be checked, and why.
+func (c *check) unknown(format string, args ...any) {
+	c.gaps = append(c.gaps, "cannot check "+fmt.Sprintf(format, args...))
 }
 
 func (c *check) add(severity string, f Finding) {
@@ -75,7 +81,7 @@ func Examine(f *Facts) *Report {
 		c := &check{name: x.name}
 		x.do(f, c)
 		r.Checked = append(r.Checked, x.name)
-		r.Findings = append(r.Findings, c.out...)
+		r.Findings, r.Gaps = append(r.Findings, c.out...), append(r.Gaps, c.gaps...)
 	}
 	slices.SortStableFunc(r.Findings, func(a, b Finding) int {
 		return cmp.Compare(slices.Index(severities, a.Severity), slices.Index(severities, b.Severity))

@@ -21,6 +21,8 @@ const (
 	AddressHeld     = "held"     // a Service has it
 	AddressKept     = "kept"     // a Service that is gone has a hold on it
 	AddressReserved = "reserved" // an AddressReservation keeps it
+	AddressNode     = "node"     // a node has it itself, so no Service is given it
+	AddressShown    = "shown"    // a Service shows it that was not given it here
 	AddressAvoided  = "avoided"  // its pool does not give it out, because it ends in .0 or .255
 	AddressFree     = "free"
 	AddressOutside  = "outside" // no pool has it
@@ -31,7 +33,7 @@ const (
 type OneAddress struct {
 	IP     string `json:"ip"`
 	Family string `json:"family"`
-	// State is held, kept, reserved, avoided, free, outside or unknown.
+	// State is held, kept, reserved, node, shown, avoided, free, outside or unknown.
 	State string `json:"state"`
 	// Pool has the address, in Range; absent: none has.
 	Pool  string `json:"pool,omitempty"`
@@ -98,6 +100,17 @@ func OfAddress(m *survey.Model, addr netip.Addr) *OneAddress {
 	}
 	out.addAskers(m, addr, holders)
 	out.State = stateOf(out, pool, usable, gone)
+	for _, node := range m.Assigner.NodesOf(addr) {
+		if pool != nil {
+			out.Notes = append(out.Notes, fmt.Sprintf("it is an address of node %q; no Service is given it", node))
+		}
+		if out.State == AddressFree || out.State == AddressReserved || out.State == AddressAvoided {
+			out.State = AddressNode
+		}
+	}
+	if len(m.Assigner.ShownBy(addr)) > 0 && (out.State == AddressFree || out.State == AddressReserved) {
+		out.State = AddressShown
+	}
 	if m.Need("Services") != nil && pool != nil || m.Need("IPAddressPools") != nil && len(holders) == 0 {
 		out.State = AddressUnknown
 	}
@@ -233,6 +246,9 @@ func nearest(s *config.Snapshot, addr netip.Addr) []Near {
 func reservationsOf(m *survey.Model, addr netip.Addr) []Reservation {
 	out := []Reservation{}
 	for _, r := range m.Assigner.Reserved(addr) {
+		if r.Use != "" {
+			continue // that is no object
+		}
 		x := Reservation{Name: r.Name}
 		if r.Owner != (allocator.Owner{}) {
 			x.For = r.Owner.String()

@@ -97,6 +97,8 @@ type Peer struct {
 	Sessions []Session `json:"sessions"`
 	// Objects are those in the CNI's configuration that hold the session.
 	Objects []string `json:"objects,omitempty"`
+	// Faulty is set if the object is not in force; what is told of it is what it says.
+	Faulty bool `json:"faulty,omitempty"`
 	// Problems are what is wrong with the object, or what its backend says of it.
 	Problems []string `json:"problems,omitempty"`
 }
@@ -122,7 +124,7 @@ func OfPeers(m *survey.Model) *Peers {
 		}
 		i := slices.IndexFunc(out.Peers, func(p Peer) bool { return p.Name == f.Object.Name })
 		if i < 0 {
-			out.Peers = append(out.Peers, Peer{Name: f.Object.Name, Backend: servesPeers(m), Sessions: []Session{}})
+			out.Peers = append(out.Peers, faultyPeer(m, f.Object.Name))
 			i = len(out.Peers) - 1
 		}
 		out.Peers[i].Problems = append(out.Peers[i].Problems, fmt.Sprintf("%s: %s", f.Field, f.Problem))
@@ -141,6 +143,18 @@ func OfPeers(m *survey.Model) *Peers {
 	}
 	slices.SortFunc(out.Peers, func(a, b Peer) int { return cmp.Compare(a.Name, b.Name) })
 	return out
+}
+
+// faultyPeer returns what can be told of a BGPPeer that is not in force: what its object says.
+func faultyPeer(m *survey.Model, name string) Peer {
+	x := Peer{Name: name, Faulty: true, Backend: servesPeers(m), Sessions: []Session{}}
+	for i := range m.Config.BGPPeers {
+		if p := &m.Config.BGPPeers[i]; p.Name == name {
+			x.Address, x.Interface, x.MyASN, x.PeerASN = p.Spec.PeerAddress, p.Spec.Interface, p.Spec.MyASN, p.Spec.PeerASN
+			x.DynamicASN, x.BFDProfile = string(p.Spec.DynamicASN), p.Spec.BFDProfile
+		}
+	}
+	return x
 }
 
 // servesPeers returns who holds sessions: who serves the BGPAdvertisements.
@@ -162,10 +176,10 @@ func sessionOf(o *v1alpha1.BGPSession) Session {
 	return out
 }
 
-// objectsOfPeer returns those of a backend's objects that hold the sessions of a peer: they are named for it, some with a hash behind. Its
+// objectsOfPeer returns those of a backend's objects that hold the sessions of a peer: they are named for it, some with a hash or a node behind. Its
 // password, and who may read that, have such names, too.
 func objectsOfPeer(o *v1alpha1.Backend, peer string) []string {
-	named := regexp.MustCompile("^[A-Za-z]*BGPPeer[A-Za-z]*/" + backends.ManagedBy + "-(bgppeer-)?" + regexp.QuoteMeta(peer) + "(-[0-9a-f]{16})?$")
+	named := regexp.MustCompile("^[A-Za-z]*BGPPeer[A-Za-z]*/" + backends.ManagedBy + "-(bgppeer-)?" + regexp.QuoteMeta(peer) + `(-[0-9a-f]{16}|\.[^/]+)?$`)
 	var out []string
 	for _, object := range o.Status.Owned.Objects {
 		if named.MatchString(object) {

@@ -11,9 +11,11 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/explain"
 	"github.com/fairlead/fairlead/internal/survey"
@@ -30,8 +32,60 @@ func TestHelp(t *testing.T) {
 		if r[1] == "Allocated" || r[1] == "Advertised" {
 			continue // nothing to do
 		}
-		assert.NotEmpty(t, explain.Help(r[1]), r[1])
+		text := explain.Help(&survey.Survey{}, r[1])
+		assert.NotEmpty(t, text, r[1])
+		assert.NotContains(t, text, "what the message says", "%s: that is no advice", r[1])
 	}
+}
+
+// TestAdvice: advice is about flags, or, where Helm has installed, about values of the chart.
+func TestAdvice(t *testing.T) {
+	byHelm := &survey.Survey{Controller: survey.Controller{Deployment: "d", Release: "lb"}}
+	plain := &survey.Survey{Controller: survey.Controller{Deployment: "d"}}
+	unseen := &survey.Survey{Gaps: []survey.Gap{{What: "Deployments"}}}
+	const flags, values = "--backend, --bgp-backend or --l2-backend of the controller", "backend, bgpBackend or l2Backend of the chart"
+	assert.Equal(t, "choose who advertises by "+values, explain.Help(byHelm, "NoBackend"))
+	assert.Equal(t, "choose who advertises by "+flags, explain.Help(plain, "NoBackend"))
+	assert.Equal(t, "choose who advertises by "+flags+", or "+values, explain.Help(unseen, "NoBackend"))
+	for _, finding := range []backends.FindingType{
+		backends.UnsupportedField, backends.BackendInactive, backends.Contended, backends.IPAMConflict, backends.PeerExists, backends.PeerNotReady, backends.CoveredByExisting, backends.ConfigFrozen,
+		backends.SharedAddress,
+	} {
+		for _, s := range []*survey.Survey{byHelm, plain} {
+			text := explain.Help(s, string(finding))
+			assert.NotEmpty(t, text, finding)
+			assert.NotContains(t, text, "{", finding)
+		}
+	}
+}
+
+// TestKept: who keeps an address because another one is not to be had is told what makes that possible, and how to take the request back.
+func TestKept(t *testing.T) {
+	m := surveytest.Model(t, surveytest.Shop, func(s *survey.Survey) {
+		svc := s.Service("shop", "mail")
+		svc.Annotations["metallb.io/loadBalancerIPs"] = "192.0.2.0" // that of web
+		meta.FindStatusCondition(svc.Status.Conditions, "fairlead.io/Allocated").Reason = "AddressKept"
+	})
+	f := explain.OfService(m, "shop", "mail").Fix
+	require.NotNil(t, f)
+	assert.Equal(t, "AddressKept", f.Reason)
+	assert.Equal(t, "ask for another address, or set metallb.io/allow-shared-ip to one value on both Services; or keep the address, and take the request back", f.Help)
+	assert.Equal(t, "kubectl -n shop annotate service mail metallb.io/loadBalancerIPs-", f.Command)
+}
+
+// TestWithheld: an advertisement that a backend withholds is mended as what it has found is.
+func TestWithheld(t *testing.T) {
+	m := surveytest.Model(t, surveytest.Shop, func(s *survey.Survey) {
+		s.Backends[0].Status.Conditions = append(s.Backends[0].Status.Conditions, metav1.Condition{
+			Type: "UnsupportedField", Status: metav1.ConditionTrue, Message: "BGPAdvertisement/metallb-system/routed spec.peers: cannot be kept from others",
+		})
+		c := meta.FindStatusCondition(s.Service("shop", "web").Status.Conditions, "fairlead.io/Advertised")
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, "NotAdvertised", `calico withholds BGPAdvertisement "routed": spec.peers: cannot be kept from others`
+	})
+	f := explain.OfService(m, "shop", "web").Fix
+	require.NotNil(t, f)
+	assert.Contains(t, f.Help, "take the field out of the object")
+	assert.Contains(t, f.Help, "allowWiderAdvertisement of the chart has it advertised")
 }
 
 type change = func(*survey.Survey)
@@ -199,7 +253,7 @@ func TestPeers(t *testing.T) {
 		s.Controller.Settings["backend"] = "calico"
 		s.Sessions = nil
 		b := v1alpha1.Backend{ObjectMeta: metav1.ObjectMeta{Name: "calico", Annotations: map[string]string{"fairlead.io/installation": s.Namespace}}}
-		b.Status.Owned.Objects = []string{"BGPFilter/fairlead--remote", "BGPPeer/fairlead-tor", "BGPPeer/fairlead-tor-0123456789abcdef", "BGPPeer/fairlead-tor-2", "BGPPeer/fairlead-torso", "CiliumBGPPeerConfig/fairlead-bgppeer-tor", "Secret/kube-system/fairlead-bgppeer-tor"}
+		b.Status.Owned.Objects = []string{"BGPFilter/fairlead--remote", "BGPPeer/fairlead-tor", "BGPPeer/fairlead-tor-0123456789abcdef", "BGPPeer/fairlead-tor-2", "BGPPeer/fairlead-torso", "CiliumBGPPeerConfig/fairlead-bgppeer-tor.n1", "Secret/kube-system/fairlead-bgppeer-tor"}
 		b.Status.Conditions = []metav1.Condition{{Type: "UnsupportedField", Message: "BGPAdvertisement/metallb-system/routed spec.localPref: not honoured; or so; BGPPeer/metallb-system/tor spec.bfdProfile: Calico has no BFD; BGPPeer/metallb-system/torso: x"}}
 		s.Backends = append(s.Backends, b)
 	}
@@ -208,7 +262,33 @@ func TestPeers(t *testing.T) {
 	require.Len(t, r.Peers, 1)
 	p := r.Peers[0]
 	assert.Equal(t, "calico", p.Backend)
-	assert.Equal(t, []string{"BGPPeer/fairlead-tor", "BGPPeer/fairlead-tor-0123456789abcdef", "CiliumBGPPeerConfig/fairlead-bgppeer-tor"}, p.Objects)
+	assert.Equal(t, []string{"BGPPeer/fairlead-tor", "BGPPeer/fairlead-tor-0123456789abcdef", "CiliumBGPPeerConfig/fairlead-bgppeer-tor.n1"}, p.Objects)
 	assert.True(t, slices.Contains(p.Problems, "UnsupportedField: spec.bfdProfile: Calico has no BFD"), "%q", p.Problems)
 	assert.Contains(t, p.Problems[0], "spec.bfdProfile", "the reference to a profile that does not exist")
+	assert.True(t, p.Faulty, "it is not in force")
+	assert.Equal(t, "10.0.0.1", p.Address)
+	assert.NotZero(t, p.PeerASN)
+}
+
+// TestAddressInUseElsewhere: an address that a node has, or that a Service shows which was not given it here, is not said to be free.
+func TestAddressInUseElsewhere(t *testing.T) {
+	for _, addr := range []string{"198.51.100.3", "2001:db8::3"} {
+		m := surveytest.Model(t, surveytest.Shop, func(s *survey.Survey) {
+			s.Nodes[0].Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: addr}}
+		})
+		r := explain.OfAddress(m, netip.MustParseAddr(addr))
+		assert.Equal(t, explain.AddressNode, r.State)
+		assert.Contains(t, r.Notes, `it is an address of node "n1"; no Service is given it`)
+		assert.Empty(t, r.Reservations)
+
+		m = surveytest.Model(t, surveytest.Shop, func(s *survey.Survey) {
+			other, svc := "example.com/other", s.Service("shop", "web").DeepCopy()
+			svc.Name, svc.Spec.LoadBalancerClass = "shows", &other
+			svc.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: addr}}
+			s.Services = append(s.Services, *svc)
+		})
+		r = explain.OfAddress(m, netip.MustParseAddr(addr))
+		assert.Equal(t, explain.AddressShown, r.State)
+		assert.Equal(t, []string{"shop/shows"}, r.AlsoShown)
+	}
 }

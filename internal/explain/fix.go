@@ -54,7 +54,7 @@ func fixRequest(m *survey.Model, svc *corev1.Service, r *Service) *Fix {
 	}
 	return &Fix{
 		Reason: FixClassNotServed, What: fmt.Sprintf("%s; served are %s", what, classes(m.Rules.Classes)),
-		Help: "the class of a Service cannot be changed: create it anew, or have the controller serve the class by --lb-class",
+		Help: m.Advice("the class of a Service cannot be changed: create it anew, or have the controller serve the class by {--lb-class|loadBalancerClass of the chart}"),
 	}
 }
 
@@ -66,7 +66,7 @@ func fixController(m *survey.Model, svc *corev1.Service, _ *Service) *Fix {
 		return nil // without a Lease, it may run with --leader-elect=false
 	case !c.LeaseFound:
 		return &Fix{
-			Reason: FixNoController, What: fmt.Sprintf("no controller has ever led in namespace %q", m.Namespace), Help: "install it there, or name its namespace by --namespace",
+			Reason: FixNoController, What: fmt.Sprintf("no controller has ever led in namespace %q", m.Namespace), Help: "install it there, or name its namespace by --system-namespace",
 			Command: "kubectl get deployments -A -l app.kubernetes.io/name=fairlead",
 		}
 	}
@@ -81,10 +81,43 @@ func fixAllocation(m *survey.Model, svc *corev1.Service, r *Service) *Fix {
 	if c == nil {
 		return &Fix{Reason: FixNotJudged, What: "the controller has said nothing of this Service", Help: "wait a moment; if it stays so, see its log"}
 	}
-	if c.Status == metav1.ConditionTrue && c.Reason != assign.ReasonAddressKept {
+	if c.Status == metav1.ConditionTrue && c.Reason != assign.ReasonAddressKept && c.Reason != assign.ReasonAddressOfNode {
 		return nil
 	}
-	return &Fix{Reason: c.Reason, What: c.Message, Help: help[c.Reason], Command: lookInto(m, svc, c.Reason, r)}
+	f := &Fix{Reason: c.Reason, What: c.Message, Help: Help(m.Survey, c.Reason), Command: lookInto(m, svc, c.Reason, r)}
+	if c.Reason == assign.ReasonAddressKept {
+		f.Help, f.Command = keptHelp(m, svc, r)
+	}
+	return f
+}
+
+// keptHelp returns what helps a Service that keeps an address although it asks for something else: what makes that possible, and the
+// command that takes the request back.
+func keptHelp(m *survey.Model, svc *corev1.Service, r *Service) (text, command string) {
+	text, command = Help(m.Survey, assign.ReasonAddressKept), lookInto(m, svc, assign.ReasonAddressKept, r)
+	considered, err := m.Assigner.Consider(svc, m.NamespaceLabels(svc.Namespace))
+	for i := range considered {
+		if e := considered[i].Err; e != nil && !isPassed(e) {
+			err = e
+			break
+		}
+	}
+	if err != nil {
+		if h := Help(m.Survey, assign.ReasonOf(err)); h != "" {
+			text = h
+		}
+	}
+	var annotations []string
+	for _, a := range r.Request.Asks {
+		if key, ok := strings.CutPrefix(a.Field, "metadata.annotations["); ok && !a.Ignored {
+			annotations = append(annotations, strings.TrimSuffix(key, "]")+"-")
+		}
+	}
+	if len(annotations) > 0 {
+		text += "; or keep the address, and take the request back"
+		command = fmt.Sprintf("kubectl -n %s annotate service %s %s", svc.Namespace, svc.Name, strings.Join(annotations, " "))
+	}
+	return text, command
 }
 
 func fixAdvertisement(m *survey.Model, svc *corev1.Service, r *Service) *Fix {
@@ -92,13 +125,32 @@ func fixAdvertisement(m *survey.Model, svc *corev1.Service, r *Service) *Fix {
 	if c == nil || c.Status == metav1.ConditionTrue {
 		return nil
 	}
-	return &Fix{Reason: c.Reason, What: c.Message, Help: help[c.Reason], Command: lookInto(m, svc, c.Reason, r)}
+	return &Fix{Reason: c.Reason, What: c.Message, Help: advertisementHelp(m, c), Command: lookInto(m, svc, c.Reason, r)}
+}
+
+// advertisementHelp returns what helps against a condition Advertised. Of a CNI that does not advertise a pool, that is what helps against
+// what its backend has found.
+func advertisementHelp(m *survey.Model, c *metav1.Condition) string {
+	if c.Reason == announce.ReasonNotAdvertised {
+		for i := range m.Survey.Backends {
+			b := &m.Survey.Backends[i]
+			for _, x := range b.Status.Conditions {
+				for _, finding := range Findings(x.Message) {
+					_, said, _ := strings.Cut(finding, ": ")
+					if h := findingHelp[backends.FindingType(x.Type)]; h != "" && said != "" && strings.Contains(c.Message, said) {
+						return m.Advice(h)
+					}
+				}
+			}
+		}
+	}
+	return Help(m.Survey, c.Reason)
 }
 
 // lookInto returns the command that shows more of a reason.
 func lookInto(m *survey.Model, svc *corev1.Service, reason string, r *Service) string {
 	switch reason {
-	case assign.ReasonAddressInUse, assign.ReasonSharingConflict, assign.ReasonAddressReserved, assign.ReasonAddressNotInPool, assign.ReasonAddressNotUsable, assign.ReasonAddressConflict:
+	case assign.ReasonAddressInUse, assign.ReasonSharingConflict, assign.ReasonAddressReserved, assign.ReasonAddressNotInPool, assign.ReasonAddressNotUsable, assign.ReasonAddressConflict, assign.ReasonAddressOfNode:
 		if addr := askedAddress(r); addr != "" {
 			return Command(m.Namespace, "explain address "+addr)
 		}
@@ -114,7 +166,9 @@ func lookInto(m *survey.Model, svc *corev1.Service, reason string, r *Service) s
 		return Command(m.Namespace, "doctor")
 	case announce.ReasonNoEndpoints, announce.ReasonNoLocalEndpoints:
 		return fmt.Sprintf("kubectl -n %s get endpointslices -l kubernetes.io/service-name=%s", svc.Namespace, svc.Name)
-	case assign.ReasonForeignStatus, assign.ReasonStatusContended, assign.ReasonInvalidRequest, assign.ReasonAddressKept:
+	case assign.ReasonForeignStatus:
+		return assign.EmptyStatus(svc)
+	case assign.ReasonStatusContended, assign.ReasonInvalidRequest, assign.ReasonAddressKept:
 		return fmt.Sprintf("kubectl -n %s get service %s -o yaml --show-managed-fields", svc.Namespace, svc.Name)
 	}
 	return ""
@@ -125,7 +179,7 @@ func Command(namespace, command string) string {
 	if namespace == survey.DefaultNamespace {
 		return "kubectl fairlead " + command
 	}
-	return "kubectl fairlead " + command + " -n " + namespace
+	return "kubectl fairlead " + command + " --system-namespace " + namespace
 }
 
 // askedAddress returns the first address that a Service asks for, or has.
@@ -167,7 +221,7 @@ func fixBackends(m *survey.Model, _ *corev1.Service, r *Service) *Fix {
 		}
 		for _, c := range b.Conditions {
 			if slices.Contains(urgent, backends.FindingType(c.Type)) && c.Status == string(metav1.ConditionTrue) {
-				return &Fix{Reason: c.Type, What: fmt.Sprintf("backend %q: %s", b.Name, c.Message), Help: "do what the message says", Command: command}
+				return &Fix{Reason: c.Type, What: fmt.Sprintf("backend %q: %s", b.Name, c.Message), Help: Help(m.Survey, c.Type), Command: command}
 			}
 		}
 	}
@@ -182,7 +236,7 @@ func fixEndpoints(m *survey.Model, svc *corev1.Service, r *Service) *Fix {
 	if r.Endpoints.Total > 0 {
 		what = fmt.Sprintf("none of the %d endpoints serves; who sends packets to the address gets no answer", r.Endpoints.Total)
 	}
-	return &Fix{Reason: announce.ReasonNoEndpoints, What: what, Help: help[announce.ReasonNoEndpoints], Command: lookInto(m, svc, announce.ReasonNoEndpoints, r)}
+	return &Fix{Reason: announce.ReasonNoEndpoints, What: what, Help: Help(m.Survey, announce.ReasonNoEndpoints), Command: lookInto(m, svc, announce.ReasonNoEndpoints, r)}
 }
 
 func fixSessions(m *survey.Model, _ *corev1.Service, r *Service) *Fix {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/internal/assign"
+	"github.com/fairlead/fairlead/internal/delegate"
 	"github.com/fairlead/fairlead/internal/observe"
 	"github.com/fairlead/fairlead/internal/survey"
 )
@@ -33,7 +34,7 @@ func OfService(m *survey.Model, namespace, name string) *Service {
 		out.Pools = poolsFor(m, svc)
 		out.Advertisements = AdvertisementsOf(m, svc)
 		out.Backends = backendsFor(m, svc, out.Advertisements)
-		out.Sessions = sessionsFor(m, out.Nodes)
+		out.Sessions = append(sessionsFor(m, out.Nodes), delegatedSessions(m, svc)...)
 	}
 	out.Notes = notes(m, svc)
 	out.Gaps = gaps(m.Survey, "IPAddressPools", "BGPAdvertisements", "L2Advertisements", "AddressReservations", "Services", "Namespaces", "EndpointSlices",
@@ -218,6 +219,31 @@ func sessionsFor(m *survey.Model, nodes []Node) []Session {
 			if !found {
 				out = append(out, Session{Node: n.Name, Peer: peer, State: stateUnknown})
 			}
+		}
+	}
+	return out
+}
+
+// delegatedSessions are those that a CNI has told of that may carry the routes of a Service, each once.
+func delegatedSessions(m *survey.Model, svc *corev1.Service) []Session {
+	nodes := m.AnnounceNodes()
+	var out []Session
+	taken := map[string]bool{}
+	for _, a := range m.Snapshot.BGPAdvertisements() {
+		if !a.SelectsService(svc.Labels) || !slices.ContainsFunc(assign.PoolsOf(svc), func(name string) bool {
+			pool := m.Snapshot.Pool(name)
+			return pool != nil && a.Selects(pool)
+		}) {
+			continue
+		}
+		for i := range m.Sessions {
+			o := &m.Sessions[i]
+			if taken[o.Name] || o.Labels[delegate.LabelBackend] != m.Choice.Backend(a) || o.Labels[delegate.LabelBackend] == "" ||
+				len(a.Peers) > 0 && !slices.Contains(a.Peers, o.Status.Peer) || !a.SelectsNode(nodes[o.Status.Node].Labels) {
+				continue
+			}
+			taken[o.Name] = true
+			out = append(out, sessionOf(o))
 		}
 	}
 	return out

@@ -76,12 +76,46 @@ func (l *lock) renew(r resourcelock.LeaderElectionRecord, write func() error) er
 func (f *Fence) Transport(next http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
 		reads := r.Method == http.MethodGet || r.Method == http.MethodHead
-		exempt := strings.Contains(r.URL.Path, "/leases") || strings.Contains(r.URL.Path, "/events")
-		if err := f.Check(); err != nil && !reads && !exempt {
+		if err := f.Check(); err != nil && !reads && !exempt(r.URL.Path) {
 			return nil, fmt.Errorf("%s %s: %w", r.Method, r.URL.Path, err)
 		}
 		return next.RoundTrip(r)
 	})
+}
+
+// exempt reports whether a path of the API is one of Leases or of Events. Only group and resource count: a namespace or an object may
+// have any name. The path may have a prefix, that of a proxy in front of the API server.
+func exempt(path string) bool {
+	group, resource := resourceOf(strings.Split(strings.Trim(path, "/"), "/"))
+	switch resource {
+	case "leases":
+		return group == "coordination.k8s.io"
+	case "events":
+		return group == "" || group == "events.k8s.io"
+	}
+	return false
+}
+
+// resourceOf returns the group, empty for the core's, and the resource that a path names: [prefix/](api/VERSION|apis/GROUP/VERSION)/
+// [namespaces/NAMESPACE/]RESOURCE[/NAME[/SUBRESOURCE]]. A subresource, like the events of something, is not the resource.
+func resourceOf(parts []string) (group, resource string) {
+	for i, p := range parts {
+		switch {
+		case p == "api" && len(parts) > i+2:
+			return "", resourceIn(parts[i+2:])
+		case p == "apis" && len(parts) > i+3:
+			return parts[i+1], resourceIn(parts[i+3:])
+		}
+	}
+	return "", ""
+}
+
+// resourceIn returns the resource of what follows the version.
+func resourceIn(rest []string) string {
+	if rest[0] == "namespaces" && len(rest) > 2 {
+		return rest[2]
+	}
+	return rest[0]
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)

@@ -69,6 +69,17 @@ func TestTransport(t *testing.T) {
 		{http.MethodDelete, "/apis/fairlead.io/v1alpha1/backends/calico", false},
 		{http.MethodPut, "/apis/coordination.k8s.io/v1/namespaces/metallb-system/leases/fairlead-controller", true},
 		{http.MethodPost, "/apis/events.k8s.io/v1/namespaces/default/events", true},
+		{http.MethodPatch, "/api/v1/namespaces/default/events/web.17", true},
+		{http.MethodPost, "/proxy/of/ours/apis/coordination.k8s.io/v1/namespaces/metallb-system/leases", true},
+		// Names that look like them are anybody's to choose.
+		{http.MethodPatch, "/api/v1/namespaces/events/services/web/status", false},
+		{http.MethodPatch, "/api/v1/namespaces/leases/services/events/status", false},
+		{http.MethodPatch, "/api/v1/namespaces/default/services/events-api/status", false},
+		{http.MethodPatch, "/apis/leases.example/v1/events", false},
+		{http.MethodPatch, "/apis/metallb.io/v1beta1/namespaces/leases/ipaddresspools/events", false},
+		{http.MethodPost, "/api/v1/namespaces/default/pods/web/events", false},
+		{http.MethodPatch, "/api/v1/namespaces/events", false},
+		{http.MethodPut, "/proxy/events/api/v1/namespaces/default/services/web/status", false},
 	} {
 		_, err := f.Transport(passed).RoundTrip(httptest.NewRequest(tc.method, tc.path, nil))
 		if tc.passes {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"log"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/memberlist"
@@ -40,7 +41,8 @@ func (d delegate) MergeRemoteState(b []byte, _ bool) {
 	}
 }
 
-// hear takes in what another speaker said, and returns what of it was new.
+// hear takes in what another speaker said, and returns what of it was new. It objects to what others believe of this speaker, and tells
+// those of whom this speaker believes more than they say, so that they can object.
 func (g *Group) hear(b []byte) []part {
 	parts, err := decode(b)
 	if err != nil {
@@ -51,7 +53,19 @@ func (g *Group) hear(b []byte) []part {
 	if len(news) > 0 {
 		g.c.Changed()
 	}
-	return news
+	for node, p := range g.state.settle() {
+		g.tell(node, encode(p))
+	}
+	own := func(p part) bool { return p.Node == g.c.Node }
+	if slices.ContainsFunc(news, own) {
+		g.c.Log.Info("others believed of this speaker what it does not say; saying everything anew")
+	}
+	for _, p := range news {
+		if own(p) {
+			g.spread(&p)
+		}
+	}
+	return slices.DeleteFunc(news, own)
 }
 
 // pass leaves a part to gossip.

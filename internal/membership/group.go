@@ -74,6 +74,7 @@ type Group struct {
 	c     Config
 	state *state
 	list  *memberlist.Memberlist
+	up    atomic.Bool    // there is a list: others may be heard before
 	self  netip.AddrPort // as the others are told
 	queue memberlist.TransmitLimitedQueue
 	stale atomic.Bool
@@ -104,6 +105,7 @@ func New(c Config) (*Group, error) {
 		return nil, fmt.Errorf("listen for other speakers on %s: %w", netip.AddrPortFrom(c.BindAddr, c.BindPort), err)
 	}
 	g.self = addrOf(g.list.LocalNode())
+	g.up.Store(true)
 	return g, nil
 }
 
@@ -128,6 +130,15 @@ func (g *Group) Stale() bool { return g.stale.Load() }
 
 // Members returns the speakers that are alive, this one included, by node. Each value is the caller's.
 func (g *Group) Members() map[string]Member { return g.state.members() }
+
+// Addrs returns the addresses of the speakers that are alive, this one included: those of their nodes.
+func (g *Group) Addrs() []netip.Addr {
+	var out []netip.Addr
+	for _, m := range g.list.Members() {
+		out = append(out, addrOf(m).Addr().Unmap())
+	}
+	return out
+}
 
 // SetLinks tells the others on which interfaces this speaker can announce.
 func (g *Group) SetLinks(links []backends.Link, sameSubnet bool) {
@@ -157,10 +168,24 @@ func (g *Group) spread(p *part) {
 		return
 	}
 	for node, addr := range others {
-		// memberlist's own list of members is not to be read: it changes under the reader's hands.
-		if err := g.list.SendToAddress(memberlist.Address{Addr: addr.String(), Name: node}, message); err != nil {
-			g.c.Log.Debug("speaker not told", "node", node, "err", err)
-		}
+		g.send(node, addr, message)
+	}
+}
+
+// tell sends a message to one speaker, if it is alive.
+func (g *Group) tell(node string, message []byte) {
+	if addr, alive := g.state.others()[node]; alive {
+		g.send(node, addr, message)
+	}
+}
+
+func (g *Group) send(node string, addr netip.AddrPort, message []byte) {
+	if !g.up.Load() {
+		return
+	}
+	// memberlist's own list of members is not to be read: it changes under the reader's hands.
+	if err := g.list.SendToAddress(memberlist.Address{Addr: addr.String(), Name: node}, message); err != nil {
+		g.c.Log.Debug("speaker not told", "node", node, "err", err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"sync"
@@ -27,10 +28,14 @@ const (
 // part is what is said of one speaker: all of it, or what has changed. Parts may come late, twice and in any order.
 type part struct {
 	Node string `cbor:"1,keyasint"`
-	// Epoch is when the speaker's process started, in nanoseconds of the Unix time; the newest counts.
+	// Epoch begins as when the speaker's process started, in nanoseconds of the Unix time; the newest counts. A speaker that hears
+	// of a newer one of its own goes beyond it: see refute.
 	Epoch  uint64  `cbor:"2,keyasint"`
 	About  *about  `cbor:"3,keyasint,omitempty"`
 	Claims []claim `cbor:"4,keyasint,omitempty"`
+	// All, if set, says that Claims have every address that was held when the speaker had counted to All: any other that was claimed
+	// until then is not.
+	All uint64 `cbor:"5,keyasint,omitempty"`
 }
 
 // about is what a speaker tells of itself beside its claims. The highest Seq counts.
@@ -64,6 +69,7 @@ type held struct {
 // record is what is known of one speaker.
 type record struct {
 	epoch  uint64
+	all    uint64 // every claim up to this one is known
 	about  about
 	links  []backends.Link
 	claims map[netip.Addr]held
@@ -80,6 +86,8 @@ type state struct {
 	mu      sync.Mutex // protects all the following
 	seq     uint64
 	records map[string]*record
+	owed    []part // what speakers are to be told that others believe of them
+	quarrel quarrel
 }
 
 func newState(node string, epoch uint64, now func() time.Time) *state {
@@ -94,7 +102,7 @@ func (s *state) say(change func(*about)) *part {
 	own := s.records[s.node]
 	next := own.about
 	change(&next)
-	if next.Leaving == own.about.Leaving && next.SameSubnet == own.about.SameSubnet && slices.EqualFunc(next.Links, own.about.Links, equalLinks) {
+	if next.equal(&own.about) {
 		return nil
 	}
 	s.seq++
@@ -135,22 +143,27 @@ func (s *state) claim(addrs map[netip.Addr]bool) []part {
 	return parts
 }
 
-// merge takes in parts that another speaker sent; it returns what of them is new, in parts that fit into packets.
+// merge takes in parts that another speaker sent; it returns what of them is new, in parts that fit into packets. Those of this speaker
+// itself are what it says anew, because others believe something else of it.
 func (s *state) merge(parts []part) (news []part) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range parts {
-		if p := &parts[i]; p.Node != s.node { // nobody knows better what we say
-			news = append(news, s.take(p)...)
+		switch p := &parts[i]; {
+		case p.Epoch == math.MaxUint64: // nobody could ever object
+		case p.Node == s.node: // nobody knows better what we say
+			news = append(news, s.refuteLocked(p)...)
+		default:
+			news = append(news, s.takeLocked(p)...)
 		}
 	}
 	return news
 }
 
-func (s *state) take(p *part) (news []part) {
+func (s *state) takeLocked(p *part) (news []part) {
 	r := s.records[p.Node]
 	if r == nil {
-		if len(s.records) >= maxRecords {
+		if !s.roomLocked() {
 			return nil
 		}
 		r = &record{since: s.now()}
@@ -160,6 +173,7 @@ func (s *state) take(p *part) (news []part) {
 	isNew := false
 	switch {
 	case p.Epoch < r.epoch:
+		s.oweLocked(p.Node, r)
 		return nil
 	case p.Epoch > r.epoch:
 		*r = record{epoch: p.Epoch, alive: r.alive, since: r.since, addr: r.addr}
@@ -172,39 +186,64 @@ func (s *state) take(p *part) (news []part) {
 		r.about, r.links = *p.About, decodeLinks(p.About.Links)
 		fresh.About, isNew = p.About, true
 	}
-	var claims []claim
-	for _, c := range p.Claims {
-		addr, ok := netip.AddrFromSlice(c.Addr)
-		old, known := r.claims[addr]
-		if !ok || c.Seq <= old.seq || !known && len(r.claims) >= maxClaims {
-			continue
-		}
-		r.claims[addr] = held{c.Seq, c.Held, s.now()}
-		claims = append(claims, c)
-	}
 	if isNew {
 		news = append(news, fresh)
 	}
-	for chunk := range slices.Chunk(claims, maxPart) {
+	for chunk := range slices.Chunk(s.claimsLocked(r, p), maxPart) {
 		news = append(news, part{Node: p.Node, Epoch: p.Epoch, Claims: chunk})
 	}
 	return news
 }
 
-// everything returns what is known of all speakers, to hand to another one.
+// claimsLocked takes in the claims of a part, and returns those that are new.
+func (s *state) claimsLocked(r *record, p *part) (news []claim) {
+	for _, c := range p.Claims {
+		addr, ok := netip.AddrFromSlice(c.Addr)
+		old, known := r.claims[addr]
+		if !ok || c.Seq <= max(old.seq, r.all) || !known && len(r.claims) >= maxClaims {
+			continue
+		}
+		r.claims[addr] = held{c.Seq, c.Held, s.now()}
+		news = append(news, c)
+	}
+	if p.All <= r.all {
+		return news
+	}
+	r.all = p.All
+	listed := make(map[netip.Addr]bool, len(p.Claims))
+	for _, c := range p.Claims {
+		if addr, ok := netip.AddrFromSlice(c.Addr); ok {
+			listed[addr] = true
+		}
+	}
+	for addr, h := range r.claims {
+		if h.held && h.seq <= p.All && !listed[addr] {
+			r.claims[addr] = held{p.All, false, s.now()}
+			news = append(news, claim{addr.AsSlice(), p.All, false})
+		}
+	}
+	return news
+}
+
+// everything returns what is known of all speakers that are alive, to hand to another one. Of those that are not only this speaker
+// itself remembers anything, and not for long: handed from one to another it would never be forgotten.
 func (s *state) everything() []part {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.forgetLocked()
 	var out []part
 	for _, node := range slices.Sorted(maps.Keys(s.records)) {
 		r := s.records[node]
-		if r.epoch == 0 {
-			continue // it has not said anything yet
+		if r.epoch == 0 || !r.alive {
+			continue // it has not said anything yet, or does not any more
 		}
 		// What was given up is remembered only until everybody has heard of it.
 		maps.DeleteFunc(r.claims, func(_ netip.Addr, h held) bool { return !h.held && s.now().Sub(h.at) > forgetAfter })
 		about := r.about
-		p := part{Node: node, Epoch: r.epoch, About: &about}
+		p := part{Node: node, Epoch: r.epoch, About: &about, All: r.all}
+		if node == s.node {
+			p.All = s.seq
+		}
 		for a, h := range r.claims {
 			p.Claims = append(p.Claims, claim{a.AsSlice(), h.seq, h.held})
 		}
@@ -226,11 +265,30 @@ func (s *state) mark(node string, alive bool, addr netip.AddrPort) {
 		s.records[node] = r
 	}
 	r.alive, r.since, r.addr = alive, s.now(), addr
-	for name, old := range s.records {
-		if !old.alive && s.now().Sub(old.since) > forgetAfter {
-			delete(s.records, name)
+	s.forgetLocked()
+}
+
+// forgetLocked forgets who has not been alive for long.
+func (s *state) forgetLocked() {
+	maps.DeleteFunc(s.records, func(_ string, r *record) bool { return !r.alive && s.now().Sub(r.since) > forgetAfter })
+}
+
+// roomLocked makes room for another record, if need be at the cost of who has been gone for longest; false if all are alive.
+func (s *state) roomLocked() bool {
+	if len(s.records) < maxRecords {
+		return true
+	}
+	s.forgetLocked()
+	oldest := ""
+	for node, r := range s.records {
+		if !r.alive && (oldest == "" || r.since.Before(s.records[oldest].since)) {
+			oldest = node
 		}
 	}
+	if len(s.records) >= maxRecords && oldest != "" {
+		delete(s.records, oldest)
+	}
+	return len(s.records) < maxRecords
 }
 
 // alive returns how many speakers are alive.

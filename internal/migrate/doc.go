@@ -24,8 +24,8 @@ type Options struct {
 	Release string
 	// Cluster is what the user is told of which cluster it is.
 	Cluster string
-	// Yes goes on without asking. Back undoes what was done.
-	Yes, Back bool
+	// Yes goes on without asking. Back undoes what was done. Force changes over although Fairlead does not announce what MetalLB does.
+	Yes, Back, Force bool
 	// Timeout is how long to wait for pods to come or go.
 	Timeout time.Duration
 	In      io.Reader
@@ -139,7 +139,9 @@ func (m *Migration) Run(ctx context.Context) error {
 				return err
 			}
 			if !ready {
-				m.instruct()
+				if err := m.instruct(ctx); err != nil {
+					return err
+				}
 				return ErrNotInstalled
 			}
 		} else if err := m.confirm(ctx, "Go on?"); err != nil {
@@ -160,8 +162,7 @@ func (m *Migration) Run(ctx context.Context) error {
 		}
 		m.say("Done. The addresses of %s are as before.", services(n))
 	}
-	m.finished()
-	return nil
+	return m.finished(ctx)
 }
 
 // back undoes the steps that were begun, the last one first.

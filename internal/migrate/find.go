@@ -33,6 +33,7 @@ type found struct {
 	crds       []apiextensionsv1.CustomResourceDefinition
 	webhook    *admissionregistrationv1.ValidatingWebhookConfiguration
 	addresses  map[string][]string // by Service
+	told       []string            // Services that its speakers tell they announce
 	writers    map[string]int      // field managers, and how many statuses they wrote
 	pending    int
 	unowned    []string // Services whose addresses are in no pool
@@ -83,6 +84,9 @@ func (m *Migration) find(ctx context.Context) (*found, error) {
 		if r.Chart.Metadata.Name == "metallb" {
 			f.release, f.version = r.Name, r.Chart.Metadata.Version
 		}
+	}
+	if f.told, err = m.told(ctx); err != nil {
+		return nil, err
 	}
 	return f, m.findServices(ctx, f)
 }
@@ -142,7 +146,8 @@ func (m *Migration) findCRDs(ctx context.Context, f *found) error {
 				return fmt.Errorf("look for AddressPools: %w", err)
 			}
 			if n := len(old.Items); n > 0 {
-				return fmt.Errorf("there are %d AddressPools, such as %s/%s: MetalLB 0.14 dropped this kind. Make IPAddressPools and advertisements of them first",
+				return fmt.Errorf("there are %d AddressPools, such as %s/%s: MetalLB 0.14 dropped this kind. Make IPAddressPools and advertisements of them first "+
+					"(kubectl fairlead convert)",
 					n, old.Items[0].Namespace, old.Items[0].Name)
 			}
 			continue
@@ -264,5 +269,6 @@ func (m *Migration) show(f *found) {
 	for i, s := range steps {
 		m.say("  %d. %s", i+1, s.what)
 	}
-	m.say("After each step, the addresses of all Services are compared with what they are now. --back undoes everything.")
+	m.say("After each step, the addresses of all Services are compared with what they are now. MetalLB's speakers are stopped only when Fairlead")
+	m.say("announces what they do, and started again if anything is lost with them. --back undoes everything.")
 }

@@ -43,6 +43,8 @@ type state struct {
 	Done int `json:"done"`
 	// Addresses are those of every Service, as namespace/name.
 	Addresses map[string][]string `json:"addresses"`
+	// Told are the Services that MetalLB's speakers told they announce.
+	Told []string `json:"told,omitempty"`
 	// Controller is MetalLB's Deployment, and how many replicas it had.
 	Controller string `json:"controller"`
 	Replicas   int32  `json:"replicas"`
@@ -87,7 +89,7 @@ func (m *Migration) load(ctx context.Context) (*state, error) {
 // begin keeps what was found.
 func (m *Migration) begin(ctx context.Context, f *found) error {
 	m.state = &state{
-		Began: time.Now().UTC().Truncate(time.Second), Addresses: f.addresses, Controller: f.controller.Name, Replicas: 1,
+		Began: time.Now().UTC().Truncate(time.Second), Addresses: f.addresses, Told: f.told, Controller: f.controller.Name, Replicas: 1,
 		Release: f.release, Class: f.class, CRDs: map[string]ownership{}, Webhook: f.webhook,
 	}
 	if r := f.controller.Spec.Replicas; r != nil {

@@ -31,7 +31,7 @@ type step struct {
 var steps = []step{
 	{what: "stop MetalLB's controller, and remove its webhook, which nobody answers any more", do: (*Migration).stopController, undo: (*Migration).startController},
 	{what: "hand the CRDs over to Fairlead's Helm release", do: (*Migration).handOver, undo: (*Migration).handBack},
-	{what: "install Fairlead, and see that it takes every address over", waits: true, undo: (*Migration).stopOurs},
+	{what: "install Fairlead, and see that it takes every address over and announces it", waits: true, undo: (*Migration).stopOurs},
 	{what: "stop MetalLB's speakers", do: (*Migration).stopSpeakers, undo: (*Migration).startSpeakers},
 }
 
@@ -171,7 +171,7 @@ func (m *Migration) installed(ctx context.Context) (bool, error) {
 		_, err := m.compare(ctx, func(name string, s *corev1.Service) error {
 			c := meta.FindStatusCondition(s.Status.Conditions, "fairlead.io/Allocated")
 			if c == nil || c.Status != metav1.ConditionTrue && c.Reason != "ForeignStatus" {
-				missing = fmt.Errorf("the Service %s has not been taken over by Fairlead (condition fairlead.io/Allocated: %s)", name, told(c))
+				missing = fmt.Errorf("the Service %s has not been taken over by Fairlead (condition fairlead.io/Allocated: %s)", name, toldBy(c))
 			}
 			return nil
 		})
@@ -180,10 +180,27 @@ func (m *Migration) installed(ctx context.Context) (bool, error) {
 	if wait.Interrupted(err) && missing != nil {
 		return false, fmt.Errorf("after %v: %w. Look at the log of its controller", m.Timeout, missing)
 	}
+	if err != nil {
+		return false, err
+	}
+	_, err = m.heard(ctx)
 	return err == nil, err
 }
 
-func told(c *metav1.Condition) string {
+// heard waits until Fairlead announces what MetalLB did, and returns what it announces. If that is not all, only Force lets it pass.
+func (m *Migration) heard(ctx context.Context) ([]string, error) {
+	yes, err := m.awaitAnnounced(ctx, nil)
+	switch {
+	case !errors.Is(err, ErrSilent):
+		return yes, err
+	case m.Force:
+		m.say("Going on all the same, as --force asks for: %v.", err)
+		return yes, nil
+	}
+	return nil, fmt.Errorf("%w; %s", err, forceHint)
+}
+
+func toldBy(c *metav1.Condition) string {
 	if c == nil {
 		return "missing"
 	}
@@ -199,7 +216,28 @@ func (m *Migration) stopOurs(ctx context.Context) error {
 	return m.scale(ctx, d.Name, 0)
 }
 
+// stopSpeakers stops MetalLB's speakers once Fairlead announces what they do. If something that it announced is lost with them, it starts them
+// again.
 func (m *Migration) stopSpeakers(ctx context.Context) error {
+	before, err := m.heard(ctx)
+	if err != nil {
+		return err
+	}
+	if err := m.parkSpeakers(ctx); err != nil {
+		return err
+	}
+	m.say("MetalLB's speakers are gone. Looking whether Fairlead still announces everything.")
+	if _, err := m.awaitAnnounced(ctx, before); err != nil {
+		if back := m.startSpeakers(context.WithoutCancel(ctx)); back != nil {
+			return errors.Join(err, fmt.Errorf("and MetalLB's speakers could not be started again: %w", back))
+		}
+		return fmt.Errorf("%w; MetalLB's speakers start again", err)
+	}
+	return nil
+}
+
+// parkSpeakers has no pod of MetalLB's speakers on any node.
+func (m *Migration) parkSpeakers(ctx context.Context) error {
 	for _, name := range m.state.Speakers {
 		d := &appsv1.DaemonSet{ObjectMeta: m.named(name)}
 		err := m.edit(ctx, d, func() {
@@ -262,7 +300,11 @@ func (m *Migration) compare(ctx context.Context, check func(name string, s *core
 }
 
 // instruct tells the user how to install Fairlead.
-func (m *Migration) instruct() {
+func (m *Migration) instruct(ctx context.Context) error {
+	other, err := m.unusualPorts(ctx)
+	if err != nil {
+		return err
+	}
 	values := "--set backend=speaker,speaker.enabled=true"
 	if m.state.Class != "" {
 		values += " --set loadBalancerClass=" + m.state.Class
@@ -274,28 +316,35 @@ func (m *Migration) instruct() {
 	}
 	m.say("  helm install %s charts/fairlead --namespace %s %s \\", m.Release, m.Namespace, values)
 	m.say("    --set controller.image.repository=REGISTRY/fairlead,controller.image.tag=TAG \\")
-	m.say("    --set speaker.image.repository=REGISTRY/fairlead,speaker.image.tag=TAG \\")
-	m.say("    --set speaker.memberlist.mlBindPort=7956,prometheus.metricsPort=7473")
-	m.say("The last line is for speakers: MetalLB's, which still run, have the usual ports of the nodes. To have Calico or Cilium advertise")
-	m.say("instead, add --backend calico to convert, or --set backend=calico,speaker.enabled=false here.")
+	last := "    --set speaker.image.repository=REGISTRY/fairlead,speaker.image.tag=TAG"
+	if other != "" {
+		last += " \\\n    --set " + other
+	}
+	m.say("%s", last)
+	if other != "" {
+		m.say("The last line is for speakers: DaemonSets that run now have the usual ports of the nodes, MetalLB's among them.")
+	}
+	m.say("To have Calico or Cilium advertise instead, add --backend calico to convert, or --set backend=calico,speaker.enabled=false here.")
+	return nil
 }
 
 // finished tells what is left of MetalLB, and how not to remove it.
-func (m *Migration) finished() {
-	m.say("\nFairlead is in charge. Nothing of MetalLB runs any more; going back is possible as long as its objects are there (--back).")
+func (m *Migration) finished(ctx context.Context) error {
+	usual, err := m.usualPorts(ctx)
+	if err != nil {
+		return err
+	}
+	m.say("\nFairlead is in charge. MetalLB assigns and announces nothing any more; going back is possible as long as its objects are there (--back).")
 	m.say("To remove them:")
-	m.say("  kubectl -n %s delete deployment/%s %s", m.Namespace, m.state.Controller, daemonSets(m.state.Speakers))
+	m.sayRemains(ctx)
 	if m.state.Release != "" {
 		m.say("  kubectl -n %s delete secret -l owner=helm,name=%s", m.Namespace, m.state.Release)
 		m.say("Do NOT run 'helm uninstall %s': it would delete the CRDs, and with them all pools and advertisements.", m.state.Release)
 	}
 	m.say("  kubectl -n %s delete configmap/%s", m.Namespace, StateName)
-}
-
-func daemonSets(names []string) string {
-	var out []string
-	for _, n := range names {
-		out = append(out, "daemonset/"+n)
+	if usual != "" {
+		m.say("Then Fairlead's speakers can have the usual ports:")
+		m.say("  helm upgrade %s charts/fairlead --namespace %s --reset-then-reuse-values --set %s", m.Release, m.Namespace, usual)
 	}
-	return strings.Join(out, " ")
+	return nil
 }

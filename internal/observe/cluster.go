@@ -5,7 +5,6 @@ package observe
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -14,7 +13,6 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -37,45 +35,29 @@ func Follow(ctx context.Context, c cache.Cache, changed func()) (*Cluster, error
 		services: map[types.NamespacedName]announce.Service{}, slices: map[types.NamespacedName]map[string]announce.Endpoints{},
 		nodes: map[string]announce.Node{},
 	}
-	var synced []toolscache.InformerSynced
-	for _, kind := range []client.Object{&corev1.Service{}, &discoveryv1.EndpointSlice{}, &corev1.Node{}} {
-		informer, err := c.GetInformer(ctx, kind)
-		if err != nil {
-			return nil, fmt.Errorf("watch %T: %w", kind, err)
+	take := func(o client.Object, gone bool) {
+		if x.take(o, gone) {
+			changed()
 		}
-		handle := func(o any, gone bool) {
-			if x.take(o, gone) {
-				changed()
-			}
-		}
-		r, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-			AddFunc: func(o any) { handle(o, false) },
-			UpdateFunc: func(old, o any) {
-				if a, ok := old.(*discoveryv1.EndpointSlice); ok && a.Labels[discoveryv1.LabelServiceName] != o.(*discoveryv1.EndpointSlice).Labels[discoveryv1.LabelServiceName] {
-					handle(old, true)
-				}
-				handle(o, false)
-			},
-			DeleteFunc: func(o any) {
-				if last, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
-					o = last.Obj
-				}
-				handle(o, true)
-			},
-		})
-		if err != nil {
-			return nil, fmt.Errorf("watch %T: %w", kind, err)
-		}
-		synced = append(synced, r.HasSynced)
 	}
-	if !toolscache.WaitForCacheSync(ctx.Done(), synced...) {
-		return nil, fmt.Errorf("read services, endpoint slices and nodes: %w", context.Cause(ctx))
+	err := Handle(ctx, c, func(was, is client.Object) {
+		if is == nil {
+			take(was, true)
+			return
+		}
+		if a, ok := was.(*discoveryv1.EndpointSlice); ok && a.Labels[discoveryv1.LabelServiceName] != is.GetLabels()[discoveryv1.LabelServiceName] {
+			take(was, true)
+		}
+		take(is, false)
+	}, &corev1.Service{}, &discoveryv1.EndpointSlice{}, &corev1.Node{})
+	if err != nil {
+		return nil, err
 	}
 	return x, nil
 }
 
 // take takes in an object; it reports whether that changed anything.
-func (x *Cluster) take(o any, gone bool) bool {
+func (x *Cluster) take(o client.Object, gone bool) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	switch o := o.(type) {

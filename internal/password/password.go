@@ -13,7 +13,7 @@ import (
 	"github.com/fairlead/fairlead/internal/config"
 )
 
-// Of returns the password of a peer, or why there is none although one is asked for. Secrets are read from the installation's
+// Of returns the password of a peer, or why there is none that a session can have although one is asked for. Secrets are read from the installation's
 // namespace.
 func Of(ctx context.Context, reader client.Reader, namespace string) func(*config.BGPPeer) (password, unready string) {
 	return func(p *config.BGPPeer) (password, unready string) {
@@ -33,7 +33,11 @@ func Of(ctx context.Context, reader client.Reader, namespace string) func(*confi
 		case !ok || len(value) == 0:
 			unready = fmt.Sprintf("Secret %s has no key %s", name, corev1.BasicAuthPasswordKey)
 		default:
-			return string(value), ""
+			problem := config.PasswordProblem(string(value))
+			if problem == "" {
+				return string(value), ""
+			}
+			unready = fmt.Sprintf("Secret %s: key %s: %s", name, corev1.BasicAuthPasswordKey, problem)
 		}
 		return "", unready
 	}

@@ -36,8 +36,8 @@ const fieldManager = "kubectl-client-side-apply"
 // Change turns a Survey into what it would be.
 type Change struct {
 	Client client.Client
-	// ServiceNamespace is where objects without a namespace go that are not of the configuration.
-	ServiceNamespace string
+	// Namespace is where objects without a namespace go, as with kubectl apply.
+	Namespace string
 	// ServerSide has objects applied as kubectl apply --server-side does, else as kubectl apply does.
 	ServerSide bool
 	// Prune takes objects of the configuration that are not among the manifests as deleted.
@@ -46,6 +46,8 @@ type Change struct {
 	then    *survey.Survey
 	objects []Object
 	gaps    []string
+	astray  []string // warnings of objects that nobody would read
+	unknown error    // an object that may not be read as it is
 	seen    map[string]bool
 }
 
@@ -81,11 +83,9 @@ func (c *Change) object(ctx context.Context, m Manifest) error {
 	u := m.Unstructured.DeepCopy()
 	o := Object{Kind: u.GetKind(), Namespace: u.GetNamespace(), Name: u.GetName(), Source: m.Source}
 	configuration := isConfig(u)
-	switch {
-	case configuration && u.GetNamespace() == "":
-		u.SetNamespace(c.then.Namespace)
-	case isCore(u, "Service") && u.GetNamespace() == "":
-		u.SetNamespace(c.ServiceNamespace)
+	implied := u.GetNamespace() == "" && (configuration || isCore(u, "Service"))
+	if implied {
+		u.SetNamespace(c.Namespace)
 	}
 	o.Namespace = u.GetNamespace()
 	id := o.Kind + " " + o.Namespace + "/" + o.Name
@@ -94,6 +94,7 @@ func (c *Change) object(ctx context.Context, m Manifest) error {
 		o.Action, o.Why = ActionIgnored, "objects of this kind have no part in who gets which address"
 	case configuration && u.GetNamespace() != c.then.Namespace:
 		o.Action, o.Why = ActionIgnored, fmt.Sprintf("the controller reads only namespace %q", c.then.Namespace)
+		c.warn(&o, implied)
 	case c.seen[id]:
 		return fmt.Errorf("%s is there twice", id)
 	}
@@ -114,6 +115,15 @@ func (c *Change) object(ctx context.Context, m Manifest) error {
 	return nil
 }
 
+// warn warns of an object of the configuration that would be stored where nobody reads it.
+func (c *Change) warn(o *Object, implied bool) {
+	text := fmt.Sprintf("%s %q would be stored in namespace %q and not be read there: the installation is in namespace %q", o.Kind, o.Name, o.Namespace, c.then.Namespace)
+	if implied {
+		text += fmt.Sprintf("; give it metadata.namespace: %s, or use -n %s, here and with kubectl apply", c.then.Namespace, c.then.Namespace)
+	}
+	c.astray = append(c.astray, text)
+}
+
 // apply returns what an object would be once it is applied, as the API server says, or, without permission for a dry run, as can be
 // worked out here.
 func (c *Change) apply(ctx context.Context, u *unstructured.Unstructured) (next *unstructured.Unstructured, action, why string, err error) {
@@ -126,7 +136,9 @@ func (c *Change) apply(ctx context.Context, u *unstructured.Unstructured) (next 
 	case meta.IsNoMatchError(err):
 		return nil, ActionInvalid, fmt.Sprintf("the API server does not have %s of %s; install the CustomResourceDefinitions first", u.GetKind(), u.GetAPIVersion()), nil
 	case apierrors.IsForbidden(err):
-		c.gap(survey.GapOf(u.GetKind()+"s", err).String())
+		g := survey.GapOf(u.GetKind()+"s", err)
+		c.gap(g.String())
+		c.unknown = cmp.Or(c.unknown, fmt.Errorf("%w: %s", survey.ErrNotReadable, g.Why))
 		have = nil
 	case err != nil:
 		return nil, "", "", err
@@ -342,15 +354,13 @@ func put[T any, P interface {
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &v); err != nil {
 		return fmt.Errorf("read %s %s: %w", u.GetKind(), u.GetName(), err)
 	}
-	i := slices.IndexFunc(*list, func(x T) bool {
-		p := P(&x)
-		return p.GetNamespace() == u.GetNamespace() && p.GetName() == u.GetName()
-	})
-	if i < 0 {
-		*list = append(*list, v)
-		return nil
+	for i := range *list {
+		if p := P(&(*list)[i]); p.GetName() == u.GetName() && p.GetNamespace() == u.GetNamespace() {
+			(*list)[i] = v
+			return nil
+		}
 	}
-	(*list)[i] = v
+	*list = append(*list, v)
 	return nil
 }
 
@@ -390,9 +400,4 @@ func cloned(o config.Objects) config.Objects {
 		Communities: slices.Clone(o.Communities), BFDProfiles: slices.Clone(o.BFDProfiles), BGPPeers: slices.Clone(o.BGPPeers),
 		Reservations: slices.Clone(o.Reservations), Unreadable: slices.Clone(o.Unreadable),
 	}
-}
-
-// byAge orders Services as the controller does: the oldest first.
-func byAge(a, b *corev1.Service) int {
-	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 }

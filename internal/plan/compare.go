@@ -46,12 +46,17 @@ func Compare(now, then *survey.Survey) (*Report, error) {
 // compare tells what differs between two worlds. Services that would change of themselves, because the controller has not caught up, are
 // no difference.
 func compare(now *survey.Survey, before, after *world) *Report {
-	r := &Report{Namespace: now.Namespace, Objects: []Object{}, Faults: faults(before.Snapshot, after.Snapshot), Services: services(before, after), Nodes: nodes(before, after), Backends: []Backend{}, Incomplete: now.Need(Needs...) != nil}
+	r := &Report{Namespace: now.Namespace, Objects: []Object{}, Faults: faults(before.Snapshot, after.Snapshot), Services: services(before, after), Nodes: nodes(before, after), Backends: []Backend{}}
+	what := matters
+	if speak(before) || speak(after) {
+		what = slices.Concat(matters, ofSpeakers)
+	}
 	for _, g := range now.Gaps {
-		if slices.Contains(matters, g.What) {
+		if slices.Contains(what, g.What) {
 			r.Gaps = append(r.Gaps, g.String())
 		}
 	}
+	r.unknown = now.Need(what...)
 	if !before.RulesKnown {
 		r.Notes = append(r.Notes, "the flags of the controller are not to be seen; which classes of Services it serves is taken from the Services that it has judged")
 	}
@@ -61,11 +66,21 @@ func compare(now *survey.Survey, before, after *world) *Report {
 	return r
 }
 
-// Needs are the kinds without which nothing certain can be told.
-var Needs = []string{"Services", "Namespaces", "IPAddressPools", "BGPAdvertisements", "L2Advertisements", "AddressReservations"}
+// matters are the kinds without which something may be missing in the result; ofSpeakers are those that matter beside them where speakers
+// serve anything.
+var (
+	matters = []string{
+		"IPAddressPools", "BGPAdvertisements", "L2Advertisements", "AddressReservations", "Communities", "BFDProfiles", "BGPPeers", "Services", "Namespaces", "Nodes",
+		"Backends", "Deployments",
+	}
+	ofSpeakers = []string{"EndpointSlices", "ConfigurationStates", "ServiceL2Statuses", "SpeakerLeases"}
+)
 
-// matters are the kinds without which something may be missing in the result.
-var matters = []string{"IPAddressPools", "BGPAdvertisements", "L2Advertisements", "AddressReservations", "Communities", "BFDProfiles", "BGPPeers", "Services", "Namespaces", "Nodes", "EndpointSlices", "Backends", "Deployments"}
+// speak reports whether speakers serve any advertisement.
+func speak(w *world) bool {
+	return slices.ContainsFunc(w.Snapshot.BGPAdvertisements(), func(a *config.BGPAdvertisement) bool { return w.Choice.Backend(a) == announce.SpeakerBackend }) ||
+		slices.ContainsFunc(w.Snapshot.L2Advertisements(), func(a *config.L2Advertisement) bool { return w.Choice.L2Backend(a) == announce.SpeakerBackend })
+}
 
 // outstanding counts the Services that the controller would have changed already.
 func outstanding(now *survey.Survey, settled *world) int {
@@ -275,8 +290,10 @@ func (r *Report) judge() {
 		r.Changes = true
 		r.Disruptive = r.Disruptive || slices.ContainsFunc(n.Before, func(node string) bool { return !slices.Contains(n.After, node) })
 	}
+	r.Incomplete = r.unknown != nil
 	for _, b := range r.Backends {
 		r.Changes = r.Changes || len(b.Writes) > 0
+		r.Incomplete = r.Incomplete || b.Problem != ""
 		for _, w := range b.Writes {
 			r.Disruptive = r.Disruptive || w.Verb == rehearse.Delete
 		}

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -20,10 +21,12 @@ func Run(ctx context.Context, c *Change, now *survey.Survey, manifests []Manifes
 	if err != nil {
 		return nil, err
 	}
+	var unknown error
 	if _, known := now.Choice(); !known {
 		// No controller has said who advertises: find out as it would.
 		choice, _, _, err := delegate.Look(ctx, o.Discovery, o.Dynamic, o.CiliumNamespace, now.Asked())
 		if err != nil {
+			unknown = fmt.Errorf("%w: who would advertise: %w", survey.ErrNotReadable, err)
 			gaps = append(gaps, "cannot check who would advertise: "+err.Error())
 		}
 		now.Chosen, then.Chosen = &choice, &choice
@@ -45,7 +48,8 @@ func Run(ctx context.Context, c *Change, now *survey.Survey, manifests []Manifes
 		}
 	}
 	r := compare(now, before, after)
-	r.Objects, r.Gaps = objects, append(r.Gaps, gaps...)
+	r.Objects, r.Warnings, r.Gaps = objects, c.astray, append(r.Gaps, gaps...)
+	r.unknown = cmp.Or(r.unknown, unknown, c.unknown)
 	for _, b := range changed {
 		if len(b.Writes)+len(b.Findings)+b.Outstanding > 0 || b.Problem != "" {
 			r.Backends = append(r.Backends, b)

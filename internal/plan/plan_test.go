@@ -174,6 +174,80 @@ func TestNodes(t *testing.T) {
 	assert.True(t, r.Disruptive)
 }
 
+// TestNamespace: objects without a namespace go where kubectl apply puts them, and what nobody would read there is warned of.
+func TestNamespace(t *testing.T) {
+	const pool = "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: new}\nspec: {addresses: [10.9.0.0/24]}\n"
+	const explicit = "apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: new, namespace: other}\nspec: {addresses: [10.9.0.0/24]}\n"
+	const service = "apiVersion: v1\nkind: Service\nmetadata: {name: new}\nspec: {type: LoadBalancer, ports: [{port: 80}]}\n"
+	for _, tc := range []struct {
+		name, text, namespace, want, warning string
+	}{
+		{"the installation's", pool, surveytest.Namespace, "create metallb-system/new", ""},
+		{"another", pool, "default", "ignored default/new", `IPAddressPool "new" would be stored in namespace "default" and not be read there: the installation is in namespace "metallb-system"; ` +
+			`give it metadata.namespace: metallb-system, or use -n metallb-system`},
+		{"another, written in the object", explicit, surveytest.Namespace, "ignored other/new", `IPAddressPool "new" would be stored in namespace "other" and not be read there: the installation is in namespace "metallb-system"`},
+		{"a Service", service, "shop", "create shop/new", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			manifests, err := Load([]string{"-"}, false, strings.NewReader(tc.text))
+			require.NoError(t, err)
+			c := &Change{Client: surveytest.Client(t, surveytest.Shop), Namespace: tc.namespace}
+			_, got, _, err := c.Make(t.Context(), surveytest.Survey(t, surveytest.Shop), manifests)
+			require.NoError(t, err)
+			require.Len(t, got, 1)
+			assert.Equal(t, tc.want, got[0].Action+" "+got[0].Namespace+"/"+got[0].Name)
+			if tc.warning == "" {
+				assert.Empty(t, c.astray)
+				return
+			}
+			require.Len(t, c.astray, 1)
+			assert.Contains(t, c.astray[0], tc.warning)
+		})
+	}
+}
+
+// TestUnknown: what could not be found out is no "nothing would change".
+func TestUnknown(t *testing.T) {
+	gap := func(what string) func(*survey.Survey) {
+		return func(s *survey.Survey) {
+			s.Gaps = append(s.Gaps, survey.Gap{What: what, Why: "you may not list " + what})
+		}
+	}
+	calico := func(s *survey.Survey) { s.Controller.Settings["backend"] = "calico" }
+	for _, tc := range []struct {
+		name    string
+		change  []func(*survey.Survey)
+		problem string
+		err     string // empty: all is known
+	}{
+		{name: "all is known"},
+		{name: "Services", change: []func(*survey.Survey){gap("Services")}, err: "you may not list Services"},
+		{name: "peers", change: []func(*survey.Survey){gap("BGPPeers")}, err: "you may not list BGPPeers"},
+		{name: "who serves", change: []func(*survey.Survey){gap("Backends")}, err: "you may not list Backends"},
+		{name: "where speakers run", change: []func(*survey.Survey){gap("ConfigurationStates")}, err: "you may not list ConfigurationStates"},
+		{name: "where speakers would run, were there any", change: []func(*survey.Survey){gap("ConfigurationStates"), calico}},
+		{name: "a kind that is not there", change: []func(*survey.Survey){func(s *survey.Survey) { s.Gaps = []survey.Gap{{What: "BFDProfiles", Missing: true}} }}},
+		{name: "what a backend would write", problem: "list bgpconfigurations: no answer", err: "what would be written for calico: list bgpconfigurations: no answer"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r, err := Compare(surveytest.Survey(t, surveytest.Shop, tc.change...), surveytest.Survey(t, surveytest.Shop, tc.change...))
+			require.NoError(t, err)
+			if tc.problem != "" {
+				r.Backends = []Backend{{Name: "calico", Problem: tc.problem}}
+				r.judge()
+			}
+			assert.False(t, r.Changes)
+			assert.Equal(t, tc.err != "", r.Incomplete)
+			if tc.err == "" {
+				require.NoError(t, r.Unknown())
+				return
+			}
+			require.ErrorIs(t, r.Unknown(), survey.ErrNotReadable)
+			require.ErrorContains(t, r.Unknown(), tc.err)
+		})
+	}
+}
+
 // TestLocally: what kubectl apply would make of an object, worked out without the API server.
 func TestLocally(t *testing.T) {
 	object := func(spec map[string]any, annotations map[string]string) *unstructured.Unstructured {

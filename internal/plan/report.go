@@ -1,6 +1,12 @@
 package plan
 
-import "github.com/fairlead/fairlead/internal/rehearse"
+import (
+	"fmt"
+	"strings"
+
+	"github.com/fairlead/fairlead/internal/rehearse"
+	"github.com/fairlead/fairlead/internal/survey"
+)
 
 // Report is what would change.
 type Report struct {
@@ -16,11 +22,30 @@ type Report struct {
 	// advertised no longer, or if an object is faulty.
 	Changes    bool `json:"changes"`
 	Disruptive bool `json:"disruptive"`
-	// Incomplete is set if Services, Namespaces or objects of the configuration may not be read: more could change than is told.
+	// Incomplete is set if something that matters could not be read, or a backend could not find out what it would write: more could change
+	// than is told.
 	Incomplete bool `json:"incomplete,omitempty"`
+	// Warnings are of objects that would be stored where nobody reads them.
+	Warnings []string `json:"warnings,omitempty"`
 	// Notes are what a reader should know of how this was found out.
 	Notes []string `json:"notes,omitempty"`
 	Gaps  []string `json:"gaps,omitempty"`
+
+	unknown error // what could not be read that matters
+}
+
+// Unknown returns an error if a Report is Incomplete.
+func (r *Report) Unknown() error {
+	if r.unknown != nil || !r.Incomplete {
+		return r.unknown
+	}
+	var why []string
+	for _, b := range r.Backends {
+		if b.Problem != "" {
+			why = append(why, fmt.Sprintf("what would be written for %s: %s", b.Name, b.Problem))
+		}
+	}
+	return fmt.Errorf("%w: %s", survey.ErrNotReadable, strings.Join(why, "; "))
 }
 
 // What would be done with an object.

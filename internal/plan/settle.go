@@ -1,12 +1,12 @@
 package plan
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
+	"time"
 
-	jsonpatch "github.com/evanphx/json-patch/v5"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/assign"
@@ -21,7 +21,18 @@ const rounds = 50
 // world is a controller that works on a copy of the cluster.
 type world struct {
 	*survey.Model
-	results map[string]announce.Result // of the backends that rehearse, by name
+	places  map[types.NamespacedName]int // of Services in the list
+	results map[string]announce.Result   // of the backends that rehearse, by name
+	now     time.Time
+	again   bool // a Service is to be decided on anew when time has passed
+}
+
+// Service returns a Service, nil if there is none.
+func (w *world) Service(namespace, name string) *corev1.Service {
+	if i, ok := w.places[types.NamespacedName{Namespace: namespace, Name: name}]; ok {
+		return &w.Services[i]
+	}
+	return nil
 }
 
 // newWorld has a controller take over a cluster and do what there is to do.
@@ -32,14 +43,19 @@ func newWorld(s *survey.Survey) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &world{Model: m, results: map[string]announce.Result{}}
+	w := &world{Model: m, places: map[types.NamespacedName]int{}, results: map[string]announce.Result{}}
+	for i := range w.Services {
+		w.places[types.NamespacedName{Namespace: w.Services[i].Namespace, Name: w.Services[i].Name}] = i
+	}
 	return w, w.settle()
 }
 
-// become puts what the cluster would be in front of the controller: first the configuration, then the Services.
+// become puts what the cluster would be in front of the controller: first the configuration, then the Services. Then it lets the time pass for
+// which Services keep what has left its pool.
 func (w *world) become(then *survey.Survey) error {
 	w.Config, w.Namespaces = then.Config, then.Namespaces
 	w.Snapshot = config.Build(then.Config, w.Snapshot)
+	w.Assigner.LetLeave(func() time.Time { return w.now })
 	if err := w.Assigner.SetSnapshot(w.Snapshot, w.NamespaceLabels); err != nil {
 		return err
 	}
@@ -50,6 +66,7 @@ func (w *world) become(then *survey.Survey) error {
 		next := then.Services[i].DeepCopy()
 		have := w.Service(next.Namespace, next.Name)
 		if have == nil {
+			w.places[types.NamespacedName{Namespace: next.Namespace, Name: next.Name}] = len(w.Services)
 			w.Services = append(w.Services, *next)
 			continue
 		}
@@ -61,6 +78,10 @@ func (w *world) become(then *survey.Survey) error {
 		*have = *next
 	}
 	w.Choice, w.ChoiceKnown = w.Survey.Choice()
+	if err := w.settle(); err != nil || !w.again {
+		return err
+	}
+	w.now = w.now.Add(assign.LeaveGrace)
 	return w.settle()
 }
 
@@ -84,40 +105,20 @@ func (w *world) settle() error {
 	for i := range w.Services {
 		order[i] = &w.Services[i]
 	}
-	slices.SortFunc(order, byAge)
+	slices.SortFunc(order, assign.ByAge)
 	for range rounds {
 		changed := false
+		w.again = false
 		for _, svc := range order {
 			v := w.Assigner.Decide(svc.DeepCopy(), w.NamespaceLabels(svc.Namespace))
-			change := assign.Plan(svc, v)
-			if change == nil {
-				continue
+			w.again = w.again || v.Again > 0
+			if change := assign.Plan(svc, v); change != nil {
+				*svc, changed = *change.Makes, true
 			}
-			if err := patch(svc, change.Patch); err != nil {
-				return err
-			}
-			changed = true
 		}
 		if !changed {
 			return nil
 		}
 	}
 	return fmt.Errorf("the Services do not come to rest within %d rounds", rounds)
-}
-
-// patch applies a merge patch to a Service.
-func patch(svc *corev1.Service, p []byte) error {
-	b, err := json.Marshal(svc)
-	if err != nil {
-		return err
-	}
-	if b, err = jsonpatch.MergePatch(b, p); err != nil {
-		return err
-	}
-	next := corev1.Service{}
-	if err := json.Unmarshal(b, &next); err != nil {
-		return err
-	}
-	*svc = next
-	return nil
 }

@@ -3,8 +3,8 @@
 package presence
 
 import (
+	"cmp"
 	"encoding/json"
-	"slices"
 
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/backends"
@@ -13,11 +13,17 @@ import (
 // Annotation has the JSON of Links. It is there while the speaker runs.
 const Annotation = "fairlead.io/links"
 
-// LabelNode names the node of an object that a speaker keeps. The name is MetalLB's.
-const LabelNode = "metallb.io/node-name"
+// Labels that name the node of an object that a speaker keeps: of its ConfigurationState, and of what tells of Services and sessions. The
+// names are MetalLB's. The value is backends.LabelValue of the node's name, because a name may be longer than a label.
+const (
+	LabelNode       = "metallb.io/node-name"
+	LabelStatusNode = "metallb.io/node"
+)
 
 // Links is what a speaker tells of itself.
 type Links struct {
+	// Node is the name of its node, if the label could not hold it.
+	Node  string          `json:"node,omitempty"`
 	Links []backends.Link `json:"links"`
 	// SameSubnet is set if the speaker announces an address only on a link whose subnet contains it.
 	SameSubnet bool `json:"sameSubnet,omitempty"`
@@ -25,9 +31,13 @@ type Links struct {
 	IgnoreExclude bool `json:"ignoreExclude,omitempty"`
 }
 
-// Equal reports whether both say the same.
-func (l Links) Equal(m Links) bool {
-	return l.SameSubnet == m.SameSubnet && l.IgnoreExclude == m.IgnoreExclude && slices.EqualFunc(l.Links, m.Links, backends.Link.Equal)
+// Of returns what the speaker of a node tells.
+func Of(node string, links []backends.Link) Links {
+	l := Links{Links: links}
+	if backends.LabelValue(node) != node {
+		l.Node = node
+	}
+	return l
 }
 
 // String returns the value of the annotation.
@@ -46,5 +56,5 @@ func Read(state *v1beta1.ConfigurationState) (node string, l Links, ok bool) {
 	if node == "" || !there || json.Unmarshal([]byte(value), &l) != nil {
 		return "", Links{}, false
 	}
-	return node, l, true
+	return cmp.Or(l.Node, node), l, true
 }

@@ -1,4 +1,4 @@
-// Package reference writes the tables of docs/reference from the code, for the tests that keep them true.
+// Package reference writes the tables of docs/reference from the code, for the tests that keep them true, and the chart's README.
 package reference
 
 import (

@@ -32,16 +32,20 @@ var codes = map[Style]string{Bold: "1", Faint: "2", Good: "32", Bad: "31", Doubt
 type Screen struct {
 	w       io.Writer
 	colours bool
+	width   int // of the terminal; 0: nothing is wrapped
 }
 
-// New returns a Screen with colours if w is a terminal and the environment does not say otherwise (no-color.org).
+// New returns a Screen. It has colours if w is a terminal and the environment does not say otherwise (no-color.org), and wraps text to
+// the width of the terminal, or to $COLUMNS.
 func New(w io.Writer, env func(string) string) *Screen {
-	f, isFile := w.(*os.File)
-	if !isFile || env("NO_COLOR") != "" || env("TERM") == "dumb" {
-		return &Screen{w: w}
+	f, _ := w.(*os.File)
+	s := &Screen{w: w, width: widthOf(f, env)}
+	if f == nil || env("NO_COLOR") != "" || env("TERM") == "dumb" {
+		return s
 	}
 	info, err := f.Stat()
-	return &Screen{w: w, colours: err == nil && info.Mode()&os.ModeCharDevice != 0}
+	s.colours = err == nil && info.Mode()&os.ModeCharDevice != 0
+	return s
 }
 
 // Coloured returns a Screen with colours.
@@ -59,21 +63,25 @@ func C(format string, args ...any) Cell { return Cell{Text: fmt.Sprintf(format, 
 // In returns the cell in a style.
 func (c Cell) In(s Style) Cell { return Cell{c.Text, s} }
 
-func (s *Screen) text(c Cell) string {
-	t := Clean(c.Text)
-	if !s.colours || c.Style == Plain || t == "" {
-		return t
-	}
-	return "\x1b[" + codes[c.Style] + "m" + t + "\x1b[0m"
+// Line prints cells with a space between them. What does not fit goes below, further to the right.
+func (s *Screen) Line(cells ...Cell) {
+	l := joined(cells)
+	indent := indentOf(string(l.runes))
+	s.write(l, indent, indent+2)
 }
 
-// Line prints cells with a space between them.
-func (s *Screen) Line(cells ...Cell) {
-	parts := make([]string, len(cells))
+// Verbatim prints cells with a space between them, however long that is: command lines are copied, and differences compared.
+func (s *Screen) Verbatim(cells ...Cell) { s.print(joined(cells), 0) }
+
+func joined(cells []Cell) *line {
+	l := &line{}
 	for i, c := range cells {
-		parts[i] = s.text(c)
+		if i > 0 {
+			l.add(C(" "))
+		}
+		l.add(c)
 	}
-	fmt.Fprintln(s.w, strings.TrimRight(strings.Join(parts, " "), " "))
+	return l
 }
 
 // Heading prints an empty line and a title.
@@ -82,7 +90,7 @@ func (s *Screen) Heading(title string) {
 	s.Line(Cell{title, Bold})
 }
 
-// Table prints rows with aligned columns, indented by two spaces. The last column is as wide as it is.
+// Table prints rows with aligned columns, indented by two spaces. The last column is as wide as it is; what does not fit goes below it.
 func (s *Screen) Table(rows ...[]Cell) {
 	var widths []int
 	for _, r := range rows {
@@ -96,17 +104,25 @@ func (s *Screen) Table(rows ...[]Cell) {
 		}
 	}
 	for _, r := range rows {
-		var line strings.Builder
+		l, start := &line{}, 0
 		for i, c := range r {
-			line.WriteString("  ")
-			line.WriteString(s.text(c))
+			l.add(C("  "))
+			start = len(l.runes)
+			l.add(c)
 			if i < len(r)-1 {
-				line.WriteString(strings.Repeat(" ", widths[i]-utf8.RuneCountInString(Clean(c.Text))))
+				l.add(C("%s", strings.Repeat(" ", widths[i]-utf8.RuneCountInString(Clean(c.Text)))))
 			}
 		}
-		fmt.Fprintln(s.w, strings.TrimRight(line.String(), " "))
+		hang := start
+		if s.width-start < narrowColumn {
+			hang = 6
+		}
+		s.write(l, start, hang)
 	}
 }
+
+// narrowColumn is the width below which a last column goes on at the left of the screen.
+const narrowColumn = 24
 
 // Bar returns a bar of width characters, of which percent are full.
 func Bar(percent, width int) string {

@@ -62,3 +62,27 @@ func TestBar(t *testing.T) {
 		assert.Equal(t, want, Bar(percent, 10))
 	}
 }
+
+// TestWrap: text goes on below, where its line or its column begins; words, command lines and colours are not torn.
+func TestWrap(t *testing.T) {
+	text := func(columns string, do func(*Screen)) string {
+		var b bytes.Buffer
+		do(New(&b, func(name string) string { return map[string]string{"COLUMNS": columns}[name] }))
+		return b.String()
+	}
+	long := func(s *Screen) { s.Line(C("  reason:").In(Bad), C("one two three four five six seven eight nine ten")) }
+	assert.Equal(t, "  reason: one two three four five six\n    seven eight nine ten\n", text("40", long))
+	assert.Equal(t, "  reason: one two three four five six seven eight nine ten\n", text("", long), "it is not a terminal")
+	assert.Equal(t, "  reason: one two three four five six seven eight nine ten\n", text("12", long), "too narrow")
+	table := func(s *Screen) {
+		s.Table([]Cell{C("a"), C("one two three four five six seven eight nine")}, []Cell{C("longer"), C("x")})
+	}
+	assert.Equal(t, "  a       one two three four five six\n          seven eight nine\n  longer  x\n", text("40", table))
+	assert.Equal(t, "  kubectl-get-pods-in-a-namespace-with-a-long-name\n    x\n", text("40", func(s *Screen) { s.Line(C("  kubectl-get-pods-in-a-namespace-with-a-long-name x")) }))
+	assert.Equal(t, "  $ kubectl -n metallb-system get pods -o wide\n", text("40", func(s *Screen) { s.Verbatim(C("  $ kubectl -n metallb-system get pods -o wide")) }))
+
+	var b bytes.Buffer
+	s := &Screen{w: &b, colours: true, width: 40}
+	s.Line(C("one two three four five six seven eight nine").In(Bad))
+	assert.Equal(t, "\x1b[31mone two three four five six seven eight\x1b[0m\n  \x1b[31mnine\x1b[0m\n", b.String())
+}

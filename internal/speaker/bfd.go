@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -16,7 +15,7 @@ import (
 // BFD watches the routers of BGP sessions whose BGPPeer names a BFDProfile, and has a session end at once when its router is lost.
 type BFD struct {
 	server *bfd.Server
-	down   func(netip.Addr)
+	down   func(peer string)
 	told   func()
 	log    *slog.Logger
 
@@ -30,8 +29,8 @@ type watched struct {
 	config bfd.Config
 }
 
-// NewBFD returns a BFD without sessions. down is called when a router is lost, told when a status may have changed.
-func NewBFD(down func(netip.Addr), told func(), log *slog.Logger) *BFD {
+// NewBFD returns a BFD without sessions. down is called with the name of each peer whose router is lost, told when a status may have changed.
+func NewBFD(down func(peer string), told func(), log *slog.Logger) *BFD {
 	b := &BFD{down: down, told: told, log: log}
 	b.server = bfd.New(bfd.Options{Log: log, Changed: b.changed})
 	return b
@@ -44,17 +43,24 @@ func (b *BFD) Run(ctx context.Context) error { return b.server.Run(ctx) }
 func (b *BFD) changed(k bfd.Key, s bfd.Status) {
 	if s.Failed && s.State != bfd.Up {
 		b.log.Warn("BFD has lost a router", "peer", k.String(), "diagnostic", s.Diagnostic.String())
-		b.down(zoned(k))
+		for _, peer := range b.watching(k) {
+			b.down(peer)
+		}
 	}
 	b.told()
 }
 
-// zoned returns the address of a peer as BGP has it.
-func zoned(k bfd.Key) netip.Addr {
-	if k.Interface != "" && k.Peer.Is6() && k.Peer.IsLinkLocalUnicast() {
-		return k.Peer.WithZone(k.Interface)
+// watching returns the names of the peers that a session watches: an address may be that of other peers as well, in another VRF, or of
+// some that have no BFD.
+func (b *BFD) watching(k bfd.Key) (peers []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, w := range b.peers {
+		if w.config.Key() == k {
+			peers = append(peers, w.peer.Source.Name)
+		}
 	}
-	return k.Peer
+	return peers
 }
 
 // set has exactly these peers watched. A peer without an address of its own is watched at the address where its session found it.

@@ -3,7 +3,6 @@ package speaker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"sync"
@@ -11,7 +10,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
-	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -20,6 +18,7 @@ import (
 	"github.com/fairlead/fairlead/backends/bgp"
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/observe"
 	"github.com/fairlead/fairlead/internal/password"
 )
 
@@ -58,7 +57,9 @@ type BGPOptions struct {
 	BFD      *BFD
 	Recorder events.EventRecorder
 	Metrics  *Metrics
-	Log      *slog.Logger
+	// Waits is called with why peers of this node cannot be served yet; it must not block.
+	Waits func([]config.Fault)
+	Log   *slog.Logger
 }
 
 // BGP advertises by BGP what this node is to advertise, and tells of it.
@@ -67,6 +68,7 @@ type BGP struct {
 	status  *bgpStatus
 	changed chan struct{}   // holds one token while there is news
 	told    map[string]bool // failures told of; touched by step alone
+	unnamed unnamed         // touched by step alone
 
 	mu    sync.Mutex // protects peers
 	peers []nodePeer
@@ -161,15 +163,8 @@ func (t *BGP) prepare(ctx context.Context) error {
 	if err := t.Feed.wait(ctx); err != nil { // from then on the cache can be read
 		return err
 	}
-	informer, err := t.Cache.GetInformer(ctx, &corev1.Secret{})
-	if err != nil {
-		return fmt.Errorf("watch secrets: %w", err)
-	}
-	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc: func(any) { t.wake() }, UpdateFunc: func(any, any) { t.wake() }, DeleteFunc: func(any) { t.wake() },
-	})
-	if err != nil {
-		return fmt.Errorf("watch secrets: %w", err)
+	if err := observe.Handle(ctx, t.Cache, func(_, _ client.Object) { t.wake() }, &corev1.Secret{}); err != nil {
+		return err
 	}
 	return t.status.prepare(ctx)
 }
@@ -201,8 +196,9 @@ func (t *BGP) follow(ctx, inner context.Context) {
 // step decides and acts; it reports whether everything worked.
 func (t *BGP) step(ctx context.Context) bool {
 	snapshot, published, cluster := t.Feed.current()
+	t.unnamed = t.unnamed.next(snapshot, published)
 	in := announce.RoutesInput{
-		Snapshot: snapshot, Serves: servesBGP(t.Asked, published), Services: cluster.Services(), Self: t.Node, IgnoreExclude: t.IgnoreExclude,
+		Snapshot: snapshot, Serves: servesBGP(t.Asked, published, t.unnamed), Services: cluster.Services(), Self: t.Node, IgnoreExclude: t.IgnoreExclude,
 		DrainCordoned: t.DrainCordoned,
 	}
 	if n, known := cluster.Nodes()[t.Node]; known {
@@ -240,11 +236,14 @@ func (t *BGP) step(ctx context.Context) bool {
 			t.event(e, watched)
 		}
 	}
-	for _, p := range want.Peers {
+	var waits []config.Fault
+	for _, p := range watched {
 		if p.Unready != "" {
 			faults[p.Source.Name] = p.Unready
+			waits = append(waits, config.Fault{Object: p.ref, Field: "spec.passwordSecret", Problem: p.Unready, Waits: true})
 		}
 	}
+	t.Waits(waits)
 	t.told = now
 	t.Metrics.showRoutes(in.Services, d)
 	t.status.set(bgpView{services: in.Services, peers: d.Peers, faults: faults})

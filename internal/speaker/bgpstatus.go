@@ -71,15 +71,13 @@ func (w *bgpStatus) wake() {
 	}
 }
 
-// mine selects the objects of this node.
-func (w *bgpStatus) mine() []client.ListOption {
-	return []client.ListOption{client.InNamespace(w.o.Namespace), client.MatchingLabels{labelNode: backends.LabelValue(w.o.Node)}}
-}
-
-// prepare takes over the objects of a process before this one.
+// prepare takes over the objects of a process before this one, and has the cache follow them.
 func (w *bgpStatus) prepare(ctx context.Context) error {
+	if err := followMine(ctx, w.o.Cache, w.o.Node, w.wake, &v1beta1.ServiceBGPStatus{}, &v1alpha1.BGPSession{}); err != nil {
+		return err
+	}
 	var services v1beta1.ServiceBGPStatusList
-	if err := w.o.Cache.List(ctx, &services, w.mine()...); err != nil {
+	if err := w.o.Cache.List(ctx, &services, mine(w.o.Namespace, w.o.Node)...); err != nil {
 		return fmt.Errorf("list ServiceBGPStatus objects: %w", err)
 	}
 	for i := range services.Items {
@@ -87,7 +85,7 @@ func (w *bgpStatus) prepare(ctx context.Context) error {
 		w.services[types.NamespacedName{Namespace: s.Labels[labelServiceNamespace], Name: s.Labels[labelServiceName]}] = s
 	}
 	var sessions v1alpha1.BGPSessionList
-	if err := w.o.Cache.List(ctx, &sessions, w.mine()...); err != nil {
+	if err := w.o.Cache.List(ctx, &sessions, mine(w.o.Namespace, w.o.Node)...); err != nil {
 		return fmt.Errorf("list BGPSession objects: %w", err)
 	}
 	for i := range sessions.Items {
@@ -150,8 +148,17 @@ func (w *bgpStatus) writeServices(ctx context.Context, v *bgpView) error {
 			wanted[types.NamespacedName{Namespace: v.services[i].Namespace, Name: v.services[i].Name}] = peers
 		}
 	}
+	there, err := w.servicesThere(ctx)
+	if err != nil {
+		return err
+	}
 	for key, peers := range wanted {
-		errs = append(errs, w.keep(ctx, key, peers))
+		err := w.keep(ctx, key, peers, there)
+		if apierrors.IsNotFound(err) { // somebody removed it; it is made again
+			delete(w.services, key)
+			err = w.keep(ctx, key, peers, there)
+		}
+		errs = append(errs, err)
 	}
 	for key, o := range w.services {
 		if wanted[key] != nil {
@@ -163,12 +170,39 @@ func (w *bgpStatus) writeServices(ctx context.Context, v *bgpView) error {
 		}
 		errs = append(errs, err)
 	}
+	for uid, o := range there { // what a process before this one left twice
+		key := types.NamespacedName{Namespace: o.Labels[labelServiceNamespace], Name: o.Labels[labelServiceName]}
+		if own := w.services[key]; wanted[key] != nil && own != nil && own.UID != uid {
+			errs = append(errs, client.IgnoreNotFound(w.o.Client.Delete(ctx, &v1beta1.ServiceBGPStatus{ObjectMeta: metav1.ObjectMeta{Namespace: o.Namespace, Name: o.Name}})))
+		}
+	}
 	return errors.Join(errs...)
 }
 
-// keep sees to it that there is one right object for a Service; it sends the event if there was none.
-func (w *bgpStatus) keep(ctx context.Context, key types.NamespacedName, peers []string) error {
-	own, created := w.services[key], false
+// servicesThere returns the objects of this node that the cache has.
+func (w *bgpStatus) servicesThere(ctx context.Context) (map[types.UID]*v1beta1.ServiceBGPStatus, error) {
+	var list v1beta1.ServiceBGPStatusList
+	if err := w.o.Cache.List(ctx, &list, append(mine(w.o.Namespace, w.o.Node), client.UnsafeDisableDeepCopy)...); err != nil {
+		return nil, fmt.Errorf("list ServiceBGPStatus objects: %w", err)
+	}
+	out := make(map[types.UID]*v1beta1.ServiceBGPStatus, len(list.Items))
+	for i := range list.Items {
+		out[list.Items[i].UID] = &list.Items[i]
+	}
+	return out, nil
+}
+
+// keep sees to it that there is one right object for a Service; it sends the event if there was none. The error is NotFound if the object
+// has been removed.
+func (w *bgpStatus) keep(ctx context.Context, key types.NamespacedName, peers []string, there map[types.UID]*v1beta1.ServiceBGPStatus) error {
+	own, created, seen := w.services[key], false, false
+	if own != nil {
+		var cached *v1beta1.ServiceBGPStatus
+		if cached, seen = there[own.UID]; seen {
+			own = newest(own, cached)
+			w.services[key] = own
+		}
+	}
 	if own == nil {
 		own = &v1beta1.ServiceBGPStatus{ObjectMeta: metav1.ObjectMeta{
 			GenerateName: "bgp-", Namespace: w.o.Namespace,
@@ -181,17 +215,17 @@ func (w *bgpStatus) keep(ctx context.Context, key types.NamespacedName, peers []
 		created = true
 		w.services[key] = own
 	}
-	if own.Status.Node == w.o.Node && own.Status.ServiceName == key.Name && slices.Equal(own.Status.Peers, peers) {
+	want := v1beta1.ServiceBGPStatusStatus{Node: w.o.Node, ServiceName: key.Name, ServiceNamespace: key.Namespace, Peers: peers}
+	s := own.Status
+	same := s.Node == want.Node && s.ServiceName == want.ServiceName && s.ServiceNamespace == want.ServiceNamespace && slices.Equal(s.Peers, want.Peers)
+	if same && (seen || created) { // what the cache does not have may have been removed
 		return nil
 	}
-	patch, err := json.Marshal(map[string]any{"status": v1beta1.ServiceBGPStatusStatus{Node: w.o.Node, ServiceName: key.Name, ServiceNamespace: key.Namespace, Peers: peers}})
+	patch, err := json.Marshal(map[string]any{"status": want})
 	if err != nil {
 		return err
 	}
 	if err := w.o.Client.Status().Patch(ctx, own, client.RawPatch(types.MergePatchType, patch)); err != nil {
-		if apierrors.IsNotFound(err) {
-			delete(w.services, key) // somebody removed it; it is made again
-		}
 		return fmt.Errorf("write the ServiceBGPStatus of %s: %w", key, err)
 	}
 	if created {
@@ -201,15 +235,6 @@ func (w *bgpStatus) keep(ctx context.Context, key types.NamespacedName, peers []
 		}
 	}
 	return nil
-}
-
-// sessionName returns the name of the BGPSession of a node and a peer.
-func sessionName(node, peer string) string {
-	name := node + "-" + peer
-	if len(name) > 253 {
-		name = name[:200] + "-" + backends.Hash(node, peer)
-	}
-	return name
 }
 
 func (w *bgpStatus) writeSessions(ctx context.Context, v *bgpView) error {
@@ -236,11 +261,24 @@ func (w *bgpStatus) writeSessions(ctx context.Context, v *bgpView) error {
 		x.LastError = fault
 		wanted[sessionName(w.o.Node, peer)] = x
 	}
+	var list v1alpha1.BGPSessionList
+	if err := w.o.Cache.List(ctx, &list, append(mine(w.o.Namespace, w.o.Node), client.UnsafeDisableDeepCopy)...); err != nil {
+		return fmt.Errorf("list BGPSession objects: %w", err)
+	}
+	there := make(map[types.UID]*v1alpha1.BGPSession, len(list.Items))
+	for i := range list.Items {
+		there[list.Items[i].UID] = &list.Items[i]
+	}
 	counters := time.Since(w.counted) >= countersPeriod
 	var errs []error
 	for name, x := range wanted {
 		x.LastError = text.Cut(x.LastError, maxError)
-		errs = append(errs, w.keepSession(ctx, name, x, counters))
+		err := w.keepSession(ctx, name, x, there, counters)
+		if apierrors.IsNotFound(err) { // somebody removed it; it is made again
+			delete(w.sessions, name)
+			err = w.keepSession(ctx, name, x, there, counters)
+		}
+		errs = append(errs, err)
 	}
 	if counters {
 		w.counted = time.Now()
@@ -258,24 +296,36 @@ func (w *bgpStatus) writeSessions(ctx context.Context, v *bgpView) error {
 	return errors.Join(errs...)
 }
 
-// keepSession writes what has changed; a change of nothing but counters only if counters is set.
-func (w *bgpStatus) keepSession(ctx context.Context, name string, want v1alpha1.BGPSessionStatus, counters bool) error {
-	own := w.sessions[name]
+// keepSession writes what has changed; a change of nothing but counters only if counters is set. The error is NotFound if the object has
+// been removed.
+func (w *bgpStatus) keepSession(ctx context.Context, name string, want v1alpha1.BGPSessionStatus, there map[types.UID]*v1alpha1.BGPSession, counters bool) error {
+	own, seen := w.sessions[name], false
+	if own != nil {
+		var cached *v1alpha1.BGPSession
+		if cached, seen = there[own.UID]; seen {
+			own = newest(own, cached)
+			w.sessions[name] = own
+		}
+	}
 	if own == nil {
 		own = &v1alpha1.BGPSession{ObjectMeta: metav1.ObjectMeta{
 			Name: name, Namespace: w.o.Namespace, Labels: map[string]string{labelNode: backends.LabelValue(w.o.Node)}, OwnerReferences: w.o.Owner.references(),
 		}}
-		if err := w.o.Client.Create(ctx, own); err != nil {
+		err := w.o.Client.Create(ctx, own)
+		if apierrors.IsAlreadyExists(err) { // of an older speaker of another node, whose names could meet; that node will remove it
+			return fmt.Errorf("create BGPSession %q of node %q: an object of another node has that name", name, w.o.Node)
+		}
+		if err != nil {
 			return fmt.Errorf("create BGPSession %q: %w", name, err)
 		}
 		w.sessions[name] = own
-		counters = true
+		counters, seen = true, true
 	}
 	was := own.Status
 	was.Since, want.Since = seconds(was.Since), seconds(want.Since)
 	same := was
 	same.PrefixesSent = want.PrefixesSent
-	if equalSession(was, want) || !counters && equalSession(same, want) {
+	if seen && (equalSession(was, want) || !counters && equalSession(same, want)) { // what the cache does not have may have been removed
 		return nil
 	}
 	patch, err := json.Marshal(map[string]any{"status": map[string]any{
@@ -286,9 +336,6 @@ func (w *bgpStatus) keepSession(ctx context.Context, name string, want v1alpha1.
 		return err
 	}
 	if err := w.o.Client.Status().Patch(ctx, own, client.RawPatch(types.MergePatchType, patch)); err != nil {
-		if apierrors.IsNotFound(err) {
-			delete(w.sessions, name)
-		}
 		return fmt.Errorf("write BGPSession %q: %w", name, err)
 	}
 	return nil

@@ -2,11 +2,12 @@ package speaker
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"sync"
 
-	toolscache "k8s.io/client-go/tools/cache"
+	"golang.org/x/sync/errgroup"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/backends"
@@ -64,11 +65,10 @@ func (f *Feed) settleLocked() {
 
 // Run has the cache followed; it returns when what there is has been taken in.
 func (f *Feed) Run(ctx context.Context) error {
-	if err := f.followBackend(ctx); err != nil {
-		return err
-	}
+	var g errgroup.Group
+	g.Go(func() error { return f.followBackend(ctx) })
 	cluster, err := observe.Follow(ctx, f.cache, f.tell)
-	if err != nil {
+	if err := errors.Join(err, g.Wait()); err != nil {
 		return err
 	}
 	f.mu.Lock()
@@ -97,12 +97,12 @@ func (f *Feed) current() (*config.Snapshot, *v1alpha1.Backend, *observe.Cluster)
 
 // followBackend keeps the Backend object in which the controller publishes what the speakers serve.
 func (f *Feed) followBackend(ctx context.Context) error {
-	informer, err := f.cache.GetInformer(ctx, &v1alpha1.Backend{})
-	if err != nil {
-		return fmt.Errorf("watch backends: %w", err)
-	}
-	take := func(o any, gone bool) {
-		b, ok := o.(*v1alpha1.Backend)
+	return observe.Handle(ctx, f.cache, func(was, is client.Object) {
+		gone := is == nil
+		if gone {
+			is = was
+		}
+		b, ok := is.(*v1alpha1.Backend)
 		if !ok || b.Name != announce.SpeakerBackend || b.Annotations[backends.LabelInstallation] != f.namespace {
 			return
 		}
@@ -113,21 +113,5 @@ func (f *Feed) followBackend(ctx context.Context) error {
 		}
 		f.mu.Unlock()
 		f.tell()
-	}
-	r, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc: func(o any) { take(o, false) }, UpdateFunc: func(_, o any) { take(o, false) },
-		DeleteFunc: func(o any) {
-			if last, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
-				o = last.Obj
-			}
-			take(o, true)
-		},
-	})
-	if err != nil {
-		return fmt.Errorf("watch backends: %w", err)
-	}
-	if !toolscache.WaitForCacheSync(ctx.Done(), r.HasSynced) {
-		return ctx.Err()
-	}
-	return nil
+	}, &v1alpha1.Backend{})
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -15,7 +14,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/api/v1beta1"
@@ -32,7 +30,7 @@ const (
 	// EventPeerNotReady is ours: a BGPPeer is not served as it is asked for.
 	EventPeerNotReady = "PeerNotReady"
 
-	labelNode             = "metallb.io/node"
+	labelNode             = presence.LabelStatusNode
 	labelServiceName      = "metallb.io/service-name"
 	labelServiceNamespace = "metallb.io/service-namespace"
 )
@@ -62,11 +60,9 @@ type view struct {
 	services  []announce.Service
 	decision  announce.Decision
 	announced map[netip.Addr]bool
-	alive     map[string]bool
 }
 
-// statusWriter keeps one ServiceL2Status for each Service that is announced from this node, sends its event, and removes those of
-// others: of the node that announced before, and, if this is the first of the nodes alive, of nodes that are gone.
+// statusWriter keeps one ServiceL2Status for each Service that is announced from this node, and sends its event.
 type statusWriter struct {
 	o       Options
 	changed chan struct{}
@@ -75,12 +71,10 @@ type statusWriter struct {
 	mu    sync.Mutex // protects all the following
 	view  *view
 	links *presence.Links
-	wrote *presence.Links    // the last that was written
-	gone  map[types.UID]bool // objects of this node that were deleted, until write has seen that
 }
 
 func newStatusWriter(o Options) *statusWriter {
-	return &statusWriter{o: o, changed: make(chan struct{}, 1), own: map[types.NamespacedName]*v1beta1.ServiceL2Status{}, gone: map[types.UID]bool{}}
+	return &statusWriter{o: o, changed: make(chan struct{}, 1), own: map[types.NamespacedName]*v1beta1.ServiceL2Status{}}
 }
 
 func (w *statusWriter) set(v view) {
@@ -91,8 +85,10 @@ func (w *statusWriter) set(v view) {
 }
 
 func (w *statusWriter) setLinks(links []backends.Link) {
+	told := presence.Of(w.o.Node, links)
+	told.SameSubnet, told.IgnoreExclude = w.o.SameSubnet, w.o.IgnoreExclude
 	w.mu.Lock()
-	w.links = &presence.Links{Links: links, SameSubnet: w.o.SameSubnet, IgnoreExclude: w.o.IgnoreExclude}
+	w.links = &told
 	w.mu.Unlock()
 	w.wake()
 }
@@ -106,7 +102,11 @@ func (w *statusWriter) wake() {
 
 // failed sends an event about an address that could not be announced.
 func (w *statusWriter) failed(name types.NamespacedName, addr netip.Addr, err error) {
-	w.event(context.Background(), name, corev1.EventTypeWarning, EventAnnounceFailed, "Failed to announce %s from node %q: %v", addr, w.o.Node, err)
+	reason := EventAnnounceFailed
+	if _, taken := errors.AsType[*TakenError](err); taken {
+		reason = announce.ReasonAddressTaken
+	}
+	w.event(context.Background(), name, corev1.EventTypeWarning, reason, "Failed to announce %s from node %q: %v", addr, w.o.Node, err)
 }
 
 func (w *statusWriter) event(ctx context.Context, name types.NamespacedName, kind, reason, note string, args ...any) {
@@ -119,22 +119,7 @@ func (w *statusWriter) event(ctx context.Context, name types.NamespacedName, kin
 
 // prepare has the cache follow the status objects.
 func (w *statusWriter) prepare(ctx context.Context) error {
-	informer, err := w.o.Cache.GetInformer(ctx, &v1beta1.ServiceL2Status{})
-	if err != nil {
-		return fmt.Errorf("watch ServiceL2Status objects: %w", err)
-	}
-	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{DeleteFunc: func(o any) {
-		if last, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
-			o = last.Obj
-		}
-		if x, ok := o.(*v1beta1.ServiceL2Status); ok && x.Labels[labelNode] == backends.LabelValue(w.o.Node) {
-			w.mu.Lock()
-			w.gone[x.UID] = true
-			w.mu.Unlock()
-			w.wake()
-		}
-	}})
-	return err
+	return followMine(ctx, w.o.Cache, w.o.Node, w.wake, &v1beta1.ServiceL2Status{}, &v1beta1.ConfigurationState{})
 }
 
 // run writes until ctx ends, and then tells that this speaker does not run any more.
@@ -163,19 +148,11 @@ func (w *statusWriter) run(ctx context.Context) error {
 
 func (w *statusWriter) write(ctx context.Context) error {
 	w.mu.Lock()
-	v, links, gone := w.view, w.links, w.gone
-	w.gone = map[types.UID]bool{}
+	v, links := w.view, w.links
 	w.mu.Unlock()
-	// What somebody removed, or this speaker, is made again if it is needed.
-	maps.DeleteFunc(w.own, func(_ types.NamespacedName, o *v1beta1.ServiceL2Status) bool { return gone[o.UID] })
 	var errs []error
-	if links != nil && (w.wrote == nil || !links.Equal(*w.wrote)) {
-		value := links.String()
-		err := w.annotate(ctx, &value)
-		if err == nil {
-			w.wrote = links
-		}
-		errs = append(errs, err)
+	if links != nil {
+		errs = append(errs, w.present(ctx, links.String()))
 	}
 	if v != nil {
 		errs = append(errs, w.writeServices(ctx, v))
@@ -183,11 +160,11 @@ func (w *statusWriter) write(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// retract removes the annotation of a speaker that ends.
+// retract removes what a speaker that ends has told of itself.
 func (w *statusWriter) retract(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
-	if err := w.annotate(ctx, nil); err != nil {
+	if err := errors.Join(w.annotate(ctx, nil), w.writeServices(ctx, &view{})); err != nil {
 		w.o.Log.Debug("state not retracted", "err", err)
 	}
 	return nil
@@ -195,6 +172,22 @@ func (w *statusWriter) retract(ctx context.Context) error {
 
 // errNoState: the ConfigurationState of this speaker has not been made yet; the configuration's watcher makes it.
 var errNoState = errors.New("no ConfigurationState yet")
+
+// present sees to it that the ConfigurationState tells of this speaker, also if it was removed and made anew.
+func (w *statusWriter) present(ctx context.Context, value string) error {
+	var state v1beta1.ConfigurationState
+	err := w.o.Cache.Get(ctx, types.NamespacedName{Namespace: w.o.Namespace, Name: config.SpeakerState(w.o.Node)}, &state)
+	if apierrors.IsNotFound(err) {
+		return errNoState
+	}
+	if err != nil {
+		return fmt.Errorf("read the ConfigurationState of node %q: %w", w.o.Node, err)
+	}
+	if state.Annotations[presence.Annotation] == value {
+		return nil
+	}
+	return w.annotate(ctx, &value)
+}
 
 func (w *statusWriter) annotate(ctx context.Context, value *string) error {
 	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]any{presence.Annotation: value}}})
@@ -224,7 +217,7 @@ func (v *view) announcer(s *announce.Service) (node string, addr netip.Addr, int
 
 func (w *statusWriter) writeServices(ctx context.Context, v *view) error {
 	var list v1beta1.ServiceL2StatusList
-	if err := w.o.Cache.List(ctx, &list, client.InNamespace(w.o.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+	if err := w.o.Cache.List(ctx, &list, append(mine(w.o.Namespace, w.o.Node), client.UnsafeDisableDeepCopy)...); err != nil {
 		return fmt.Errorf("list ServiceL2Status objects: %w", err)
 	}
 	there := map[types.NamespacedName][]*v1beta1.ServiceL2Status{}
@@ -233,58 +226,56 @@ func (w *statusWriter) writeServices(ctx context.Context, v *view) error {
 		key := types.NamespacedName{Namespace: s.Labels[labelServiceNamespace], Name: s.Labels[labelServiceName]}
 		there[key] = append(there[key], s)
 	}
-	mine := map[types.NamespacedName][]string{} // with the interfaces
-	owned := map[types.NamespacedName]bool{}    // by anybody alive
+	wanted := map[types.NamespacedName][]string{} // with the interfaces
 	for i := range v.services {
 		s := &v.services[i]
-		key := types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
-		node, addr, interfaces := v.announcer(s)
-		owned[key] = node != ""
-		if node == w.o.Node && v.announced[addr] {
-			mine[key] = interfaces
+		if node, addr, interfaces := v.announcer(s); node == w.o.Node && v.announced[addr] {
+			wanted[types.NamespacedName{Namespace: s.Namespace, Name: s.Name}] = interfaces
 		}
 	}
 	var errs []error
-	for key, interfaces := range mine {
-		errs = append(errs, w.keep(ctx, key, interfaces, there[key]))
+	for key, interfaces := range wanted {
+		err := w.keep(ctx, key, interfaces, there[key])
+		if apierrors.IsNotFound(err) { // somebody removed it; it is made again
+			delete(w.own, key)
+			err = w.keep(ctx, key, interfaces, nil)
+		}
+		errs = append(errs, err)
 	}
-	first, alive := true, map[string]bool{} // first of the nodes alive
-	for node := range v.alive {
-		first = first && w.o.Node <= node
-		alive[backends.LabelValue(node)] = true
-	}
-	for key, objects := range there {
-		for _, o := range objects {
-			_, isMine := mine[key]
-			node := o.Labels[labelNode]
-			switch {
-			case isMine && w.own[key] != nil && o.UID == w.own[key].UID:
-			case isMine, node == backends.LabelValue(w.o.Node), first && !alive[node], first && !owned[key]:
-				errs = append(errs, w.remove(ctx, o))
+	for key, o := range w.own {
+		if _, still := wanted[key]; !still {
+			delete(w.own, key)
+			if !slices.ContainsFunc(there[key], func(x *v1beta1.ServiceL2Status) bool { return x.UID == o.UID }) {
+				errs = append(errs, w.remove(ctx, o)) // the cache does not have it yet
 			}
 		}
 	}
-	for key := range w.own {
-		if _, still := mine[key]; !still {
-			delete(w.own, key)
+	for key, objects := range there {
+		for _, o := range objects {
+			if own := w.own[key]; own == nil || own.UID != o.UID {
+				errs = append(errs, w.remove(ctx, o))
+			}
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// keep sees to it that there is one right object for a Service; it sends the event if there was none of this node.
+// keep sees to it that there is one right object for a Service; it sends the event if there was none. there are those of this node that
+// the cache has. The error is NotFound if the object has been removed.
 func (w *statusWriter) keep(ctx context.Context, key types.NamespacedName, interfaces []string, there []*v1beta1.ServiceL2Status) error {
-	own, node := w.own[key], backends.LabelValue(w.o.Node)
+	own, created, seen := w.own[key], false, false
 	for _, o := range there {
-		if own == nil && o.Labels[labelNode] == node {
+		if own == nil {
 			own = o.DeepCopy() // of a process before this one
 		}
+		if o.UID == own.UID {
+			own, seen = newest(own, o), true
+		}
 	}
-	created := false
 	if own == nil {
 		own = &v1beta1.ServiceL2Status{ObjectMeta: metav1.ObjectMeta{
 			GenerateName: "l2-", Namespace: w.o.Namespace,
-			Labels: map[string]string{labelNode: node, labelServiceName: key.Name, labelServiceNamespace: key.Namespace},
+			Labels: map[string]string{labelNode: backends.LabelValue(w.o.Node), labelServiceName: key.Name, labelServiceNamespace: key.Namespace},
 		}}
 		own.OwnerReferences = w.o.Owner.references()
 		if err := w.o.Client.Create(ctx, own); err != nil {
@@ -297,7 +288,9 @@ func (w *statusWriter) keep(ctx context.Context, key types.NamespacedName, inter
 	for _, name := range interfaces {
 		want.Interfaces = append(want.Interfaces, v1beta1.InterfaceInfo{Name: name})
 	}
-	if s := own.Status; s.Node != want.Node || s.ServiceName != want.ServiceName || s.ServiceNamespace != want.ServiceNamespace || !slices.Equal(s.Interfaces, want.Interfaces) {
+	s := own.Status
+	same := s.Node == want.Node && s.ServiceName == want.ServiceName && s.ServiceNamespace == want.ServiceNamespace && slices.Equal(s.Interfaces, want.Interfaces)
+	if !same || !created && !seen { // what the cache does not have may have been removed
 		patch, err := json.Marshal(map[string]any{"status": map[string]any{
 			"node": want.Node, "serviceName": want.ServiceName, "serviceNamespace": want.ServiceNamespace, "interfaces": want.Interfaces,
 		}})
@@ -305,9 +298,6 @@ func (w *statusWriter) keep(ctx context.Context, key types.NamespacedName, inter
 			return err
 		}
 		if err := w.o.Client.Status().Patch(ctx, own, client.RawPatch(types.MergePatchType, patch)); err != nil {
-			if apierrors.IsNotFound(err) {
-				delete(w.own, key) // somebody removed it; it is made again
-			}
 			return fmt.Errorf("write the ServiceL2Status of %s: %w", key, err)
 		}
 	}

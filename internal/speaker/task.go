@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
+	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/membership"
 )
 
@@ -37,6 +39,8 @@ type Announcer interface {
 	Links() []backends.Link
 	// Repeat announces addrs again, or everything if none is given.
 	Repeat(addrs ...netip.Addr)
+	// Probe returns which of addrs somebody else has on the local network; nodes are hosts whose answers do not count.
+	Probe(ctx context.Context, addrs map[netip.Addr][]string, nodes []netip.Addr) map[netip.Addr]backends.Taken
 }
 
 // Options are what a Task needs.
@@ -63,6 +67,8 @@ type Options struct {
 type Task struct {
 	Options
 	handover *handover
+	probes   *probes
+	aside    *aside
 	status   *statusWriter
 	changed  chan struct{} // holds one token while there is news
 
@@ -82,8 +88,26 @@ func NewTask(o Options) *Task {
 		Options: o, handover: newHandover(o.Node), changed: make(chan struct{}, 1), announced: map[netip.Addr]bool{}, owners: map[netip.Addr]string{},
 		rivals: map[netip.Addr][]string{}, told: map[netip.Addr]string{}, status: newStatusWriter(o),
 	}
+	t.probes, t.aside = newProbes(), newAside(o)
+	t.probes.wake, t.probes.aside = t.Wake, t.aside.add
+	t.probes.ask = func(ctx context.Context, addrs map[netip.Addr][]string) map[netip.Addr]backends.Taken {
+		return t.Announcer.Probe(ctx, addrs, t.nodeAddrs(ctx))
+	}
 	o.Feed.Listen(t.Wake)
 	return t
+}
+
+// nodeAddrs returns the addresses of the cluster's nodes, as far as they are known.
+func (t *Task) nodeAddrs(ctx context.Context) []netip.Addr {
+	out := t.Group.Addrs()
+	var nodes corev1.NodeList
+	if err := t.Cache.List(ctx, &nodes, client.UnsafeDisableDeepCopy); err != nil {
+		t.Log.Warn("addresses of nodes are not known", "err", err)
+	}
+	for i := range nodes.Items {
+		out = append(out, assign.NodeAddressesOf(&nodes.Items[i])...)
+	}
+	return out
 }
 
 // Wake has the task look at everything again, soon. It does not block.
@@ -130,6 +154,7 @@ func (t *Task) Run(ctx, inner context.Context) error {
 	writing, stop := context.WithCancel(inner)
 	var g errgroup.Group
 	g.Go(func() error { return t.status.run(writing) })
+	g.Go(func() error { return t.aside.run(writing) })
 	t.follow(ctx, inner, time.Time{})
 	if inner.Err() == nil {
 		t.leave(inner)
@@ -218,16 +243,22 @@ func (t *Task) step(ctx context.Context) (again time.Time) {
 	}
 	for node, m := range members {
 		in.Speakers[node] = announce.Speaker(m)
+		t.probes.hear(m.Claims)
 	}
 	d := announce.Place(in)
 	was := t.announced
 	wanted, again := t.handover.settle(time.Now(), d, func(node string, addr netip.Addr) bool { return members[node].Claims[addr] })
+	refused := t.probes.hold(ctx, wanted, in.Services, time.Now())
 	failed := t.apply(ctx, wanted)
-	t.correct(d)
-	t.report(in, d, was, since, failed)
 	if len(failed) > 0 && (again.IsZero() || time.Until(again) > retryAfter) {
 		again = time.Now().Add(retryAfter)
 	}
+	if len(refused) > 0 && again.IsZero() {
+		again = time.Now().Add(takenFor)
+	}
+	maps.Copy(failed, refused)
+	t.correct(d)
+	t.report(in, d, was, since, failed)
 	return again
 }
 
@@ -339,13 +370,5 @@ func (t *Task) report(in announce.LocalInput, d announce.Decision, was map[netip
 	maps.DeleteFunc(t.owners, func(addr netip.Addr, _ string) bool { return d.Placements[addr] == nil })
 	announced := func(addr netip.Addr) bool { return t.announced[addr] }
 	t.Metrics.show(in.Services, d, announced)
-	t.status.set(view{services: in.Services, decision: d, announced: maps.Clone(t.announced), alive: alive(in.Speakers)})
-}
-
-func alive(speakers map[string]announce.Speaker) map[string]bool {
-	out := make(map[string]bool, len(speakers))
-	for node := range speakers {
-		out[node] = true
-	}
-	return out
+	t.status.set(view{services: in.Services, decision: d, announced: maps.Clone(t.announced)})
 }

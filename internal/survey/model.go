@@ -2,10 +2,13 @@ package survey
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/backends"
@@ -37,6 +40,11 @@ func (s *Survey) Model() (*Model, error) {
 	m.Rules, m.RulesKnown = s.Rules()
 	m.Choice, m.ChoiceKnown = s.Choice()
 	m.Assigner = assign.New(m.Rules, assign.Notify{Service: func(allocator.Owner) {}, Pool: func(string) {}})
+	nodes := map[string][]netip.Addr{}
+	for i := range s.Nodes {
+		nodes[s.Nodes[i].Name] = assign.NodeAddressesOf(&s.Nodes[i])
+	}
+	m.Assigner.SetNodes(nodes)
 	services := make([]*corev1.Service, len(s.Services))
 	for i := range s.Services {
 		services[i] = s.Services[i].DeepCopy()
@@ -50,10 +58,16 @@ func (s *Survey) NamespaceLabels(name string) labels.Set { return s.Namespaces[n
 // Announced returns the Services with addresses, as the speakers see them.
 func (s *Survey) Announced() []announce.Service {
 	var out []announce.Service
+	of := map[types.NamespacedName][]*discoveryv1.EndpointSlice{}
+	for i := range s.Slices {
+		x := &s.Slices[i]
+		name := types.NamespacedName{Namespace: x.Namespace, Name: x.Labels[discoveryv1.LabelServiceName]}
+		of[name] = append(of[name], x)
+	}
 	for i := range s.Services {
 		svc := &s.Services[i]
 		if x, ours := assign.Announced(svc); ours {
-			x.Endpoints = s.Endpoints(svc.Namespace, svc.Name)
+			x.Endpoints = endpoints(of[types.NamespacedName{Namespace: svc.Namespace, Name: svc.Name}])
 			out = append(out, x)
 		}
 	}
@@ -72,12 +86,13 @@ func (s *Survey) AnnounceNodes() map[string]announce.Node {
 	return out
 }
 
-// Speakers returns the speakers that say they run, by node. ignoreExclude is set if one of them announces in spite of the label that
+// Speakers returns the speakers that say they run and give a sign of life, by node. ignoreExclude is set if one of them announces in spite of the label that
 // excludes its node.
 func (s *Survey) Speakers() (out map[string]announce.Speaker, ignoreExclude bool) {
 	out = map[string]announce.Speaker{}
 	for i := range s.States {
-		if node, l, ok := presence.Read(&s.States[i]); ok {
+		node, l, ok := presence.Read(&s.States[i])
+		if _, silent := s.Silent[node]; ok && !silent {
 			out[node] = announce.Speaker{Links: l.Links, SameSubnet: l.SameSubnet}
 			ignoreExclude = ignoreExclude || l.IgnoreExclude
 		}

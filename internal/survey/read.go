@@ -30,6 +30,12 @@ const DefaultNamespace = "metallb-system"
 // LeaseName is the Lease of the controller.
 const LeaseName = "fairlead-controller"
 
+// HelmRelease and HelmNamespace are the annotations by which Helm knows its objects. What helm template has rendered has neither.
+const (
+	HelmRelease   = "meta.helm.sh/release-name"
+	HelmNamespace = "meta.helm.sh/release-namespace"
+)
+
 // ControllerLabels and SpeakerLabels are what the chart gives its Deployment, its DaemonSet and their pods.
 var (
 	ControllerLabels = client.MatchingLabels{"app.kubernetes.io/name": "fairlead", "app.kubernetes.io/component": "controller"}
@@ -38,7 +44,12 @@ var (
 
 // Read reads everything. What cannot be read is a Gap; the error is that the API server could not be reached.
 func Read(ctx context.Context, c client.Reader, namespace string) (*Survey, error) {
-	s := &Survey{Namespace: namespace, At: time.Now(), Namespaces: map[string]labels.Set{}}
+	return ReadAt(ctx, c, namespace, time.Now())
+}
+
+// ReadAt is Read at a time.
+func ReadAt(ctx context.Context, c client.Reader, namespace string, at time.Time) (*Survey, error) {
+	s := &Survey{Namespace: namespace, At: at, Namespaces: map[string]labels.Set{}}
 	objects, failed := config.ListWhatCan(ctx, c, namespace)
 	s.Config = objects
 	for _, err := range failed {
@@ -78,7 +89,10 @@ func Read(ctx context.Context, c client.Reader, namespace string) (*Survey, erro
 	for i := range namespaces.Items {
 		s.Namespaces[namespaces.Items[i].Name] = namespaces.Items[i].Labels
 	}
-	return s, s.readController(ctx, c)
+	if err := s.readController(ctx, c); err != nil {
+		return s, err
+	}
+	return s, s.readSilent(ctx, c)
 }
 
 // kindIn returns the kind that an error of config.ListWhatCan is about.
@@ -104,7 +118,17 @@ func (s *Survey) readController(ctx context.Context, c client.Reader) error {
 	}
 	for i := range deployments.Items {
 		d := &deployments.Items[i]
-		s.Controller.Deployment, s.Controller.Settings = d.Name, settingsOf(d)
+		s.Controller.Deployment, s.Controller.Settings, s.Controller.Release = d.Name, settingsOf(d), d.Annotations[HelmRelease]
+		s.Controller.Replicas, s.Controller.Ready = 1, d.Status.ReadyReplicas
+		if d.Spec.Replicas != nil {
+			s.Controller.Replicas = *d.Spec.Replicas
+		}
+		for _, x := range d.Spec.Template.Spec.Containers {
+			if x.Name == "controller" {
+				s.Controller.Image = x.Image
+			}
+		}
+		s.Controller.Version = VersionOf(s.Controller.Image, d.Labels)
 	}
 	var lease coordinationv1.Lease
 	err := c.Get(ctx, types.NamespacedName{Namespace: s.Namespace, Name: LeaseName}, &lease)
@@ -127,28 +151,44 @@ func (s *Survey) readController(ctx context.Context, c client.Reader) error {
 	return nil
 }
 
+// VersionOf returns the version of an image: its tag, or, where it is named by its digest alone, what the labels of its workload say.
+func VersionOf(image string, labels map[string]string) string {
+	image, _, _ = strings.Cut(image, "@")
+	if i := strings.LastIndexByte(image, ':'); i > strings.LastIndexByte(image, '/') {
+		return image[i+1:]
+	}
+	return labels["app.kubernetes.io/version"]
+}
+
+// ReadController reads only what is known of the controller, and whether the API server has our kinds.
+func ReadController(ctx context.Context, c client.Reader, namespace string) (*Survey, error) {
+	s := &Survey{Namespace: namespace, At: time.Now()}
+	if _, err := withPools(ctx, c, client.InNamespace(namespace), client.Limit(1)); err != nil {
+		if err := s.gap("IPAddressPools", err); err != nil {
+			return nil, err
+		}
+	}
+	return s, s.readController(ctx, c)
+}
+
 // FindNamespace returns the namespace of the installation: the only one with IPAddressPools; of several, the only one with the Lease
-// of a controller; DefaultNamespace if there is none, or if they may not be listed.
-func FindNamespace(ctx context.Context, c client.Reader) (string, error) {
-	pools := &metav1.PartialObjectMetadataList{}
-	pools.SetGroupVersionKind(v1beta1.GroupVersion.WithKind("IPAddressPoolList"))
-	if err := c.List(ctx, pools); err != nil {
-		if apierrors.IsForbidden(err) || meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
-			return DefaultNamespace, nil
-		}
+// of a controller; otherwise if there is none, or if they may not be listed. near is a namespace that a user has named for another
+// reason, or empty: if it has IPAddressPools, it is taken.
+func FindNamespace(ctx context.Context, c client.Reader, near, otherwise string) (string, error) {
+	all, err := withPools(ctx, c)
+	if apierrors.IsForbidden(err) && near != "" {
+		all, err = withPools(ctx, c, client.InNamespace(near))
+	}
+	switch {
+	case apierrors.IsForbidden(err), meta.IsNoMatchError(err), apierrors.IsNotFound(err):
+		return otherwise, nil
+	case err != nil:
 		return "", fmt.Errorf("look for IPAddressPools: %w", err)
-	}
-	var all []string
-	for _, p := range pools.Items {
-		if !slices.Contains(all, p.Namespace) {
-			all = append(all, p.Namespace)
-		}
-	}
-	slices.Sort(all)
-	switch len(all) {
-	case 0:
-		return DefaultNamespace, nil
-	case 1:
+	case slices.Contains(all, near):
+		return near, nil
+	case len(all) == 0:
+		return otherwise, nil
+	case len(all) == 1:
 		return all[0], nil
 	}
 	var led []string
@@ -160,7 +200,22 @@ func FindNamespace(ctx context.Context, c client.Reader) (string, error) {
 	if len(led) == 1 {
 		return led[0], nil
 	}
-	return "", fmt.Errorf("%w: there are IPAddressPools in the namespaces %s; choose one by --namespace", ErrAmbiguous, strings.Join(all, ", "))
+	return "", fmt.Errorf("%w: there are IPAddressPools in the namespaces %s; choose one by --system-namespace", ErrAmbiguous, strings.Join(all, ", "))
+}
+
+// withPools returns the namespaces that have IPAddressPools, sorted.
+func withPools(ctx context.Context, c client.Reader, in ...client.ListOption) ([]string, error) {
+	pools := &metav1.PartialObjectMetadataList{}
+	pools.SetGroupVersionKind(v1beta1.GroupVersion.WithKind("IPAddressPoolList"))
+	if err := c.List(ctx, pools, in...); err != nil {
+		return nil, err
+	}
+	var all []string
+	for _, p := range pools.Items {
+		all = append(all, p.Namespace)
+	}
+	slices.Sort(all)
+	return slices.Compact(all), nil
 }
 
 // ErrAmbiguous: several namespaces could be that of the installation.

@@ -40,6 +40,8 @@ type Survey struct {
 	L2         []v1beta1.ServiceL2Status
 	BGP        []v1beta1.ServiceBGPStatus
 	Sessions   []v1alpha1.BGPSession
+	// Silent are the nodes whose speakers give no sign of life, and since when.
+	Silent map[string]time.Time
 	// Controller is what is known of the process that assigns addresses.
 	Controller Controller
 	// Chosen is who serves advertisements, where somebody has found that out although no controller says so; else nil.
@@ -52,6 +54,12 @@ type Survey struct {
 type Controller struct {
 	// Deployment is its name; empty if none with the chart's labels was found.
 	Deployment string
+	// Release is the Helm release that the Deployment is of; empty: of none.
+	Release string
+	// Image is what the Deployment runs, and Version that of the image: its tag, or what the labels say; empty if that is not to be seen.
+	Image, Version string
+	// Replicas is how many the Deployment is to have, Ready how many of them are ready.
+	Replicas, Ready int32
 	// Settings are its flags; their zero value stands for what is not known.
 	Settings Settings
 	// Leader is who holds the Lease; empty: nobody.
@@ -139,8 +147,19 @@ func (s *Survey) Need(kinds ...string) error {
 	if len(why) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %s; ask for these permissions, or name the namespace of the installation by --namespace", ErrNotReadable, strings.Join(why, ", "))
+	return fmt.Errorf("%w: %s; ask for these permissions, or name the namespace of the installation by --system-namespace", ErrNotReadable, strings.Join(why, ", "))
 }
+
+// Installed returns ErrNotInstalled if the API server has no IPAddressPools.
+func (s *Survey) Installed() error {
+	if slices.ContainsFunc(s.Gaps, func(g Gap) bool { return g.What == "IPAddressPools" && g.Missing }) {
+		return ErrNotInstalled
+	}
+	return nil
+}
+
+// ErrNotInstalled: the cluster has none of our kinds.
+var ErrNotInstalled = errors.New("in this cluster, Fairlead is not installed: the API server has no ipaddresspools.metallb.io; docs/install.md says how to install it")
 
 // ErrNotReadable: what was asked cannot be told, because too little of the cluster may be read.
 var ErrNotReadable = errors.New("this is not known")
@@ -178,8 +197,12 @@ func (s *Survey) EndpointSlices(namespace, name string) []*discoveryv1.EndpointS
 
 // Endpoints sums up the endpoints of a Service.
 func (s *Survey) Endpoints(namespace, name string) announce.Endpoints {
+	return endpoints(s.EndpointSlices(namespace, name))
+}
+
+func endpoints(of []*discoveryv1.EndpointSlice) announce.Endpoints {
 	out := announce.Endpoints{Nodes: map[string]bool{}}
-	for _, x := range s.EndpointSlices(namespace, name) {
+	for _, x := range of {
 		e := observe.Endpoints(x)
 		out.Any = out.Any || e.Any
 		for n := range e.Nodes {

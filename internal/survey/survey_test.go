@@ -17,6 +17,7 @@ import (
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/internal/announce"
+	"github.com/fairlead/fairlead/internal/presence"
 	"github.com/fairlead/fairlead/internal/survey"
 	"github.com/fairlead/fairlead/internal/survey/surveytest"
 )
@@ -70,7 +71,7 @@ func TestBroken(t *testing.T) {
 	})
 	_, err := survey.Read(t.Context(), c, surveytest.Namespace)
 	require.ErrorContains(t, err, "connection refused")
-	_, err = survey.FindNamespace(t.Context(), c)
+	_, err = survey.FindNamespace(t.Context(), c, "", survey.DefaultNamespace)
 	require.ErrorContains(t, err, "look for IPAddressPools: connection refused")
 }
 
@@ -89,6 +90,7 @@ func TestFindNamespace(t *testing.T) {
 	for _, tc := range []struct {
 		name      string
 		manifests [][]byte
+		near      string
 		want      string
 		ambiguous bool
 	}{
@@ -96,13 +98,16 @@ func TestFindNamespace(t *testing.T) {
 		{name: "one", manifests: [][]byte{pool("lb")}, want: "lb"},
 		{name: "two, one is led", manifests: [][]byte{pool("lb"), pool("other"), lease("other")}, want: "other"},
 		{name: "two, both led", manifests: [][]byte{pool("lb"), pool("other"), lease("other"), lease("lb")}, ambiguous: true},
+		{name: "two, one is named", manifests: [][]byte{pool("lb"), pool("other"), lease("other"), lease("lb")}, near: "lb", want: "lb"},
+		{name: "one, and another namespace is named", manifests: [][]byte{pool("lb")}, near: "shop", want: "lb"},
+		{name: "nothing, and a namespace is named", near: "shop", want: survey.DefaultNamespace},
 		{name: "two, none led", manifests: [][]byte{pool("lb"), pool("other")}, ambiguous: true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			ns, err := survey.FindNamespace(t.Context(), surveytest.Client(t, tc.manifests...))
+			ns, err := survey.FindNamespace(t.Context(), surveytest.Client(t, tc.manifests...), tc.near, survey.DefaultNamespace)
 			if tc.ambiguous {
 				require.ErrorIs(t, err, survey.ErrAmbiguous)
-				assert.ErrorContains(t, err, "lb, other; choose one by --namespace")
+				assert.ErrorContains(t, err, "lb, other; choose one by --system-namespace")
 				return
 			}
 			require.NoError(t, err)
@@ -194,4 +199,48 @@ spec:
 	s := surveytest.Survey(t, []byte(deployment))
 	assert.Equal(t, survey.Settings{"manage-peers": "true", "backend": "calico", "lb-class": ",internal", "leader-elect": "false", "l2-backend": "speaker"}, s.Controller.Settings)
 	assert.Equal(t, "d", s.Controller.Deployment)
+}
+
+// TestSilent: what the speaker of a node told that gives no sign of life does not count. The time is that of the controller, whatever the clock here.
+func TestSilent(t *testing.T) {
+	renewed := time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC) // of the controller's Lease
+	for _, tc := range []struct {
+		name   string
+		leases []client.Object
+		alive  bool
+	}{
+		{"a speaker of an earlier version", nil, true},
+		{"alive", []client.Object{presence.Lease(surveytest.Namespace, "speaker-n2", "n2", renewed.Add(-presence.LeaseFor))}, true},
+		{"silent", []client.Object{presence.Lease(surveytest.Namespace, "speaker-n2", "n2", renewed.Add(-presence.LeaseFor-time.Second))}, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := surveytest.Client(t, surveytest.Shop)
+			for _, l := range tc.leases {
+				require.NoError(t, c.Create(t.Context(), l))
+			}
+			s, err := survey.ReadAt(t.Context(), c, surveytest.Namespace, surveytest.At)
+			require.NoError(t, err)
+			speakers, _ := s.Speakers()
+			_, alive := speakers["n2"]
+			assert.Equal(t, tc.alive, alive)
+			told := 0
+			for i := range s.L2 {
+				if s.L2[i].Status.Node == "n2" {
+					told++
+				}
+			}
+			for i := range s.BGP {
+				if s.BGP[i].Status.Node == "n2" {
+					told++
+				}
+			}
+			assert.Equal(t, tc.alive, told > 0)
+			for i := range s.Sessions {
+				if x := s.Sessions[i].Status; x.Node == "n2" {
+					assert.Equal(t, tc.alive, x.State == "Established", "%+v", x)
+					assert.Equal(t, !tc.alive, x.LastError == "the speaker has given no sign of life since 2026-01-02T03:03:19Z", "%+v", x)
+				}
+			}
+		})
+	}
 }

@@ -129,7 +129,7 @@ func TestProber(t *testing.T) {
 		assert.Nil(t, p.Owner(vip), vip)
 	}
 
-	one := newResponder(t, a, vips...)
+	one := a.Respond(t, vips...)
 	for _, vip := range vips {
 		at := p.AwaitAnswer(t, vip, start, a)
 		p.Await(t, "ten answers", func() bool { return len(p.Probes(vip, at, time.Time{})) > 10 })
@@ -139,7 +139,7 @@ func TestProber(t *testing.T) {
 		assert.Empty(t, p.Gratuitous(vip, start), vip)
 	}
 
-	one.announce()
+	one.Announce()
 	p.Await(t, "announcements", func() bool { return len(p.Gratuitous(vip4, start)) == 2 && len(p.Gratuitous(vip6, start)) == 1 })
 	kinds := map[Kind]netip.Addr{}
 	for _, vip := range vips {
@@ -151,13 +151,13 @@ func TestProber(t *testing.T) {
 	assert.Equal(t, map[Kind]netip.Addr{ARPRequest: vip4, ARPReply: vip4, UnsolicitedNA: vip6}, kinds)
 
 	second := time.Now()
-	newResponder(t, b, vips...)
+	b.Respond(t, vips...)
 	for _, vip := range vips {
 		p.AwaitAnswer(t, vip, second, b)
 		p.Await(t, "a contested probe", func() bool { return len(p.Contested(vip, second, time.Time{})) > 0 })
 		assert.Len(t, p.Contested(vip, second, time.Time{})[0].Replies, 2, vip)
 	}
-	one.silence(t)
+	one.Silence(t)
 	alone := time.Now()
 	for _, vip := range vips {
 		p.AwaitAnswer(t, vip, alone, b)
@@ -168,8 +168,8 @@ func TestProber(t *testing.T) {
 func TestFaults(t *testing.T) {
 	l := New(t, nil)
 	a, b, watch := l.AddHost("a", addrs(1)...), l.AddHost("b", addrs(2)...), l.AddHost("watch", addrs(3)...)
-	newResponder(t, a, vip4)
-	newResponder(t, b, vip6)
+	a.Respond(t, vip4)
+	b.Respond(t, vip6)
 	p := l.Probe(watch, vips, interval)
 
 	carrier := func(h *Host) bool { return strings.Contains(h.Command("ip", "link", "show", "eth0"), "LOWER_UP") }

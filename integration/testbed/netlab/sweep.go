@@ -89,7 +89,14 @@ func sweepLab(c *claim) error {
 		}
 	}
 	for _, space := range spaces {
-		if err := netns.DeleteNamed(filepath.Base(space)); err != nil {
+		err := netns.DeleteNamed(filepath.Base(space))
+		if errors.Is(err, unix.EINVAL) { // nothing is mounted there that can be unmounted
+			err = os.Remove(space)
+		}
+		if errors.Is(err, unix.EBUSY) { // hidden below another mount of "ip netns": it harms nobody, and is tried again
+			return c.file.Close()
+		}
+		if err != nil {
 			return errors.Join(fmt.Errorf("remove what an earlier lab left, %s: %w", space, err), c.file.Close())
 		}
 	}

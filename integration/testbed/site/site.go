@@ -73,7 +73,25 @@ func New(t testing.TB, bed *testbed.Bed, nodes int, args ...string) *Site {
 	for _, n := range s.Nodes() {
 		s.Speak(n)
 	}
+	if !slices.Contains(args, "--memberlist-peers=") { // they cannot find each other yet
+		s.met()
+	}
 	return s
+}
+
+// met waits until each speaker has heard of all others: one that has not is alone in its own eyes, and announces what another will take over.
+func (s *Site) met() {
+	s.t.Helper()
+	for node, x := range s.Speakers {
+		testbed.Eventually(s.t, node+" to meet the others", func(context.Context) error {
+			for other := range s.Speakers {
+				if other != node && !strings.Contains(x.Log(), `msg="speaker is alive" node=`+other+" ") {
+					return errors.New("it has not met " + other)
+				}
+			}
+			return nil
+		})
+	}
 }
 
 // NewAlone makes a Site as New does, on an API server of its own.

@@ -17,17 +17,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// responder is a toy speaker: it answers ARP and NDP for some addresses from a host's eth0.
-type responder struct {
+// Responder is a toy speaker: it answers ARP and NDP for some addresses from a host's eth0.
+type Responder struct {
 	mac   net.HardwareAddr
 	addrs []netip.Addr
 	conn  *packet.Conn
 	done  chan struct{} // closed when it answers no more
 }
 
-func newResponder(t *testing.T, h *Host, addrs ...netip.Addr) *responder {
+// Respond has a host answer for addresses until the test ends, or Silence is called.
+func (h *Host) Respond(t testing.TB, addrs ...netip.Addr) *Responder {
 	t.Helper()
-	r := &responder{mac: h.MAC("eth0"), addrs: addrs, done: make(chan struct{})}
+	r := &Responder{mac: h.MAC("eth0"), addrs: addrs, done: make(chan struct{})}
 	require.NoError(t, h.Do(func() error {
 		iface, err := net.InterfaceByName("eth0")
 		if err == nil {
@@ -55,7 +56,7 @@ func newResponder(t *testing.T, h *Host, addrs ...netip.Addr) *responder {
 	return r
 }
 
-func (r *responder) answer(b []byte) {
+func (r *Responder) answer(b []byte) {
 	var f ethernet.Frame
 	if f.UnmarshalBinary(b) != nil {
 		return
@@ -78,15 +79,15 @@ func (r *responder) answer(b []byte) {
 	}
 }
 
-func (r *responder) advertisement(addr netip.Addr, solicited bool) ndp.Message {
+func (r *Responder) advertisement(addr netip.Addr, solicited bool) ndp.Message {
 	return &ndp.NeighborAdvertisement{
 		Solicited: solicited, Override: true, TargetAddress: addr,
 		Options: []ndp.Option{&ndp.LinkLayerAddress{Direction: ndp.Target, Addr: r.mac}},
 	}
 }
 
-// announce says without being asked who has the addresses, in every way.
-func (r *responder) announce() {
+// Announce says without being asked who has the addresses, in every way.
+func (r *Responder) Announce() {
 	for _, a := range r.addrs {
 		if a.Is4() {
 			r.send(arpFrame(arp.OperationRequest, r.mac, a, ethernet.Broadcast, a))
@@ -98,14 +99,14 @@ func (r *responder) announce() {
 	}
 }
 
-func (r *responder) send(frame []byte, err error) {
+func (r *Responder) send(frame []byte, err error) {
 	if err == nil {
 		_, _ = r.conn.WriteTo(frame, &packet.Addr{HardwareAddr: frame[:6]}) // nobody answers while the link is down
 	}
 }
 
-// silence ends the answers at once.
-func (r *responder) silence(t *testing.T) {
+// Silence ends the answers at once.
+func (r *Responder) Silence(t testing.TB) {
 	t.Helper()
 	require.NoError(t, r.conn.SetReadDeadline(time.Unix(1, 0)))
 	<-r.done

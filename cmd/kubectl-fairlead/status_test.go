@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fairlead/fairlead/internal/screen"
+	"github.com/fairlead/fairlead/internal/status"
+	"github.com/fairlead/fairlead/internal/survey"
+	"github.com/fairlead/fairlead/internal/survey/surveytest"
+)
+
+// TestFollow: once, until everything is ready, or for ever.
+func TestFollow(t *testing.T) {
+	waits, ready := &status.Report{}, &status.Report{Ready: true}
+	for _, tc := range []struct {
+		name        string
+		wait, watch bool
+		timeout     time.Duration
+		readyAfter  time.Duration
+		fails       error // until it is ready
+		printed     int
+		took        time.Duration
+		err         error
+	}{
+		{name: "once", readyAfter: time.Hour, printed: 1},
+		{name: "once, and it fails", readyAfter: time.Hour, fails: errors.New("refused"), err: errors.New("refused")},
+		{name: "until it is ready", wait: true, timeout: time.Minute, readyAfter: 7 * time.Second, printed: 1, took: 8 * time.Second},
+		{name: "it is ready already", wait: true, timeout: time.Minute, printed: 1},
+		{name: "not in time", wait: true, timeout: 5 * time.Second, readyAfter: time.Hour, printed: 1, took: 5 * time.Second, err: exitCode(exitFound)},
+		{name: "now or never", wait: true, readyAfter: time.Hour, printed: 1, err: exitCode(exitFound)},
+		{name: "the API server comes back", wait: true, timeout: time.Minute, readyAfter: 3 * time.Second, fails: errors.New("refused"), printed: 1, took: 4 * time.Second},
+		{name: "the API server does not come back", wait: true, timeout: 3 * time.Second, readyAfter: time.Hour, fails: errors.New("refused"), took: 3 * time.Second, err: exitCode(exitFound)},
+		{name: "it is not installed", wait: true, timeout: time.Minute, readyAfter: time.Hour, fails: survey.ErrNotInstalled, err: survey.ErrNotInstalled},
+		{name: "changes until it is ready", wait: true, watch: true, timeout: time.Minute, readyAfter: 7 * time.Second, printed: 2, took: 8 * time.Second},
+		{name: "for ever", watch: true, readyAfter: 7 * time.Second, printed: 2, took: time.Hour},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				start, printed := time.Now(), 0
+				f := follower{wait: tc.wait, watch: tc.watch, timeout: tc.timeout, complain: func(error) {}, print: func(*status.Report) error { printed++; return nil }}
+				f.look = func(context.Context) (*status.Report, error) {
+					switch {
+					case time.Since(start) >= tc.readyAfter:
+						return ready, nil
+					case tc.fails != nil:
+						return nil, tc.fails
+					}
+					return waits, nil
+				}
+				err := f.follow(ctx)
+				assert.Equal(t, tc.err, err)
+				assert.Equal(t, tc.printed, printed)
+				assert.Equal(t, tc.took, time.Since(start))
+			})
+		})
+	}
+}
+
+func TestStatusScreens(t *testing.T) {
+	golden(t, "status", func(s *screen.Screen) { showStatus(s, status.Of(surveytest.Model(t, surveytest.Shop), nil), false) })
+	golden(t, "version", func(s *screen.Screen) {
+		v := &versions{Controller: &process{Namespace: "metallb-system", Workload: "fairlead-controller", Version: "v1.2.3", Image: "example.org/fairlead:v1.2.3"}}
+		v.Client.Version, v.Client.Commit, v.Client.Go = "v1.2.4", "abc", "go1.26"
+		showVersions(s, v)
+	})
+}
+
+// TestVersionOf: the tag of an image, whatever is around it.
+func TestVersionOf(t *testing.T) {
+	labels := map[string]string{"app.kubernetes.io/version": "0.9"}
+	for image, want := range map[string]string{
+		"ghcr.io/fairlead/fairlead:v1": "v1", "localhost:5000/fairlead:v1": "v1", "localhost:5000/fairlead": "0.9", "x/fairlead:v1@sha256:abc": "v1", "x/fairlead@sha256:abc": "0.9", "": "0.9",
+	} {
+		require.Equal(t, want, survey.VersionOf(image, labels), image)
+	}
+}

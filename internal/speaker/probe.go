@@ -1,0 +1,122 @@
+package speaker
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/internal/announce"
+)
+
+// takenFor is for how long an address that somebody else answered for is not asked for again.
+const takenFor = 10 * time.Minute
+
+// TakenError says that somebody else has an address on the local network.
+type TakenError struct {
+	By, Link string
+}
+
+// Error says who has it.
+func (e *TakenError) Error() string {
+	return fmt.Sprintf("%s answers for it on the local network (seen on %s)", e.By, e.Link)
+}
+
+// probes keep an address from being announced for the first time before it was asked for, and while somebody else answers for it.
+type probes struct {
+	ask  func(context.Context, map[netip.Addr][]string) map[netip.Addr]backends.Taken
+	wake func()
+	// aside is called with what somebody else has.
+	aside func(netip.Addr, takenBy)
+
+	mu    sync.Mutex
+	heard map[netip.Addr]bool // somebody of the cluster has announced it
+	free  map[netip.Addr]bool // asked for, and nobody answered
+	busy  map[netip.Addr]bool // is being asked for
+	taken map[netip.Addr]takenBy
+}
+
+type takenBy struct {
+	err   *TakenError
+	until time.Time
+}
+
+func newProbes() *probes {
+	return &probes{heard: map[netip.Addr]bool{}, free: map[netip.Addr]bool{}, busy: map[netip.Addr]bool{}, taken: map[netip.Addr]takenBy{}}
+}
+
+// hear notes what a speaker says that it announces.
+func (p *probes) hear(claims map[netip.Addr]bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for addr, claimed := range claims {
+		if claimed {
+			p.heard[addr] = true
+		}
+	}
+}
+
+// hold takes out of wanted what is not to be announced yet, or not at all, and returns why not of the latter. Addresses that somebody of the
+// cluster announces already, or did, are not asked for: a hand-over does not wait.
+func (p *probes) hold(ctx context.Context, wanted map[netip.Addr][]string, services []announce.Service, now time.Time) map[netip.Addr]error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forget(services)
+	refused := map[netip.Addr]error{}
+	ask := map[netip.Addr][]string{}
+	for addr, interfaces := range wanted {
+		if x, taken := p.taken[addr]; taken && now.Before(x.until) {
+			refused[addr] = x.err
+			delete(wanted, addr)
+			continue
+		}
+		delete(p.taken, addr)
+		if p.heard[addr] || p.free[addr] {
+			continue
+		}
+		delete(wanted, addr)
+		if !p.busy[addr] {
+			p.busy[addr], ask[addr] = true, interfaces
+		}
+	}
+	if len(ask) > 0 {
+		go p.run(ctx, ask)
+	}
+	return refused
+}
+
+// forget forgets addresses that no Service has any more: whoever is given one next asks for it anew.
+func (p *probes) forget(services []announce.Service) {
+	if len(p.heard)+len(p.free)+len(p.taken) == 0 {
+		return
+	}
+	held := map[netip.Addr]bool{}
+	for i := range services {
+		for _, addr := range services[i].Addrs {
+			held[addr] = true
+		}
+	}
+	maps.DeleteFunc(p.heard, func(addr netip.Addr, _ bool) bool { return !held[addr] })
+	maps.DeleteFunc(p.free, func(addr netip.Addr, _ bool) bool { return !held[addr] })
+	maps.DeleteFunc(p.taken, func(addr netip.Addr, _ takenBy) bool { return !held[addr] })
+}
+
+func (p *probes) run(ctx context.Context, ask map[netip.Addr][]string) {
+	found := p.ask(ctx, ask)
+	p.mu.Lock()
+	for addr := range ask {
+		delete(p.busy, addr)
+		if x, is := found[addr]; is {
+			by := takenBy{&TakenError{By: x.MAC.String(), Link: x.Link}, time.Now().Add(takenFor)}
+			p.taken[addr] = by
+			p.aside(addr, by)
+		} else {
+			p.free[addr] = true
+		}
+	}
+	p.mu.Unlock()
+	p.wake()
+}
