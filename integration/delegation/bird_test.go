@@ -2,8 +2,8 @@ package delegation
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,18 +14,32 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/api/v1beta2"
+	"github.com/fairlead/fairlead/integration/testbed"
+	"github.com/fairlead/fairlead/internal/localcluster"
 )
 
-// TestBIRDReads: whatever BGPPeers and Secrets say, what comes to Calico is something that BIRD can read. It refuses its whole
-// configuration otherwise, and no node hears of any change.
+
+// needed are the programs of Calico that render and read BIRD's configuration.
+var needed = []string{"confd", "confd-templates", "bird1/bird", "bird1/bird6"}
+
+// TestBIRDReads: whatever BGPPeers, Secrets and BGPAdvertisements say, what Calico's confd makes of what we write for it is something that BIRD can
+// read. It refuses its whole configuration otherwise, and no node hears of any change.
 func TestBIRDReads(t *testing.T) {
-	if _, err := exec.LookPath("bird"); err != nil && os.Getenv("CI") == "" {
-		t.Skip("there is no bird, which Debian has in the package bird2")
+	for _, name := range needed {
+		if _, err := os.Stat(testbed.Folder("bin", name)); err != nil {
+			require.Empty(t, os.Getenv("CI"), "bin/%s is missing; run 'make tools'", name)
+			t.Skipf("bin/%s is missing; run 'make tools'", name)
+		}
 	}
+	all, err := localcluster.ReadCRDs(localcluster.CalicoCRDs, testbed.Folder("bin"))
+	require.NoError(t, err)
+	require.NoError(t, bed.InstallCRDs(all...))
 	i := install(t)
 	i.bgp("all")
 	n := 0
@@ -56,7 +70,18 @@ func TestBIRDReads(t *testing.T) {
 		add(fmt.Sprint("as-", k), func(s *v1beta2.BGPPeerSpec) { s.PeerASN = as })
 		add(fmt.Sprint("port-", k), func(s *v1beta2.BGPPeerSpec) { s.PeerPort = uint16(as) })
 	}
-	add(strings.Repeat("a.", 120)+"long", func(*v1beta2.BGPPeerSpec) {})
+	long := strings.Repeat("a.", 120) + "long"
+	add(long, func(*v1beta2.BGPPeerSpec) {})
+	for k, community := range []string{"65535:65281", "0:0", "65535:65535", "large:4294967295:4294967295:4294967295", "large:0:0:0", "65536:1", "large:-1:0:0", "no-export", `"`, "1:1;"} {
+		name := fmt.Sprint("community-", k)
+		i.create(&v1beta1.IPAddressPool{ObjectMeta: i.meta(name), Spec: v1beta1.IPAddressPoolSpec{Addresses: []string{fmt.Sprintf("10.81.%d.0/24", k), fmt.Sprintf("2001:db8:81:%d::/64", k)}}})
+		a := &v1beta1.BGPAdvertisement{ObjectMeta: i.meta(name), Spec: v1beta1.BGPAdvertisementSpec{
+			IPAddressPools: []string{name}, Communities: []string{community}, Peers: []string{"as-0", long},
+		}}
+		if err := bed.Client.Create(t.Context(), a); err != nil {
+			require.True(t, apierrors.IsInvalid(err), "%s: %v", name, err)
+		}
+	}
 
 	bed.Start(t, i.namespace, "--backend=calico")
 	want := []string{"as-0", "as-1", "as-2", "as-3", "as-4"}
@@ -86,56 +111,85 @@ func TestBIRDReads(t *testing.T) {
 		return strings.Join(lacks, " "), nil
 	})
 
-	read := func(config string) (string, error) {
-		path := filepath.Join(t.TempDir(), "bird.conf")
-		require.NoError(t, os.WriteFile(path, []byte("router id 192.0.2.254;\n"+config), 0o600))
-		out, err := exec.CommandContext(t.Context(), "bird", "-p", "-c", path).CombinedOutput()
-		return string(out), err
+	node(t)
+	text, err := bird(t)
+	require.NoError(t, err)
+	for _, is := range []string{"as 2147483647", "$name ${x} `y`", "bgp_large_community.add((4294967295, 4294967295, 4294967295))", "10.81.3.0/24"} {
+		assert.Contains(t, text, is)
 	}
-	session := func(k int, at netip.AddrPort, as int64, password string) string {
-		family := "ipv4"
-		if at.Addr().Is6() {
-			family = "ipv6"
-		}
-		if password != "" {
-			password = fmt.Sprintf("  password \"%s\";\n", password) // as in Calico's templates (confd/etc/calico/confd/templates)
-		}
-		return fmt.Sprintf("protocol bgp p%d {\n  local as 64512;\n  neighbor %s port %d as %d;\n  multihop;\n%s  %s { import none; export none; };\n}\n", k, at.Addr(), at.Port(), as, password, family)
-	}
-	whole := ""
-	for k, p := range peers.Items {
-		ip, _, err := unstructured.NestedString(p.Object, "spec", "peerIP")
-		require.NoError(t, err)
-		at, err := netip.ParseAddrPort(ip)
-		if err != nil {
-			addr, err := netip.ParseAddr(ip)
-			require.NoError(t, err, "%s", p.GetName())
-			at = netip.AddrPortFrom(addr, 179)
-		}
-		as, _, err := unstructured.NestedInt64(p.Object, "spec", "asNumber")
-		require.NoError(t, err)
-		var password string
-		if name, set, err := unstructured.NestedString(p.Object, "spec", "password", "secretKeyRef", "name"); set {
-			require.NoError(t, err)
-			var secret corev1.Secret
-			require.NoError(t, bed.Client.Get(t.Context(), client.ObjectKey{Namespace: "kube-system", Name: name}, &secret))
-			password = string(secret.Data["password"])
-		}
-		one := session(k, at, as, password)
-		out, err := read(one)
-		assert.NoError(t, err, "%s: %s: %s", p.GetName(), out, one)
-		whole += one
-	}
-	out, err := read(whole)
-	require.NoError(t, err, out)
 
 	// What is kept from it is what it cannot read.
-	for what, config := range map[string]string{
-		"a quote":              session(0, netip.MustParseAddrPort("192.0.2.1:179"), 1, `quote"quote`),
-		"a newline":            session(0, netip.MustParseAddrPort("192.0.2.1:179"), 1, "newline\n"),
-		"a link-local address": session(0, netip.MustParseAddrPort("[fe80::1]:179"), 1, ""),
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "kube-system", Name: "hostile"}}
+	i.create(secret)
+	t.Cleanup(func() { assert.NoError(t, bed.Client.Delete(context.WithoutCancel(t.Context()), secret)) })
+	for what, spec := range map[string]map[string]any{
+		"a quote":              {"peerIP": "203.0.113.9", "asNumber": int64(1)},
+		"a newline":            {"peerIP": "203.0.113.9", "asNumber": int64(1)},
+		"a link-local address": {"peerIP": "fe80::1", "asNumber": int64(1)},
 	} {
-		_, err := read(config)
+		secret.StringData = map[string]string{"password": map[string]string{"a quote": `quote"quote`, "a newline": "newline\n"}[what]}
+		if secret.StringData["password"] != "" {
+			require.NoError(t, bed.Client.Update(t.Context(), secret))
+			spec["password"] = map[string]any{"secretKeyRef": map[string]any{"name": secret.Name, "key": "password"}}
+		}
+		peer := calicoObject("BGPPeer", "hostile", spec)
+		i.create(peer)
+		_, err := bird(t)
 		assert.Error(t, err, what)
+		require.NoError(t, bed.Client.Delete(t.Context(), peer))
 	}
+}
+
+func calicoObject(kind, name string, spec map[string]any) *unstructured.Unstructured {
+	u := &unstructured.Unstructured{Object: map[string]any{"spec": spec}}
+	u.SetGroupVersionKind(calicoGroup.WithKind(kind))
+	u.SetName(name)
+	return u
+}
+
+// node makes what Calico has in a cluster of one node, n1.
+func node(t *testing.T) {
+	t.Helper()
+	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Annotations: map[string]string{
+		"projectcalico.org/IPv4Address": "192.0.2.254/16", "projectcalico.org/IPv6Address": "2001:db8::254/64",
+	}}}
+	for _, o := range []client.Object{
+		n,
+		calicoObject("ClusterInformation", "default", map[string]any{"calicoVersion": "v3.28.5", "clusterType": "k8s,bgp", "datastoreReady": true}),
+		// Without VXLAN, Calico sets a variable for the kernel's routes that only its own BIRD knows.
+		calicoObject("IPPool", "pods", map[string]any{"cidr": "10.244.0.0/16", "ipipMode": "Never", "vxlanMode": "Always", "nodeSelector": "all()"}),
+	} {
+		require.NoError(t, bed.Client.Create(t.Context(), o))
+		t.Cleanup(func() { assert.NoError(t, client.IgnoreNotFound(bed.Client.Delete(context.WithoutCancel(t.Context()), o))) })
+	}
+}
+
+// bird has Calico's confd write, from what is in the cluster, what the BIRDs of the node read, and returns it with what they say against it.
+func bird(t *testing.T) (text string, against error) {
+	t.Helper()
+	dir := t.TempDir()
+	require.NoError(t, localcluster.LayCalico(dir, testbed.Folder("bin", "confd-templates")))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "bin", "sv"), []byte("#!/bin/sh\n"), 0o755)) //nolint:gosec // no BIRD runs that it could tell
+	kubeconfig := filepath.Join(dir, "kubeconfig")
+	require.NoError(t, os.WriteFile(kubeconfig, bed.Kubeconfig, 0o600))
+	confd := exec.CommandContext(t.Context(), testbed.Folder("bin", "confd"), "-onetime", "-confdir", dir)
+	confd.Env = localcluster.ConfdEnv("n1", dir, kubeconfig, testbed.Folder("bin", "bird1")+":"+os.Getenv("PATH"))
+	out, err := confd.CombinedOutput()
+	require.NoError(t, err, "confd: %s", out)
+	files, err := filepath.Glob(filepath.Join(dir, "config", "*.cfg"))
+	require.NoError(t, err)
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		require.NoError(t, err)
+		text += string(b)
+	}
+	for _, name := range []string{"bird", "bird6"} {
+		path := filepath.Join(dir, "config", name+".cfg")
+		read := exec.CommandContext(t.Context(), testbed.Folder("bin", "bird1", name), "-p", "-c", path)
+		read.Dir = filepath.Dir(path) // where what it includes is
+		if out, err := read.CombinedOutput(); err != nil {
+			against = errors.Join(against, fmt.Errorf("%s: %w: %s", name, err, out))
+		}
+	}
+	return text, against
 }
