@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"golang.org/x/sync/errgroup"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/fields"
@@ -42,6 +43,7 @@ import (
 	"github.com/fairlead/fairlead/internal/events"
 	"github.com/fairlead/fairlead/internal/membership"
 	"github.com/fairlead/fairlead/internal/observe"
+	"github.com/fairlead/fairlead/internal/presence"
 	"github.com/fairlead/fairlead/internal/speaker"
 )
 
@@ -111,9 +113,10 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	life := speaker.NewLife(o.NodeName, o.Namespace, mgr.GetCache(), mgr.GetClient(), log)
 	feed := speaker.NewFeed(mgr.GetCache(), o.Namespace)
 	task = speaker.NewTask(speaker.Options{
-		Feed: feed,
+		Feed: feed, Life: life,
 		Node: o.NodeName, Namespace: o.Namespace, Asked: cmp.Or(o.L2Backend, o.Backend), Sticky: o.Sticky, IgnoreExclude: o.IgnoreExcludeLB,
 		SameSubnet: o.SameSubnet, Owner: o.owner(), Cache: mgr.GetCache(), Client: mgr.GetClient(), Group: group, Announcer: l2,
 		Recorder: recorder, Metrics: series, Log: log,
@@ -147,9 +150,8 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 		}
 		return watcher.Run(ctx)
 	}
-	life := &speaker.Life{Node: o.NodeName, Namespace: o.Namespace, Client: mgr.GetClient(), Log: log}
 	log.Info("starting", "node", o.NodeName, "namespace", o.Namespace, "memberlist", netip.AddrPortFrom(bind, o.BindPort), "profile", o.Profile)
-	return together(ctx, []part{task.Run, routes.Run, life.Run}, mgr.Start, configuration, feed.Run, recorder.Start, l2.Run, router.Run, watch.Run, group.Run)
+	return together(ctx, []part{task.Run, routes.Run}, mgr.Start, life.Run, configuration, feed.Run, recorder.Start, l2.Run, router.Run, watch.Run, group.Run)
 }
 
 // part is what has to end in good order: until ctx ends, and then as long as it takes; the servers go on until inner ends.
@@ -199,10 +201,14 @@ func newManager(rc *rest.Config, o Options, log *slog.Logger) (manager.Manager, 
 	if err != nil {
 		return nil, err
 	}
+	// Of what each speaker keeps, no speaker sees more than its own.
+	own := func(label string) cache.ByObject {
+		return cache.ByObject{Namespaces: map[string]cache.Config{o.Namespace: {LabelSelector: labels.SelectorFromSet(labels.Set{label: backends.LabelValue(o.NodeName)})}}}
+	}
 	byObject := map[client.Object]cache.ByObject{
-		&v1beta1.ConfigurationState{}: inNamespace, &v1beta1.ServiceL2Status{}: inNamespace,
-		&corev1.Pod{}:               {Namespaces: map[string]cache.Config{o.Namespace: {LabelSelector: selected}}, Transform: trimPod},
-		&v1beta1.ServiceBGPStatus{}: inNamespace, &v1alpha1.BGPSession{}: inNamespace,
+		&v1beta1.ConfigurationState{}: own(presence.LabelNode), &coordinationv1.Lease{}: own(presence.LabelStatusNode),
+		&v1beta1.ServiceL2Status{}: own(presence.LabelStatusNode), &v1beta1.ServiceBGPStatus{}: own(presence.LabelStatusNode), &v1alpha1.BGPSession{}: own(presence.LabelStatusNode),
+		&corev1.Pod{}:       {Namespaces: map[string]cache.Config{o.Namespace: {LabelSelector: selected}}, Transform: trimPod},
 		&corev1.Secret{}:    {Namespaces: map[string]cache.Config{o.Namespace: {FieldSelector: fields.OneTermEqualSelector("type", string(corev1.SecretTypeBasicAuth))}}},
 		&v1alpha1.Backend{}: {Field: fields.OneTermEqualSelector("metadata.name", announce.SpeakerBackend)},
 	}
@@ -235,7 +241,7 @@ func newManager(rc *rest.Config, o Options, log *slog.Logger) (manager.Manager, 
 
 // addCaches has all caches filled at the same time, from the beginning: whoever needs one later does not wait for it alone.
 func addCaches(mgr manager.Manager) error {
-	kinds := append(config.Kinds(), &v1beta1.ConfigurationState{}, &v1beta1.ServiceL2Status{}, &v1beta1.ServiceBGPStatus{}, &v1alpha1.BGPSession{},
+	kinds := append(config.Kinds(), &v1beta1.ConfigurationState{}, &v1beta1.ServiceL2Status{}, &v1beta1.ServiceBGPStatus{}, &v1alpha1.BGPSession{}, &coordinationv1.Lease{},
 		&v1alpha1.Backend{}, &corev1.Service{}, &discoveryv1.EndpointSlice{}, &corev1.Node{}, &corev1.Secret{}, &corev1.Pod{})
 	for _, o := range kinds {
 		if _, err := mgr.GetCache().GetInformer(context.Background(), o, cache.BlockUntilSynced(false)); err != nil {

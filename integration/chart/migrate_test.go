@@ -265,11 +265,10 @@ func (m *metallb) speaks() (silence func()) {
 	n := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}}
 	require.NoError(m.t, client.IgnoreAlreadyExists(bed.Client.Create(ctx, n)))
 	m.t.Cleanup(func() { require.NoError(m.t, client.IgnoreNotFound(bed.Client.Delete(ctx, n))) })
-	state := &v1beta1.ConfigurationState{ObjectMeta: in("speaker-" + node)}
-	state.Annotations = map[string]string{"fairlead.io/links": `{"links":[{"Name":"eth0","IPv4":true,"IPv6":true}]}`}
-	objects := []client.Object{state}
 	renewed, seconds, holder := metav1.NowMicro(), int32(40), node
-	objects = append(objects, &coordinationv1.Lease{ObjectMeta: in("speaker-" + node), Spec: coordinationv1.LeaseSpec{HolderIdentity: &holder, LeaseDurationSeconds: &seconds, RenewTime: &renewed}})
+	lease := &coordinationv1.Lease{ObjectMeta: in("speaker-" + node), Spec: coordinationv1.LeaseSpec{HolderIdentity: &holder, LeaseDurationSeconds: &seconds, RenewTime: &renewed}}
+	lease.Annotations = map[string]string{"fairlead.io/links": `{"links":[{"Name":"eth0","IPv4":true,"IPv6":true}]}`}
+	objects := []client.Object{lease}
 	for _, s := range m.services {
 		for family, addr := range map[discoveryv1.AddressType]string{discoveryv1.AddressTypeIPv4: "10.1.0.1", discoveryv1.AddressTypeIPv6: "fd00::1"} {
 			slice := &discoveryv1.EndpointSlice{ObjectMeta: m.object(strings.ToLower(s.Name + "-" + string(family))), AddressType: family}

@@ -46,13 +46,11 @@ func TestCrashedNode(t *testing.T) {
 	t.Cleanup(func() {
 		require.NoError(t, bed.Client.Delete(context.WithoutCancel(t.Context()), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}}))
 	})
-	state := &v1beta1.ConfigurationState{ObjectMeta: in("speaker-" + node)}
-	state.Annotations = map[string]string{"fairlead.io/links": `{"links":[{"Name":"eth0","Prefixes":["10.74.0.0/16"],"IPv4":true,"IPv6":true}]}`}
-	create(state, nil)
 	session := &v1alpha1.BGPSession{ObjectMeta: in("session")}
 	create(session, func() { session.Status.Node, session.Status.Peer, session.Status.State = node, "tor", "Established" })
 	crashed, seconds := metav1.NewMicroTime(time.Now().Add(-time.Hour)), int32(40)
 	lease := &coordinationv1.Lease{ObjectMeta: in("speaker-" + node), Spec: coordinationv1.LeaseSpec{HolderIdentity: &node, LeaseDurationSeconds: &seconds, RenewTime: &crashed}}
+	lease.Annotations = map[string]string{"fairlead.io/links": `{"links":[{"Name":"eth0","Prefixes":["10.74.0.0/16"],"IPv4":true,"IPv6":true}]}`}
 	create(lease, nil)
 
 	i.start("--backend=speaker")

@@ -21,18 +21,26 @@ type life struct {
 	told map[string]bool // the last answer
 }
 
-// follow watches the Leases of the speakers, and that of the controller, and calls wake when a speaker falls silent or is heard again. It returns
-// when those that there are have been looked at.
+// follow watches the Leases of the speakers, and that of the controller, and calls wake when a speaker falls silent or is heard again, or says
+// something else. It returns when those that there are have been looked at.
 func (l *life) follow(ctx context.Context, c cache.Cache, wake func()) error {
 	return observe.Handle(ctx, c, func(was, is client.Object) {
 		do := func() { l.life.Note(is.(*coordinationv1.Lease), time.Now()) }
 		if is == nil {
 			do = func() { l.life.Forget(was.(*coordinationv1.Lease)) }
 		}
-		if l.update(do) {
+		if l.update(do) || says(was) != says(is) {
 			wake()
 		}
 	}, &coordinationv1.Lease{})
+}
+
+// says returns what a Lease tells of its speaker.
+func says(o client.Object) string {
+	if o == nil {
+		return ""
+	}
+	return o.GetAnnotations()[presence.Annotation]
 }
 
 // update calls do and reports whether others are silent after it.

@@ -3,13 +3,13 @@ package delegate
 import (
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/internal/presence"
 )
 
-// recallFor is for how long a speaker is believed to run after somebody has removed its ConfigurationState. It makes another one at once.
+// recallFor is for how long a speaker is believed to run after somebody has removed its Lease. It makes another one at once.
 const recallFor = 10 * time.Second
 
 // recall remembers which speakers run.
@@ -17,24 +17,24 @@ type recall map[string]recalled
 
 type recalled struct {
 	links presence.Links
-	state types.UID // of the ConfigurationState
+	lease types.UID
 	lost  time.Time // when it was seen first that it is not there; zero: it is
 }
 
-// present returns the speakers that run, by node, as their ConfigurationStates say. One whose object is gone, or is another one that says
-// nothing yet, is remembered for recallFor; one whose object says nothing any more has ended.
-func (r *recall) present(states []v1beta1.ConfigurationState, now time.Time) map[string]presence.Links {
+// present returns the speakers that announce, by node, as their Leases say. One whose Lease is gone, or is another one that says nothing yet, is
+// remembered for recallFor; one whose Lease says nothing any more has ended.
+func (r *recall) present(leases []coordinationv1.Lease, now time.Time) map[string]presence.Links {
 	silent := map[types.UID]bool{}
 	next := recall{}
-	for i := range states {
-		if node, links, ok := presence.Read(&states[i]); ok {
-			next[node] = recalled{links: links, state: states[i].UID}
+	for i := range leases {
+		if node, links, ok := presence.Read(&leases[i]); ok {
+			next[node] = recalled{links: links, lease: leases[i].UID}
 		} else {
-			silent[states[i].UID] = true
+			silent[leases[i].UID] = true
 		}
 	}
 	for node, was := range *r {
-		if _, here := next[node]; here || silent[was.state] {
+		if _, here := next[node]; here || silent[was.lease] {
 			continue
 		}
 		if was.lost.IsZero() {

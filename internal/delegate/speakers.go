@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -101,7 +102,7 @@ func (s *speakers) Apply(ctx context.Context, want backends.Desired) error {
 	s.mu.Lock()
 	alive, pending := s.alive, s.pending
 	s.mu.Unlock()
-	out := backends.Outcome{IgnoresServices: true, Facts: []backends.Fact{{Name: "speakers", Value: fmt.Sprint(len(alive)), Source: "ConfigurationStates of the speakers"}}}
+	out := backends.Outcome{IgnoresServices: true, Facts: []backends.Fact{{Name: "speakers", Value: fmt.Sprint(len(alive)), Source: "Leases of the speakers"}}}
 	var sources []backends.Source
 	for _, a := range want.L2Advertisements {
 		sources = append(sources, a.Source)
@@ -173,7 +174,7 @@ func (s *speakers) follow(ctx context.Context) error {
 		return err
 	}
 	err = observe.Handle(ctx, s.cache, func(_, _ client.Object) { s.wake() },
-		&v1beta1.ServiceL2Status{}, &v1beta1.ServiceBGPStatus{}, &v1alpha1.BGPSession{}, &v1beta1.ConfigurationState{})
+		&v1beta1.ServiceL2Status{}, &v1beta1.ServiceBGPStatus{}, &v1alpha1.BGPSession{})
 	if err != nil {
 		return err
 	}
@@ -249,12 +250,12 @@ func (s *speakers) judge() {
 // does not count.
 func (s *speakers) told(in *announce.LocalInput, silent map[string]bool) (map[types.NamespacedName][]string, error) {
 	ctx := context.Background() // both are caches
-	var states v1beta1.ConfigurationStateList
-	if err := s.cache.List(ctx, &states, client.InNamespace(s.namespace), client.UnsafeDisableDeepCopy); err != nil {
+	var leases coordinationv1.LeaseList
+	if err := s.cache.List(ctx, &leases, client.InNamespace(s.namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return nil, err
 	}
 	in.Speakers = map[string]announce.Speaker{}
-	for node, links := range s.recall.present(states.Items, time.Now()) {
+	for node, links := range s.recall.present(leases.Items, time.Now()) {
 		if silent[node] {
 			continue
 		}

@@ -51,7 +51,7 @@ func TestChecks(t *testing.T) {
 	silent := func(s *survey.Survey) {
 		s.Silent = map[string]time.Time{s.Nodes[0].Name: s.At.Add(-time.Minute)}
 	}
-	noSpeakers := func(s *survey.Survey) { s.States = nil }
+	noSpeakers := func(s *survey.Survey) { s.Leases = nil }
 	ipvs := func(f *Facts) { f.Proxy = &Proxy{Mode: "ipvs"} }
 	webhook := func(policy admissionregistrationv1.FailurePolicyType, bundle string) func(*Facts) {
 		return func(f *Facts) {

@@ -78,7 +78,7 @@ const nobodyAnnounces = "nobody announces the addresses that the speakers are to
 // speakersRun tells of speakers that do not run, and what keeps them from it.
 func (f *Facts) speakersRun(c *check, set *appsv1.DaemonSet, alive int) {
 	pods := fmt.Sprintf("kubectl -n %s get pods -l app.kubernetes.io/name=fairlead,app.kubernetes.io/component=speaker -o wide", f.Namespace)
-	silent := alive == 0 && !f.Lacks("ConfigurationStates")
+	silent := alive == 0 && !f.Lacks("SpeakerLeases")
 	switch {
 	case set == nil && silent && f.Lacks("DaemonSets"):
 		c.add(Error, Finding{What: "no speaker says that it runs", Why: nobodyAnnounces + "; whether there is a DaemonSet of them is not to be seen", Command: pods})

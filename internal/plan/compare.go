@@ -73,7 +73,7 @@ var (
 		"IPAddressPools", "BGPAdvertisements", "L2Advertisements", "AddressReservations", "Communities", "BFDProfiles", "BGPPeers", "Services", "Namespaces", "Nodes",
 		"Backends", "Deployments",
 	}
-	ofSpeakers = []string{"EndpointSlices", "ConfigurationStates", "ServiceL2Statuses", "SpeakerLeases"}
+	ofSpeakers = []string{"EndpointSlices", "ServiceL2Statuses", "SpeakerLeases"}
 )
 
 // speak reports whether speakers serve any advertisement.

@@ -224,8 +224,8 @@ func TestUnknown(t *testing.T) {
 		{name: "Services", change: []func(*survey.Survey){gap("Services")}, err: "you may not list Services"},
 		{name: "peers", change: []func(*survey.Survey){gap("BGPPeers")}, err: "you may not list BGPPeers"},
 		{name: "who serves", change: []func(*survey.Survey){gap("Backends")}, err: "you may not list Backends"},
-		{name: "where speakers run", change: []func(*survey.Survey){gap("ConfigurationStates")}, err: "you may not list ConfigurationStates"},
-		{name: "where speakers would run, were there any", change: []func(*survey.Survey){gap("ConfigurationStates"), calico}},
+		{name: "where speakers run", change: []func(*survey.Survey){gap("SpeakerLeases")}, err: "you may not list SpeakerLeases"},
+		{name: "where speakers would run, were there any", change: []func(*survey.Survey){gap("SpeakerLeases"), calico}},
 		{name: "a kind that is not there", change: []func(*survey.Survey){func(s *survey.Survey) { s.Gaps = []survey.Gap{{What: "BFDProfiles", Missing: true}} }}},
 		{name: "what a backend would write", problem: "list bgpconfigurations: no answer", err: "what would be written for calico: list bgpconfigurations: no answer"},
 	} {

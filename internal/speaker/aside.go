@@ -19,6 +19,9 @@ import (
 	"github.com/fairlead/fairlead/internal/config"
 )
 
+// asideRetry is when it is tried again after a failure.
+const asideRetry = time.Second
+
 // aside keeps an AddressReservation for each address that somebody else on the local network has, for takenFor: the controller gives it to
 // nobody meanwhile, and another one to the Service that has just been given it.
 type aside struct {
@@ -72,7 +75,7 @@ func (a *aside) run(ctx context.Context) error {
 		wait, err := a.write(ctx, time.Now())
 		if err != nil && ctx.Err() == nil {
 			a.log.Warn("addresses that others have are not set aside", "err", err)
-			wait = statusRetry
+			wait = asideRetry
 		}
 		again = nil
 		if wait > 0 {

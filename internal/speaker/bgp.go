@@ -97,7 +97,7 @@ func (t *BGP) wake() {
 
 // SessionsChanged is to be called when the state of sessions has changed. It does not block.
 func (t *BGP) SessionsChanged() {
-	t.status.wake()
+	t.status.sessionsChanged(false)
 	t.unnumbered()
 }
 

@@ -5,28 +5,60 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/observe"
 	"github.com/fairlead/fairlead/internal/presence"
 )
 
 // lifeRetry is when a Lease is renewed again that could not be.
 const lifeRetry = 2 * time.Second
 
-// Life renews the Lease of this speaker: without it nobody could tell what a node says from what it said before it was lost.
+// Life renews the Lease of this speaker, which also says on which links it can announce: without it nobody could tell what a node says from what
+// it said before it was lost.
 type Life struct {
 	Node, Namespace string
+	Cache           cache.Cache
 	Client          client.Client
 	Log             *slog.Logger
+
+	changed chan struct{} // holds one token while the Lease is to be renewed at once
+
+	mu    sync.Mutex // protects all the following
+	links *presence.Links
+	last  time.Time // when it was renewed
+}
+
+// NewLife returns a Life that says nothing of links; it starts nothing.
+func NewLife(node, namespace string, c cache.Cache, w client.Client, log *slog.Logger) *Life {
+	return &Life{Node: node, Namespace: namespace, Cache: c, Client: w, Log: log, changed: make(chan struct{}, 1)}
+}
+
+// Tell takes in what the speaker says of its links; nil: it does not announce.
+func (l *Life) Tell(links *presence.Links) {
+	l.mu.Lock()
+	l.links = links
+	l.mu.Unlock()
+	l.wake()
+}
+
+func (l *Life) wake() {
+	select {
+	case l.changed <- struct{}{}:
+	default:
+	}
 }
 
 // Run renews until ctx ends, and then removes the Lease.
-func (l *Life) Run(ctx, inner context.Context) error {
+func (l *Life) Run(ctx context.Context) error {
+	go l.follow(ctx)
 	failing := false
 	for {
 		wait := presence.RenewEvery
@@ -41,15 +73,44 @@ func (l *Life) Run(ctx, inner context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			l.end(inner)
+			l.end(context.WithoutCancel(ctx))
 			return nil
+		case <-l.changed:
 		case <-time.After(wait):
 		}
 	}
 }
 
+// follow has the Lease renewed at once that somebody has edited or removed.
+func (l *Life) follow(ctx context.Context) {
+	err := observe.Handle(ctx, l.Cache, func(_, is client.Object) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		lease, ok := is.(*coordinationv1.Lease)
+		if !ok {
+			l.wake()
+			return
+		}
+		node, renewed := presence.HolderOf(lease)
+		if value := l.links.String(); node != l.Node || lease.Annotations[presence.Annotation] != value && !renewed.Before(l.last.Truncate(time.Microsecond)) {
+			l.wake()
+		}
+	}, &coordinationv1.Lease{})
+	if err != nil && ctx.Err() == nil {
+		l.Log.Warn("own Lease not watched; it is renewed in time", "err", err)
+	}
+}
+
+// lease returns the Lease as it is to be now.
 func (l *Life) lease() *coordinationv1.Lease {
-	return presence.Lease(l.Namespace, config.SpeakerState(l.Node), l.Node, time.Now())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last = time.Now()
+	lease := presence.Lease(l.Namespace, config.SpeakerState(l.Node), l.Node, l.last)
+	if value := l.links.String(); value != "" {
+		lease.Annotations = map[string]string{presence.Annotation: value}
+	}
+	return lease
 }
 
 func (l *Life) renew(ctx context.Context) error {

@@ -23,6 +23,7 @@ import (
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/membership"
+	"github.com/fairlead/fairlead/internal/presence"
 )
 
 const (
@@ -54,6 +55,7 @@ type Options struct {
 	Owner *Owner
 
 	Feed      *Feed
+	Life      *Life
 	Cache     cache.Cache
 	Client    client.Client
 	Group     *membership.Group
@@ -138,7 +140,7 @@ func (t *Task) SetLinks(links []backends.Link) {
 		t.Group.Doubt()
 	}
 	t.Group.SetLinks(links, t.SameSubnet)
-	t.status.setLinks(links)
+	t.Life.Tell(&presence.Links{Links: links, SameSubnet: t.SameSubnet, IgnoreExclude: t.IgnoreExclude})
 	t.Wake()
 }
 
@@ -159,6 +161,7 @@ func (t *Task) Run(ctx, inner context.Context) error {
 	if inner.Err() == nil {
 		t.leave(inner)
 	}
+	t.Life.Tell(nil)
 	stop()
 	return g.Wait()
 }
@@ -168,7 +171,7 @@ func (t *Task) prepare(ctx context.Context) error {
 	if err := t.Feed.wait(ctx); err != nil {
 		return err
 	}
-	if err := t.status.prepare(ctx); err != nil {
+	if err := t.status.keep.Follow(ctx); err != nil {
 		return err
 	}
 	t.SetLinks(t.Announcer.Links())

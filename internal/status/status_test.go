@@ -63,7 +63,7 @@ func TestOf(t *testing.T) {
 		}},
 		{name: "a speaker is not ready", change: []func(*survey.Survey){served}, sets: set(2, 1)},
 		{name: "a speaker that nobody needs is not ready", change: []func(*survey.Survey){served, calico}, sets: set(2, 1), ready: true},
-		{name: "no speaker says that it runs", change: []func(*survey.Survey){served, func(s *survey.Survey) { s.States = nil }}, sets: set(2, 2)},
+		{name: "no speaker says that it runs", change: []func(*survey.Survey){served, func(s *survey.Survey) { s.Leases = nil }}, sets: set(2, 2)},
 		{name: "the controller has stopped", change: []func(*survey.Survey){served, func(s *survey.Survey) { s.At = s.At.Add(time.Hour) }}, check: func(t *testing.T, r *status.Report) {
 			assert.Equal(t, status.NotReady, r.Controller.State)
 			assert.Contains(t, r.Controller.Why, "has not renewed its Lease since 2026-01-02T03:04:00Z")

@@ -90,8 +90,8 @@ func (s *Survey) AnnounceNodes() map[string]announce.Node {
 // excludes its node.
 func (s *Survey) Speakers() (out map[string]announce.Speaker, ignoreExclude bool) {
 	out = map[string]announce.Speaker{}
-	for i := range s.States {
-		node, l, ok := presence.Read(&s.States[i])
+	for i := range s.Leases {
+		node, l, ok := presence.Read(&s.Leases[i])
 		if _, silent := s.Silent[node]; ok && !silent {
 			out[node] = announce.Speaker{Links: l.Links, SameSubnet: l.SameSubnet}
 			ignoreExclude = ignoreExclude || l.IgnoreExclude

@@ -23,6 +23,7 @@ func (s *Survey) readSilent(ctx context.Context, c client.Reader) error {
 	if err := c.List(ctx, &leases, client.InNamespace(s.Namespace)); err != nil {
 		return s.gap("SpeakerLeases", err)
 	}
+	s.Leases = leases.Items
 	now := s.At
 	if s.Controller.Works(s.At) {
 		now = s.Controller.Renewed // the clock of the cluster

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -37,6 +38,7 @@ type Survey struct {
 	Slices     []discoveryv1.EndpointSlice
 	Backends   []v1alpha1.Backend
 	States     []v1beta1.ConfigurationState
+	Leases     []coordinationv1.Lease // of speakers, and of others in their namespace
 	L2         []v1beta1.ServiceL2Status
 	BGP        []v1beta1.ServiceBGPStatus
 	Sessions   []v1alpha1.BGPSession

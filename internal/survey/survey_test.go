@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -205,19 +206,19 @@ spec:
 func TestSilent(t *testing.T) {
 	renewed := time.Date(2026, 1, 2, 3, 4, 0, 0, time.UTC) // of the controller's Lease
 	for _, tc := range []struct {
-		name   string
-		leases []client.Object
-		alive  bool
+		name  string
+		age   time.Duration
+		alive bool
 	}{
-		{"a speaker of an earlier version", nil, true},
-		{"alive", []client.Object{presence.Lease(surveytest.Namespace, "speaker-n2", "n2", renewed.Add(-presence.LeaseFor))}, true},
-		{"silent", []client.Object{presence.Lease(surveytest.Namespace, "speaker-n2", "n2", renewed.Add(-presence.LeaseFor-time.Second))}, false},
+		{"alive", presence.LeaseFor, true},
+		{"silent", presence.LeaseFor + time.Second, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := surveytest.Client(t, surveytest.Shop)
-			for _, l := range tc.leases {
-				require.NoError(t, c.Create(t.Context(), l))
-			}
+			var lease coordinationv1.Lease
+			require.NoError(t, c.Get(t.Context(), client.ObjectKey{Namespace: surveytest.Namespace, Name: "speaker-n2"}, &lease))
+			lease.Spec.RenewTime.Time = renewed.Add(-tc.age)
+			require.NoError(t, c.Update(t.Context(), &lease))
 			s, err := survey.ReadAt(t.Context(), c, surveytest.Namespace, surveytest.At)
 			require.NoError(t, err)
 			speakers, _ := s.Speakers()

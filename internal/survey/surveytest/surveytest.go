@@ -49,9 +49,8 @@ func Client(t testing.TB, manifests ...[]byte) client.WithWatch {
 // Survey returns the survey of a cluster with the objects of manifests, changed as asked.
 func Survey(t testing.TB, manifests []byte, change ...func(*survey.Survey)) *survey.Survey {
 	t.Helper()
-	s, err := survey.Read(t.Context(), Client(t, manifests), Namespace)
+	s, err := survey.ReadAt(t.Context(), Client(t, manifests), Namespace, At)
 	require.NoError(t, err)
-	s.At = At
 	for _, c := range change {
 		c(s)
 	}
