@@ -38,6 +38,7 @@ type Options struct {
 	SameSubnet, Sticky     bool
 	IgnoreExcludeLB        bool
 	BGPDrainCordoned       bool
+	ServiceBGPStatus       string
 	ExcludeInterfacesFile  string
 	Metrics                scrape.Options
 	HealthProbeBindAddress string
@@ -46,6 +47,12 @@ type Options struct {
 
 // backendNames are the values of --backend and --l2-backend.
 var backendNames = []string{speaker.Auto, "speaker", "calico", "cilium", "none"}
+
+// The values of --service-bgp-status.
+const (
+	statusAll  = "all"
+	statusNone = "none"
+)
 
 // defaultPort is where speakers listen for each other unless a flag says otherwise, as MetalLB's do.
 const defaultPort = 7946
@@ -61,6 +68,7 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.Uint16Var(&o.BGPListenPort, "bgp-listen-port", 0, "TCP port on which routers may begin a BGP session; 0: only this side does")
 	f.DurationVar(&o.BGPShutdownWait, "bgp-shutdown-wait", 5*time.Second, "how long routers get to prefer other nodes before routes are withdrawn, when the speaker stops")
 	f.BoolVar(&o.BGPDrainCordoned, "bgp-drain-cordoned", true, "while the node is cordoned, have routers prefer other nodes (RFC 8326)")
+	f.StringVar(&o.ServiceBGPStatus, "service-bgp-status", statusAll, "whether there is a ServiceBGPStatus for each Service and each node that advertises it: all, or none where these are too many objects")
 	f.StringVar(&o.BindAddress, "memberlist-bind-address", "", "address on which other speakers reach this one; default: all, and the Node's InternalIP is what they are told")
 	f.Uint16Var(&o.BindPort, "memberlist-bind-port", defaultPort, "port of that address, UDP and TCP")
 	o.Profile = membership.Fast
@@ -96,6 +104,9 @@ func (o *Options) validate() error {
 		if !slices.Contains(backendNames, b.value) {
 			add("--%s: %q is not a backend; use one of %s", b.flag, b.value, strings.Join(backendNames, ", "))
 		}
+	}
+	if o.ServiceBGPStatus != statusAll && o.ServiceBGPStatus != statusNone {
+		add("--service-bgp-status: %q is unknown; use %s or %s", o.ServiceBGPStatus, statusAll, statusNone)
 	}
 	if o.BindAddress != "" {
 		if _, err := netip.ParseAddr(o.BindAddress); err != nil {

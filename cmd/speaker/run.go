@@ -118,7 +118,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	task = speaker.NewTask(speaker.Options{
 		Feed: feed, Life: life,
 		Node: o.NodeName, Namespace: o.Namespace, Asked: cmp.Or(o.L2Backend, o.Backend), Sticky: o.Sticky, IgnoreExclude: o.IgnoreExcludeLB,
-		SameSubnet: o.SameSubnet, Owner: o.owner(), Cache: mgr.GetCache(), Client: mgr.GetClient(), Group: group, Announcer: l2,
+		SameSubnet: o.SameSubnet, NoServiceBGPStatus: o.ServiceBGPStatus == statusNone, Owner: o.owner(), Cache: mgr.GetCache(), Client: mgr.GetClient(), Group: group, Announcer: l2,
 		Recorder: recorder, Metrics: series, Log: log,
 	})
 	ready.Store(task)
@@ -134,7 +134,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	series.Watch(router, watch)
 	routes = speaker.NewBGP(speaker.BGPOptions{
 		Node: o.NodeName, Namespace: o.Namespace, Asked: cmp.Or(o.BGPBackend, o.Backend), IgnoreExclude: o.IgnoreExcludeLB, ShutdownWait: o.BGPShutdownWait, DrainCordoned: o.BGPDrainCordoned,
-		Owner: o.owner(), Feed: feed, Cache: mgr.GetCache(), Client: mgr.GetClient(), Router: router, BFD: watch, Recorder: recorder, Metrics: series, Waits: watcher.SetWaits, Log: log,
+		NoServiceBGPStatus: o.ServiceBGPStatus == statusNone, Owner: o.owner(), Feed: feed, Cache: mgr.GetCache(), Client: mgr.GetClient(), Router: router, BFD: watch, Recorder: recorder, Metrics: series, Waits: watcher.SetWaits, Log: log,
 	})
 	configuration := func(ctx context.Context) error {
 		// The first one does not wait for what a controller waits for.

@@ -10,6 +10,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -99,4 +100,18 @@ func TestCrashedNode(t *testing.T) {
 	edit(t, lease, func(l *coordinationv1.Lease) { now := metav1.NowMicro(); l.Spec.RenewTime = &now })
 	advertised("routed", "True Advertised")
 	advertised("link", "True Advertised")
+
+	// It crashes: nobody renews the Lease any more.
+	began := time.Now()
+	advertised("routed", "False NoSpeaker")
+	advertised("link", "False NoSpeaker")
+	for _, o := range []client.Object{session, told, said} {
+		testbed.Eventually(t, fmt.Sprintf("%T to be removed", o), func(ctx context.Context) error {
+			if err := bed.Client.Get(ctx, client.ObjectKeyFromObject(o), o); !apierrors.IsNotFound(err) {
+				return fmt.Errorf("it is there (%w)", err)
+			}
+			return nil
+		})
+	}
+	t.Logf("what a node says that has crashed is removed after %v", time.Since(began).Round(time.Second))
 }

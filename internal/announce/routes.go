@@ -64,6 +64,21 @@ func Routes(in RoutesInput) RoutesDecision {
 	return d
 }
 
+// Unsaid returns for each Service, by its index, the nodes and peers over which nodes advertise it that do not say so themselves, by what Routes
+// decides for each of them. in is about any node.
+func Unsaid(in RoutesInput, nodes map[string]*Node) map[int][]NodePeer {
+	out := map[int][]NodePeer{}
+	for _, name := range slices.Sorted(maps.Keys(nodes)) {
+		in.Self, in.Node = name, nodes[name]
+		for i, peers := range Routes(in).Peers {
+			for _, p := range peers {
+				out[i] = append(out[i], NodePeer{Node: name, Peer: p})
+			}
+		}
+	}
+	return out
+}
+
 // peers returns the names of the peers of this node that an advertisement is for, and of those among them that take routes of a
 // family.
 func (in *RoutesInput) peers(a *config.BGPAdvertisement, is6 bool) (all, take []string) {

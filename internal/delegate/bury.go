@@ -34,17 +34,27 @@ func nodeOf(o client.Object) string {
 	return o.GetLabels()[presence.LabelStatusNode]
 }
 
-// orphan reports whether an object was kept by the speaker of a node that there is not, and for how long it is still left alone.
-func orphan(o client.Object, nodes map[string]bool, now time.Time) (is bool, wait time.Duration) {
-	node := nodeOf(o)
-	if node == "" || nodes[node] {
+// orphan reports whether an object was kept by the speaker of a node that there is not, or that gives no sign of life and says of itself by this
+// object what it announces; and for how long it is still left alone. nodes and silent have label values.
+func orphan(o client.Object, nodes, silent map[string]bool, now time.Time) (is bool, wait time.Duration) {
+	switch node := nodeOf(o); {
+	case node == "":
+		return false, 0
+	case !nodes[node]:
+		return true, max(0, o.GetCreationTimestamp().Add(buryAfter).Sub(now))
+	case !silent[node]:
 		return false, 0
 	}
-	return true, max(0, o.GetCreationTimestamp().Add(buryAfter).Sub(now))
+	switch o.(type) {
+	case *v1beta1.ServiceL2Status, *v1beta1.ServiceBGPStatus, *v1alpha1.BGPSession:
+		// What is new is a sign of life, too: of a speaker that can write this and not its Lease.
+		return true, max(0, o.GetCreationTimestamp().Add(presence.LeaseFor).Sub(now))
+	}
+	return false, 0
 }
 
-// bury removes what the speakers of nodes that are gone have told: nobody else would. It returns when there will be more to do, zero for
-// never.
+// bury removes what the speakers of nodes that are gone have told, and what those say that they announce which give no sign of life: nobody else
+// would. It returns when there will be more to do, zero for never.
 func (s *speakers) bury(ctx context.Context) (again time.Duration, err error) {
 	s.mu.Lock()
 	cluster := s.cluster
@@ -56,6 +66,10 @@ func (s *speakers) bury(ctx context.Context) (again time.Duration, err error) {
 	if len(nodes) == 0 {
 		return 0, nil // no cluster is without nodes; they are not known
 	}
+	silent := map[string]bool{}
+	for node := range s.life.silent() {
+		silent[backends.LabelValue(node)] = true
+	}
 	for _, kind := range buried {
 		list := kind.DeepCopyObject().(client.ObjectList)
 		if err := s.cache.List(ctx, list, client.InNamespace(s.namespace), client.UnsafeDisableDeepCopy); err != nil {
@@ -63,7 +77,7 @@ func (s *speakers) bury(ctx context.Context) (again time.Duration, err error) {
 		}
 		err := meta.EachListItem(list, func(item runtime.Object) error {
 			o := item.(client.Object)
-			is, wait := orphan(o, nodes, time.Now())
+			is, wait := orphan(o, nodes, silent, time.Now())
 			switch {
 			case !is:
 				return nil
@@ -76,10 +90,10 @@ func (s *speakers) bury(ctx context.Context) (again time.Duration, err error) {
 			uid, version := o.GetUID(), o.GetResourceVersion()
 			err := s.client.Delete(ctx, o.DeepCopyObject().(client.Object), client.Preconditions{UID: &uid, ResourceVersion: &version})
 			if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
-				return fmt.Errorf("remove %s of a node that is gone: %w", o.GetName(), err)
+				return fmt.Errorf("remove %s of a speaker that is gone: %w", o.GetName(), err)
 			}
 			if err == nil {
-				s.log.Info("removed what the speaker of a node that is gone has told", "object", o.GetName(), "node", nodeOf(o))
+				s.log.Info("removed what a speaker has told that is gone", "object", o.GetName(), "node", nodeOf(o))
 			}
 			return nil
 		})

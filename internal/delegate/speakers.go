@@ -41,10 +41,11 @@ type speakers struct {
 	reconsider func(allocator.Owner)
 	report     func(backends.Outcome)
 	log        *slog.Logger
-	changed    chan struct{} // holds one token while there is news
-	judging    sync.Mutex    // held while verdicts are formed
-	following  sync.Mutex    // held while the caches fill, which may take as long as the API server likes
-	recall     recall        // touched while judging is held alone
+	changed    chan struct{}   // holds one token while there is news
+	judging    sync.Mutex      // held while verdicts are formed
+	following  sync.Mutex      // held while the caches fill, which may take as long as the API server likes
+	recall     recall          // touched while judging is held alone
+	quiet      map[string]bool // nodes whose speakers do not say what they advertise by BGP; as recall
 	life       life
 
 	mu       sync.Mutex // protects all the following
@@ -254,13 +255,16 @@ func (s *speakers) told(in *announce.LocalInput, silent map[string]bool) (map[ty
 	if err := s.cache.List(ctx, &leases, client.InNamespace(s.namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return nil, err
 	}
-	in.Speakers = map[string]announce.Speaker{}
+	in.Speakers, s.quiet = map[string]announce.Speaker{}, map[string]bool{}
 	for node, links := range s.recall.present(leases.Items, time.Now()) {
 		if silent[node] {
 			continue
 		}
 		in.Speakers[node] = announce.Speaker{Links: links.Links, SameSubnet: links.SameSubnet}
 		in.IgnoreExclude = in.IgnoreExclude || links.IgnoreExclude
+		if links.NoServiceBGPStatus {
+			s.quiet[node] = true
+		}
 	}
 	var list v1beta1.ServiceL2StatusList
 	if err := s.cache.List(ctx, &list, client.InNamespace(s.namespace), client.UnsafeDisableDeepCopy); err != nil {

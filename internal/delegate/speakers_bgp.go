@@ -55,6 +55,17 @@ func (s *speakers) judgeBGP(l2 *announce.LocalInput, choice announce.Choice, sil
 			over[key] = append(over[key], announce.NodePeer{Node: x.Node, Peer: p})
 		}
 	}
+	quiet := map[string]*announce.Node{}
+	for node := range s.quiet {
+		if n, known := l2.Nodes[node]; known {
+			quiet[node] = &n
+		}
+	}
+	unsaid := announce.RoutesInput{Snapshot: l2.Snapshot, Serves: serves, Services: l2.Services, IgnoreExclude: l2.IgnoreExclude}
+	for i, peers := range announce.Unsaid(unsaid, quiet) {
+		key := types.NamespacedName{Namespace: l2.Services[i].Namespace, Name: l2.Services[i].Name}
+		over[key] = append(over[key], peers...)
+	}
 	var rest []announce.Service
 	for _, svc := range l2.Services {
 		key := types.NamespacedName{Namespace: svc.Namespace, Name: svc.Name}

@@ -38,7 +38,8 @@ type Options[K comparable, S any, T client.Object] struct {
 	Client client.Client
 	Cache  cache.Cache
 	Log    *slog.Logger
-	// Every is the least time between two writes about the same thing; what changes meanwhile comes along with the next one.
+	// Every is the least time between two writes about the same thing; what changes meanwhile comes along with the next one. What somebody else
+	// has removed does not wait.
 	Every time.Duration
 
 	// Mine reports whether an object carries the name of this process. No other is looked at.
@@ -195,6 +196,9 @@ func (k *Keeper[K, S, T]) Run(ctx context.Context) error {
 func (k *Keeper[K, S, T]) work(ctx context.Context, queue workqueue.TypedRateLimitingInterface[K], key K) {
 	k.mu.Lock()
 	wait := time.Until(k.written[key].Add(k.Every))
+	if _, own := k.own[key]; !own && len(k.have[key]) == 0 {
+		wait = 0 // somebody has removed it
+	}
 	told, set := k.told, k.sets
 	k.mu.Unlock()
 	if !told {

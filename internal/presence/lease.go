@@ -10,11 +10,11 @@ import (
 	"github.com/fairlead/fairlead/backends"
 )
 
-// A speaker renews a Lease for as long as it lives. The times are those of a node's own Lease (KEP-589): nobody expects to learn sooner what
-// a node has told than that the node is lost. One without a Lease is a speaker of an earlier version; it is believed.
+// A speaker renews a Lease for as long as it lives. What it has told is not believed for longer than half a minute after its node is lost: the
+// last renewal, two that may fail, and what it takes to notice.
 const (
-	RenewEvery = 10 * time.Second
-	LeaseFor   = 40 * time.Second
+	RenewEvery = 8 * time.Second
+	LeaseFor   = 25 * time.Second
 )
 
 // Lease returns the Lease that the speaker of a node renews.

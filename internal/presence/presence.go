@@ -27,6 +27,8 @@ type Links struct {
 	SameSubnet bool `json:"sameSubnet,omitempty"`
 	// IgnoreExclude is set if the speaker announces in spite of the label that excludes its node.
 	IgnoreExclude bool `json:"ignoreExclude,omitempty"`
+	// NoServiceBGPStatus is set if the speaker does not say which Services it advertises by BGP. BGPSessions say how its sessions are.
+	NoServiceBGPStatus bool `json:"noServiceBGPStatus,omitempty"`
 }
 
 // String returns the value of the annotation; empty for nil.

@@ -48,6 +48,8 @@ type BGPOptions struct {
 	DrainCordoned bool
 	// ShutdownWait is how long routers get to prefer other nodes before routes are withdrawn.
 	ShutdownWait time.Duration
+	// NoServiceBGPStatus has no ServiceBGPStatus objects written, of which there is one for each Service and node.
+	NoServiceBGPStatus bool
 	Owner        *Owner
 
 	Feed     *Feed

@@ -138,7 +138,7 @@ func (w *bgpStatus) run(ctx context.Context) error {
 func (w *bgpStatus) servicesOf(v *bgpView) map[types.NamespacedName]v1beta1.ServiceBGPStatusStatus {
 	out := make(map[types.NamespacedName]v1beta1.ServiceBGPStatusStatus, len(v.peers))
 	for i, peers := range v.peers {
-		if len(peers) == 0 {
+		if len(peers) == 0 || w.o.NoServiceBGPStatus {
 			continue
 		}
 		s := &v.services[i]

@@ -51,6 +51,8 @@ type Options struct {
 	Asked string
 	// Sticky, IgnoreExclude and SameSubnet are the flags of these names.
 	Sticky, IgnoreExclude, SameSubnet bool
+	// NoServiceBGPStatus is what BGPOptions have.
+	NoServiceBGPStatus bool
 	// Owner is set as the owner of the objects that tell of what this speaker does; nil if it runs outside a pod.
 	Owner *Owner
 
@@ -140,7 +142,7 @@ func (t *Task) SetLinks(links []backends.Link) {
 		t.Group.Doubt()
 	}
 	t.Group.SetLinks(links, t.SameSubnet)
-	t.Life.Tell(&presence.Links{Links: links, SameSubnet: t.SameSubnet, IgnoreExclude: t.IgnoreExclude})
+	t.Life.Tell(&presence.Links{Links: links, SameSubnet: t.SameSubnet, IgnoreExclude: t.IgnoreExclude, NoServiceBGPStatus: t.NoServiceBGPStatus})
 	t.Wake()
 }
 

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/assign"
@@ -49,7 +50,40 @@ func (s *Survey) Model() (*Model, error) {
 	for i := range s.Services {
 		services[i] = s.Services[i].DeepCopy()
 	}
+	m.addUnsaid()
 	return m, m.Assigner.Observe(m.Snapshot, services, assign.Reserves(s.Config.Reservations))
+}
+
+// addUnsaid adds, for speakers that do not say which Services they advertise by BGP, what they would say.
+func (m *Model) addUnsaid() {
+	all, quiet := m.AnnounceNodes(), map[string]*announce.Node{}
+	for i := range m.Leases {
+		node, l, ok := presence.Read(&m.Leases[i])
+		n, known := all[node]
+		if _, silent := m.Silent[node]; ok && known && !silent && l.NoServiceBGPStatus {
+			quiet[node] = &n
+		}
+	}
+	if len(quiet) == 0 {
+		return
+	}
+	survey := *m.Survey
+	survey.BGP, m.Survey = slices.Clone(survey.BGP), &survey
+	_, ignore := m.Speakers()
+	in := announce.RoutesInput{Snapshot: m.Snapshot, Services: m.Announced(), IgnoreExclude: ignore, Serves: func(a *config.BGPAdvertisement) bool {
+		return m.Choice.Backend(a) == announce.SpeakerBackend
+	}}
+	for i, over := range announce.Unsaid(in, quiet) {
+		peers := map[string][]string{}
+		for _, p := range over {
+			peers[p.Node] = append(peers[p.Node], p.Peer)
+		}
+		for node, names := range peers {
+			m.BGP = append(m.BGP, v1beta1.ServiceBGPStatus{Status: v1beta1.ServiceBGPStatusStatus{
+				Node: node, ServiceName: in.Services[i].Name, ServiceNamespace: in.Services[i].Namespace, Peers: names,
+			}})
+		}
+	}
 }
 
 // NamespaceLabels returns the labels of a namespace.
