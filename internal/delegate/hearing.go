@@ -72,6 +72,7 @@ func (t *Task) judgeOnce(ctx context.Context) error {
 		changed = t.setSessions(name, now) || changed
 	}
 	if changed {
+		t.group.Reconsider()
 		t.reconsider(ctx, func(*corev1.Service) bool { return true })
 	}
 	return t.publish(ctx, s, nodes)

@@ -106,6 +106,13 @@ func (s *sessions) read(backend string) (reports map[string]backends.SessionRepo
 	return maps.Clone(s.reports[backend]), s.mute[backend]
 }
 
+// whyMute returns why no node of a CNI is asked; empty if nodes are.
+func (s *sessions) whyMute(backend string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mute[backend]
+}
+
 // take notes what a node says; told is false if it says nothing any more.
 func (s *sessions) take(backend string, r backends.SessionReport, told bool) {
 	s.mu.Lock()

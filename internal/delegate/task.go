@@ -140,8 +140,8 @@ func NewTask(o Options) (*Task, error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	t.speakers = &speakers{
-		cache: o.Manager.GetCache(), client: o.Manager.GetClient(), namespace: o.Namespace, managed: o.ManagePeers, reconsider: o.Reconsider, log: o.Log, changed: make(chan struct{}, 1),
-		secret: t.ensureSecret,
+		cache: o.Manager.GetCache(), client: o.Manager.GetClient(), namespace: o.Namespace, reconsider: o.Reconsider, log: o.Log, changed: make(chan struct{}, 1),
+		secret: t.ensureSecret, judgedAnew: func() { t.group.Reconsider() },
 	}
 	t.group = apply.NewGroup(t.loops()...)
 	return t, t.watch()
@@ -153,6 +153,12 @@ func (t *Task) loops() []*apply.Loop {
 		state := &apply.State{Client: t.Manager.GetClient(), Name: name, Installation: t.Namespace}
 		l := apply.NewLoop(name, nil, state, t.Log)
 		l.Backend, l.Changed = build(state, l.Observe), t.heard
+		l.Heard = func(a *backends.BGPAdvertisement, want *backends.Desired) apply.Hearing {
+			return t.hearing(name, a, want)
+		}
+		if name == Speaker {
+			l.Heard = t.speakers.hearing
+		}
 		return l
 	}
 	return []*apply.Loop{

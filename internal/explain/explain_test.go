@@ -49,7 +49,7 @@ func TestAdvice(t *testing.T) {
 	assert.Equal(t, "choose who advertises by "+flags+", or "+values, explain.Help(unseen, "NoBackend"))
 	for _, finding := range []backends.FindingType{
 		backends.UnsupportedField, backends.BackendInactive, backends.Contended, backends.IPAMConflict, backends.PeerExists, backends.PeerNotReady, backends.CoveredByExisting, backends.ConfigFrozen,
-		backends.SharedAddress,
+		backends.HandingOver, backends.SharedAddress,
 	} {
 		for _, s := range []*survey.Survey{byHelm, plain} {
 			text := explain.Help(s, string(finding))

@@ -70,6 +70,7 @@ var findingHelp = map[backends.FindingType]string{
 	backends.PeerNotReady:      "create what the BGPPeer refers to, or correct its field",
 	backends.CoveredByExisting: "delete the other entry if the prefix is to follow the pool",
 	backends.ConfigFrozen:      "correct or delete the faulty entry; the CNI acts on no change until then",
+	backends.HandingOver:       "bring up the sessions that the message names, of the backend that takes over; nothing is lost until then",
 	backends.SharedAddress:     "do without metallb.io/allow-shared-ip, or without externalTrafficPolicy Local",
 }
 
