@@ -85,16 +85,8 @@ func (s *sessions) resource(name string) (found schema.GroupVersionResource, why
 			return found, "Calico's nodes are not asked (--calico-session-samples=0)"
 		}
 	}
-	for _, group := range groups {
-		list, err := s.discovery.ServerResourcesForGroupVersion(group.String())
-		if err != nil {
-			continue
-		}
-		for _, r := range list.APIResources {
-			if r.Name == resource {
-				return group.WithResource(resource), ""
-			}
-		}
+	if there := served(s.discovery, groups, resource); len(there) > 0 {
+		return there[0], ""
 	}
 	return found, "the API server does not serve " + resource + "." + groups[0].Group
 }
