@@ -45,6 +45,7 @@ type speakers struct {
 	following  sync.Mutex    // held while the caches fill, which may take as long as the API server likes
 	recall     recall        // touched while judging is held alone
 	life       life
+	flaps      calm[judged] // of verdicts by BGP; touched while judging is held
 
 	mu       sync.Mutex // protects all the following
 	cluster  *observe.Cluster

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -63,11 +64,17 @@ func (s *speakers) judgeBGP(l2 *announce.LocalInput, choice announce.Choice, sil
 		}
 		v := announce.SpokenTo(l2.Snapshot, svc.Addrs, over[key], sessions)
 		k := judged{kindBGP, key}
-		if v.Reason == announce.ReasonNoSession && was[k].Reason == v.Reason {
-			v = was[k] // errors may be others with each attempt
+		if old, known := was[k]; known && v.Reason == announce.ReasonNoSession && old.Reason == v.Reason {
+			v = old // errors may be others with each attempt
+		} else if known && old.Reason != v.Reason {
+			if wait := s.flaps.wait(k, time.Now()); wait > 0 {
+				v = old
+				time.AfterFunc(wait, s.wake)
+			}
 		}
 		now[k] = v
 	}
+	s.flaps.forget(time.Now())
 	return pending + s.refused(l2, serves, rest, now), nil
 }
 
