@@ -393,6 +393,10 @@ func TestLeadsAfterCleanup(t *testing.T) {
 	_, err := p.Stop()
 	require.NoError(t, err)
 	assert.NotContains(t, bed.Cleanup(t, i.namespace), "waiting", "none runs")
+	p = bed.Start(t, i.namespace)
+	leads()
+	p.Kill() // its Lease is valid for some seconds more
+	assert.NotContains(t, bed.Cleanup(t, i.namespace), "waiting", "none runs any more")
 	bed.Start(t, i.namespace)
 	leads()
 
