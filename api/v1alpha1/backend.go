@@ -54,7 +54,7 @@ type BackendStatus struct {
 	Owned OwnedObjects `json:"owned,omitempty"`
 
 	// Conditions tells how the backend is doing. Ready is always among them; the others are there only while they are true:
-	// BackendInactive, ConfigFrozen, Contended, CoveredByExisting, IPAMConflict, PeerExists, SharedAddress, UnsupportedField.
+	// BackendInactive, ConfigFrozen, Contended, CoveredByExisting, HandingOver, IPAMConflict, PeerExists, SharedAddress, UnsupportedField.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

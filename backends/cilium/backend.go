@@ -40,6 +40,8 @@ type Backend struct {
 	now     func() time.Time
 	// noSecrets is set once no Secret of ours is left and none is wanted. A peer config that could not be made leaves one behind.
 	noSecrets bool
+	// refused is since when nodes may not be handed over; zero: they may, or there are none to hand over.
+	refused time.Time
 }
 
 var _ backends.Backend = (*Backend)(nil)
@@ -133,8 +135,8 @@ func (b *Backend) write(ctx context.Context, c *client, t *translation, changes 
 	}
 	all := changes
 	changes, waiting := t.order(all)
-	forbidden, err := b.handOver(ctx, c, t, all)
-	if forbidden {
+	refused, err := b.handOver(ctx, c, t, all)
+	if b.endsSessions(t, refused) {
 		changes, waiting = all, nil
 	}
 	harmless, lossy := losses(changes)

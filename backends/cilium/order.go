@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	v2 "github.com/cilium/cilium/pkg/k8s/apis/cilium.io/v2"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -254,11 +255,11 @@ func (t *translation) handovers() []handover {
 }
 
 // handOver gives nodes to their own cluster configs, without an end of their sessions: Cilium's operator takes a CiliumBGPNodeConfig for
-// that of the cluster config which is its owner. It reports whether that is not allowed: then the old cluster configs have to go at once.
-func (b *Backend) handOver(ctx context.Context, c *client, t *translation, changes []change) (forbidden bool, err error) {
+// that of the cluster config which is its owner. refused is the first that it may not give, nil if it may.
+func (b *Backend) handOver(ctx context.Context, c *client, t *translation, changes []change) (refused *handover, err error) {
 	for _, ch := range changes {
 		if ch.key().kind == kindPeerConfig && ch.want != nil || ch.key().kind == kindAdvert {
-			return false, nil // the agents have yet to hear of these
+			return nil, nil // the agents have yet to hear of these
 		}
 	}
 	r := c.Resource(c.served[v2.BGPNCKindDefinition])
@@ -274,15 +275,43 @@ func (b *Backend) handOver(ctx context.Context, c *client, t *translation, chang
 			}},
 		}})
 		if err != nil {
-			return false, err
+			return nil, err
 		}
 		_, err = r.Patch(ctx, h.node.Name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: b.cfg.FieldManager})
 		switch {
 		case apierrors.IsForbidden(err):
-			return true, nil
+			return &h, nil
 		case err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err):
-			return false, fmt.Errorf("give CiliumBGPNodeConfig %q to CiliumBGPClusterConfig %q: %w", h.node.Name, to.Name, err)
+			return nil, fmt.Errorf("give CiliumBGPNodeConfig %q to CiliumBGPClusterConfig %q: %w", h.node.Name, to.Name, err)
 		}
 	}
-	return false, nil
+	return nil, nil
+}
+
+// grantPatience is for how long the sessions of an earlier version go on while nodes may not be handed over: the right may be on its way.
+const grantPatience = time.Minute
+
+// endsSessions reports whether the old cluster configs have to go without a handover, which ends their sessions once: the right to patch
+// CiliumBGPNodeConfigs has been missing for so long. Until then it is told.
+func (b *Backend) endsSessions(t *translation, refused *handover) bool {
+	if refused == nil {
+		if len(t.handovers()) == 0 {
+			b.refused = time.Time{}
+		}
+		return false
+	}
+	if b.refused.IsZero() {
+		b.refused = b.now()
+	}
+	until := b.refused.Add(grantPatience)
+	if !b.now().Before(until) {
+		b.refused = time.Time{}
+		return true
+	}
+	t.find(backends.Finding{
+		Type: backends.PeerNotReady, Object: backends.Source{Kind: v2.BGPNCKindDefinition, Name: refused.node.Name}, Field: "metadata.ownerReferences", Missing: true,
+		Message: fmt.Sprintf("CiliumBGPClusterConfig %q of an earlier version has the node, and the controller may not give it to %q: its ClusterRole lacks the verb patch for %s.%s. "+
+			"Add it, or all sessions of that object end and are set up anew at %s", refused.from, refused.to, v2.BGPNCPluralName, v2.SchemeGroupVersion.Group, until.UTC().Format("15:04:05 UTC")),
+	})
+	return false
 }

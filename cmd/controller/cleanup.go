@@ -27,7 +27,8 @@ func cleanupCommand() *cobra.Command {
 		Long: `Take back everything that this installation has written outside its own namespace: entries and objects of the CNI,
 the Backend objects, and the label and conditions on Services. Services keep their addresses unless --release-ips is given.
 
-A controller that still runs is stopped from writing first: its Lease is taken, and stays taken for a minute afterwards.
+A controller that still runs is stopped from writing first: its Lease is taken, and stays taken for a minute afterwards. Where
+none runs, the Lease is free again at the end.
 The command can be repeated. A CNI whose API is gone is passed over.`,
 		Example: `  # Before "helm uninstall", which runs this by itself:
   controller cleanup --namespace metallb-system

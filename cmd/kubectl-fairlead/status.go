@@ -197,7 +197,11 @@ func showStatus(s *screen.Screen, r *status.Report, wide bool) {
 	if r.Faults > 0 {
 		s.Line(screen.C("  faulty objects (kubectl fairlead doctor shows them): %d", r.Faults).In(screen.Bad))
 	}
-	s.Heading(fmt.Sprintf("Services: %d, %d with an address, %d waiting", r.Services.Total, r.Services.WithAddress, len(r.Services.Waiting)))
+	notKnown := ""
+	if n := len(r.Services.Unknown); n > 0 {
+		notKnown = fmt.Sprintf(", %d of which it is not known whether a router hears them", n)
+	}
+	s.Heading(fmt.Sprintf("Services: %d, %d with an address, %d waiting%s", r.Services.Total, r.Services.WithAddress, len(r.Services.Waiting), notKnown))
 	rows = nil
 	for _, x := range r.Services.Waiting {
 		rows = append(rows, []screen.Cell{screen.C("%s/%s", x.Namespace, x.Name), screen.C("%s", x.Reason).In(screen.Bad), screen.C("%s", x.Message)})
@@ -205,6 +209,10 @@ func showStatus(s *screen.Screen, r *status.Report, wide bool) {
 	shown, more = cut(rows, wide)
 	s.Table(shown...)
 	showMore(s, len(rows), more)
+	if len(r.Services.Unknown) > 0 {
+		x := r.Services.Unknown[0]
+		s.Line(screen.C("  not known, such as of %s/%s: %s. %s", x.Namespace, x.Name, x.Message, sentence(r.Services.UnknownHelp)).In(screen.Doubtful))
+	}
 	showNotes(s, nil, r.Gaps)
 	switch {
 	case r.Unknown() != nil:
@@ -212,8 +220,26 @@ func showStatus(s *screen.Screen, r *status.Report, wide bool) {
 	case r.Ready:
 		s.Heading("Everything is ready.")
 	default:
-		s.Heading("Not everything is ready.")
+		s.Heading(verdict(r))
 	}
+}
+
+// verdict says that an installation is not ready, or only not known to be.
+func verdict(r *status.Report) string {
+	but := *r
+	but.Services.Unknown = nil
+	if len(r.Services.Unknown) > 0 && but.Complete() {
+		return "Everything is ready as far as is known: see above what nobody says."
+	}
+	return "Not everything is ready."
+}
+
+// sentence begins a text with a capital.
+func sentence(text string) string {
+	if text == "" {
+		return ""
+	}
+	return strings.ToUpper(text[:1]) + text[1:]
 }
 
 func controllerText(c *status.Controller) string {

@@ -71,7 +71,7 @@ func TestDocs(t *testing.T) {
 
 	for _, f := range []backends.FindingType{
 		backends.UnsupportedField, backends.BackendInactive, backends.Contended, backends.IPAMConflict, backends.PeerExists, backends.CoveredByExisting,
-		backends.ConfigFrozen, backends.SharedAddress,
+		backends.ConfigFrozen, backends.HandingOver, backends.SharedAddress,
 	} {
 		assert.Contains(t, before, fmt.Sprintf("\n| `%s` |", f), "the condition is not explained")
 	}

@@ -439,7 +439,7 @@ var calicoRows = []Row{
 		},
 	},
 	{
-		Name: "everything is taken back", Only: onCalico, Args: alone,
+		Name: "everything is taken back", Only: onCalico,
 		Steps: []Step{
 			{
 				Change: "pools with communities, for one router and from one node",

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -360,6 +361,50 @@ func TestCleanup(t *testing.T) {
 	assert.Contains(t, out, "Services: 0 changed") // nothing is marked as ours any more
 	out = bed.Cleanup(t, i.namespace)
 	assert.NotContains(t, out, "waiting", "its own Lease is respected as if a controller held it")
+}
+
+// TestLeadsAfterCleanup: a controller that is started after a cleanup leads at once, unless one ran when it began.
+func TestLeadsAfterCleanup(t *testing.T) {
+	i := install(t)
+	holder := func(ctx context.Context) (string, error) {
+		var lease coordinationv1.Lease
+		err := bed.Client.Get(ctx, client.ObjectKey{Namespace: i.namespace, Name: "fairlead-controller"}, &lease)
+		if err != nil || lease.Spec.HolderIdentity == nil {
+			return "", err
+		}
+		return *lease.Spec.HolderIdentity, nil
+	}
+	leads := func() {
+		t.Helper()
+		began := time.Now()
+		testbed.Eventually(t, "a controller to lead", func(ctx context.Context) error {
+			now, err := holder(ctx)
+			if err == nil && (now == "" || strings.HasPrefix(now, "cleanup_")) {
+				err = fmt.Errorf("the Lease is held by %q", now)
+			}
+			return err
+		})
+		t.Logf("a controller leads after %v", time.Since(began).Round(time.Millisecond))
+		assert.Less(t, time.Since(began), 20*time.Second)
+	}
+	assert.NotContains(t, bed.Cleanup(t, i.namespace), "waiting", "there is no Lease")
+	p := bed.Start(t, i.namespace)
+	leads()
+	_, err := p.Stop()
+	require.NoError(t, err)
+	assert.NotContains(t, bed.Cleanup(t, i.namespace), "waiting", "none runs")
+	p = bed.Start(t, i.namespace)
+	leads()
+	p.Kill() // its Lease is valid for some seconds more
+	assert.NotContains(t, bed.Cleanup(t, i.namespace), "waiting", "none runs any more")
+	bed.Start(t, i.namespace)
+	leads()
+
+	assert.Contains(t, bed.Cleanup(t, i.namespace), "a controller runs; waiting")
+	bed.Cleanup(t, i.namespace)
+	left, err := holder(t.Context())
+	require.NoError(t, err)
+	assert.Contains(t, left, "cleanup_", "the one that ran would begin anew")
 }
 
 // TestCleanupReleases gives the addresses back, without a controller and without a CNI.

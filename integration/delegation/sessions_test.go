@@ -10,7 +10,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
@@ -69,6 +71,75 @@ func TestCiliumSessions(t *testing.T) {
 	bed.CiliumAgent(t, "n2", testbed.Routers{router: true})
 	condition(t, s, "Advertised", "True Advertised")
 	i.sessions("n2 192.0.2.1 Established")
+}
+
+// TestHeardBeforeLettingGo: Calico goes on with what Cilium was told until Cilium says that a session is up, and its Backend object says what
+// it waits for. Where Cilium says nothing, it is waited for until a time that the condition names.
+func TestHeardBeforeLettingGo(t *testing.T) {
+	i := install(t)
+	settings(t, "cilium-config", map[string]string{"enable-bgp-control-plane": "true"})
+	all := i.bgp("all")
+	require.NoError(t, bed.Client.Create(t.Context(), peerConfig()))
+	p := bed.Start(t, i.namespace, "--backend=calico", "--calico-session-samples=0")
+	s := i.service("web", func(s *corev1.Service) { s.Spec.IPFamilies = []corev1.IPFamily{corev1.IPv4Protocol} })
+	is(t, "Calico's list", ours, blocks)
+	condition(t, s, "Allocated", "True Allocated")
+
+	bed.CiliumAgent(t, "n1", testbed.Routers{netip.MustParseAddr("192.0.2.1"): false})
+	_, err := p.Stop()
+	require.NoError(t, err)
+	bed.Start(t, i.namespace, "--backend=cilium")
+	is(t, "Cilium's advertisements", "fairlead-bgpadv-all", adverts)
+	backend(t, "cilium", "Ready", "True Applied")
+	waits := "True NotHeard: goes on until another backend is heard. cilium: BGPAdvertisement/" + i.namespace + "/all: "
+	backend(t, "calico", "HandingOver", waits+"cilium has no BGP session up that carries the IPv4 routes: n1 to 192.0.2.1 is Active; see to Cilium's own BGP sessions, and that its agents report them")
+	is(t, "Calico's list", ours, blocks)
+
+	node := &unstructured.Unstructured{}
+	node.SetGroupVersionKind(ciliumGroup.WithKind("CiliumBGPNodeConfig"))
+	say := func(status map[string]any) {
+		t.Helper()
+		require.NoError(t, bed.Client.Get(t.Context(), client.ObjectKey{Name: "n1"}, node))
+		node.Object["status"] = status
+		require.NoError(t, bed.Client.Status().Update(t.Context(), node))
+	}
+	say(map[string]any{})
+	backend(t, "calico", "HandingOver", waits+`cilium has been told, and has not said yet how the BGP sessions of node "n1" are; see to Cilium's own BGP sessions, `+
+		"and that its agents report them (enable-bgp-control-plane-status-report); this is waited for until ")
+	is(t, "Calico's list", ours, blocks)
+
+	// Every state of Calico's list is looked at from here on: it goes in one, and not before the status.
+	list := &unstructured.UnstructuredList{}
+	list.SetGroupVersionKind(calicoGroup.WithKind("BGPConfigurationList"))
+	w, err := bed.Client.Watch(t.Context(), list)
+	require.NoError(t, err)
+	t.Cleanup(w.Stop)
+	var said atomic.Bool
+	early := make(chan bool, 1)
+	go func() {
+		for e := range w.ResultChan() {
+			if e.Type == watch.Added {
+				continue
+			}
+			if b, _, _ := unstructured.NestedSlice(e.Object.(*unstructured.Unstructured).Object, "spec", "serviceLoadBalancerIPs"); len(b) == 0 {
+				early <- !said.Load()
+				return
+			}
+		}
+	}()
+	all.Annotations = map[string]string{"unrelated": "yes"} // to be told again is no reason to let go
+	require.NoError(t, bed.Client.Update(t.Context(), all))
+	second := i.service("second")
+	condition(t, second, "Allocated", "True Allocated")
+	is(t, "Calico's list", ours, blocks)
+	said.Store(true)
+	say(map[string]any{"bgpInstances": []any{map[string]any{"name": "main", "peers": []any{
+		map[string]any{"name": "tor", "peerAddress": "192.0.2.1", "peeringState": "established"},
+	}}}})
+	is(t, "Calico's list", "", blocks)
+	assert.False(t, <-early, "Calico let go before Cilium said that a session is up")
+	backend(t, "calico", "Ready", "")
+	condition(t, s, "Advertised", "True Advertised")
 }
 
 // TestCalicoSessions asks Calico's nodes in turn, and leaves none of the objects by which it does.

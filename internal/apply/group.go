@@ -13,8 +13,8 @@ import (
 	"github.com/fairlead/fairlead/backends"
 )
 
-// Group is the loops of all backends, in use or not. What moves from one to another is announced by the new one before the old one
-// lets go of it.
+// Group is the loops of all backends, in use or not. What moves from one to another is announced by the new one, and heard as far as anybody
+// says so, before the old one lets go of it.
 type Group struct {
 	loops []*Loop
 
@@ -31,9 +31,7 @@ func NewGroup(loops ...*Loop) *Group {
 			if told != nil {
 				told(r)
 			}
-			for _, other := range loops {
-				other.wakeIfWaiting()
-			}
+			g.Reconsider()
 		}
 	}
 	return g
@@ -65,21 +63,40 @@ func (g *Group) Set(wanted map[string]Wanted) {
 		}
 		t := target{number: g.number, want: w.Desired, serves: w.Serves}
 		if gain := gainers[l]; len(gain) > 0 {
-			t.ready = func() bool {
-				for other, taken := range gain {
-					if why := other.lacks(taken); why != "" {
-						l.waitsFor(other.Name, why)
-						return false
-					}
-				}
-				return true
-			}
+			t.waits = func() lack { return g.waits(gain) }
 		}
 		l.target = t
 		l.wake()
 	}
 	for _, l := range g.loops {
 		l.mu.Unlock()
+	}
+}
+
+// waits returns what a loop has to wait for of those that take over something of it.
+func (g *Group) waits(gain map[*Loop]map[backends.Source]bool) lack {
+	var unproven lack
+	for _, other := range g.loops {
+		taken, gains := gain[other]
+		if !gains {
+			continue
+		}
+		w := other.lacks(taken)
+		w.other = other.Name
+		if w.open() {
+			return w
+		}
+		if w.why != "" {
+			unproven = w
+		}
+	}
+	return unproven
+}
+
+// Reconsider has those look again that wait for others to be heard.
+func (g *Group) Reconsider() {
+	for _, l := range g.loops {
+		l.wakeIfWaiting()
 	}
 }
 

@@ -3,6 +3,7 @@ package apply
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -34,6 +35,7 @@ func together(t *testing.T, a, b *fake, script func(*Group)) []string {
 		quiet := slog.New(slog.DiscardHandler)
 		first, second := NewLoop("a", a, a, quiet), NewLoop("b", b, b, quiet)
 		a.observe, b.observe = first.Observe, second.Observe
+		first.Heard, second.Heard = a.hearing, b.hearing
 		g := NewGroup(first, second)
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
@@ -95,6 +97,53 @@ func TestTheNewOneIsSilent(t *testing.T) {
 		g.Set(map[string]Wanted{"b": wanting("x", "y")})
 	})
 	assert.Equal(t, "a 0", log[len(log)-1], "that y is not heard is no matter of a's: %q", log)
+}
+
+// TestTheNewOneIsNotHeard: what nobody is known to hear from the new one is not let go of by the old one: without end, or for as long as it is
+// worth waiting for.
+func TestTheNewOneIsNotHeard(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		hearing Hearing
+		lets    bool
+	}{
+		{"heard", Hearing{}, true},
+		{"a session is down", Hearing{Lacks: "n1 is Active"}, false},
+		{"nobody says", Hearing{Lacks: "n1 has not said", Within: 10 * time.Second}, true},
+		{"nobody says, and not for long enough", Hearing{Lacks: "n1 has not said", Within: time.Hour}, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			a, b := &fake{}, &fake{heard: &tc.hearing}
+			log := together(t, a, b, func(g *Group) {
+				g.Set(map[string]Wanted{"a": wanting("x")})
+				time.Sleep(time.Second)
+				g.Set(map[string]Wanted{"b": wanting("x")})
+				time.Sleep(5 * time.Second)
+				assert.Equal(t, tc.hearing.Lacks == "", slices.Contains(*a.log, "a 0"), "%q", *a.log)
+				g.Set(map[string]Wanted{"b": wanting("x", "y")}) // the time is that of x
+			})
+			assert.Equal(t, tc.lets, slices.Contains(log, "a 0"), "%q", log)
+			if tc.hearing.Lacks == "" {
+				assert.Empty(t, a.waits)
+				return
+			}
+			require.Len(t, a.waits, 1, "it is told once")
+			assert.Contains(t, a.waits[0], "b: BGPAdvertisement/x: "+tc.hearing.Lacks)
+			assert.Equal(t, tc.hearing.Within > 0, strings.Contains(a.waits[0], "; this is waited for until "))
+		})
+	}
+	a, b := &fake{}, &fake{heard: &Hearing{Lacks: "n1 is Active"}}
+	log := together(t, a, b, func(g *Group) {
+		g.Set(map[string]Wanted{"a": wanting("x")})
+		time.Sleep(time.Second)
+		g.Set(map[string]Wanted{"b": wanting("x")})
+		time.Sleep(5 * time.Second)
+		b.heard = &Hearing{}
+		g.Reconsider()
+		time.Sleep(time.Second)
+		assert.Contains(t, *a.log, "a 0", "it lets go when a session comes up")
+	})
+	assert.Equal(t, 1, count(log, "a 0"), "%q", log)
 }
 
 // TestChangingPlaces: two that wait for each other would wait for ever.

@@ -36,6 +36,8 @@ type Reporter interface {
 	Report(ctx context.Context, serves []string, outcome *backends.Outcome, err error) error
 	// Forget is called instead when nothing is wanted any more, and nothing is left.
 	Forget(ctx context.Context) error
+	// Waits is told instead why the backend goes on with what it is to let go of.
+	Waits(ctx context.Context, message string) error
 }
 
 // Result is how the last try of a loop went.
@@ -52,6 +54,9 @@ type Loop struct {
 	Backend  backends.Backend
 	Reporter Reporter
 	Log      *slog.Logger
+	// Heard says what is known of an advertisement by BGP that the backend has been told of, as part of what is wanted; nil: to be told is
+	// all there is.
+	Heard func(a *backends.BGPAdvertisement, want *backends.Desired) Hearing
 	// Changed is told of each try; it may be nil.
 	Changed func(Result)
 
@@ -59,12 +64,13 @@ type Loop struct {
 
 	mu      sync.Mutex // protects all the following
 	target  target
-	outcome *backends.Outcome        // of the attempt that is under way
-	last    *backends.Outcome        // of the last attempt that reached its target
-	inPlace map[backends.Source]bool // advertisements that the backend may have written something for
-	waiting string                   // what the newest target was last said to wait for
-	begun   uint64                   // the target that the last attempt found ready; 0: it did not
-	done    uint64                   // the newest target that was reached
+	outcome *backends.Outcome             // of the attempt that is under way
+	last    *backends.Outcome             // of the last attempt that reached its target
+	inPlace map[backends.Source]bool      // advertisements that the backend may have written something for
+	since   map[backends.Source]time.Time // since when it has written all of them that it could
+	waiting lack                          // what the newest target was last said to wait for
+	begun   uint64                        // the target that the last attempt found ready; 0: it did not
+	done    uint64                        // the newest target that was reached
 }
 
 // target is what a loop is to achieve.
@@ -72,8 +78,8 @@ type target struct {
 	number uint64 // 0: not known yet
 	want   backends.Desired
 	serves []string
-	// ready is false as long as something else has to be done before; nil means it is not waited for anything.
-	ready func() bool
+	// waits says what has to be done before; nil means it is not waited for anything.
+	waits func() lack
 }
 
 // NewLoop returns a Loop; it starts nothing.
@@ -107,10 +113,33 @@ func (l *Loop) drain() {
 const notYet = "it has not written everything yet"
 
 // lacks returns why the newest target was not achieved, or why something of what these advertisements ask for is not advertised although it
-// was; empty if nothing lacks.
-func (l *Loop) lacks(what map[backends.Source]bool) string {
+// was, or is not known to be heard.
+func (l *Loop) lacks(what map[backends.Source]bool) lack {
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	want, since := l.target.want, l.since
+	why := l.lacksLocked(what)
+	l.mu.Unlock()
+	if why != "" || l.Heard == nil {
+		return lack{why: why}
+	}
+	var unproven lack
+	for i := range want.BGPAdvertisements {
+		a := &want.BGPAdvertisements[i]
+		if !what[a.Source] {
+			continue
+		}
+		w := l.Heard(a, &want).lack(a.Source, since[a.Source], time.Now())
+		if w.open() {
+			return w
+		}
+		if w.why != "" {
+			unproven = w
+		}
+	}
+	return unproven
+}
+
+func (l *Loop) lacksLocked(what map[backends.Source]bool) string {
 	if l.target.number == 0 || l.done != l.target.number {
 		return notYet
 	}
@@ -130,23 +159,33 @@ func (l *Loop) lacks(what map[backends.Source]bool) string {
 	return ""
 }
 
-// waitsFor tells, once, why the backend does not let go of what another one is to have.
-func (l *Loop) waitsFor(other, why string) {
+// held reports whether the backend has to go on with what another one is to have, and tells, once, why, or why it does not any more. again is
+// when to look again, 0 for not before there is news.
+func (l *Loop) held(ctx context.Context, w lack) (held bool, again time.Duration, err error) {
+	again, w.again = w.again, 0
 	l.mu.Lock()
-	text := other + ": " + why
-	told := l.waiting == text
-	l.waiting = text
+	told := l.waiting == w
+	l.waiting = w
 	l.mu.Unlock()
-	if !told && why != notYet {
-		l.Log.Info("goes on advertising until another backend does", "backend", l.Name, "waitsFor", other, "because", why)
+	switch {
+	case !w.open():
+		if !told && w.why != "" {
+			l.Log.Warn("lets go of what another backend was told and is not known to be heard for", "backend", l.Name, "toldOf", w.other, "because", w.why)
+		}
+		return false, 0, nil
+	case w.why == notYet:
+		return true, again, nil
+	case !told:
+		l.Log.Info("goes on advertising until another backend does", "backend", l.Name, "waitsFor", w.other, "because", w.why)
 	}
+	return true, again, l.Reporter.Waits(ctx, w.other+": "+w.why)
 }
 
 // wakeIfWaiting wakes the loop if its newest target waits for others. One that was begun does not any more.
 func (l *Loop) wakeIfWaiting() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.target.ready != nil && l.begun != l.target.number {
+	if l.target.waits != nil && l.begun != l.target.number {
 		l.wake()
 	}
 }
@@ -203,8 +242,17 @@ func (l *Loop) try(ctx context.Context) (after time.Duration, ok bool) {
 	l.drain() // what came along while we waited is in t
 	l.begun = 0
 	l.mu.Unlock()
-	if t.number == 0 || t.ready != nil && !t.ready() {
+	if t.number == 0 {
 		return 0, true
+	}
+	if t.waits != nil {
+		held, again, err := l.held(ctx, t.waits())
+		if err != nil && ctx.Err() == nil {
+			l.Log.Error("backend state not written", "backend", l.Name, "err", err)
+		}
+		if held {
+			return again, err == nil
+		}
 	}
 	l.mu.Lock()
 	l.outcome, l.begun = nil, t.number
@@ -241,6 +289,7 @@ func (l *Loop) try(ctx context.Context) (after time.Duration, ok bool) {
 	l.mu.Lock()
 	if err == nil {
 		l.done, l.last, l.inPlace = t.number, outcome, sources(t.want)
+		l.since = sinceThen(l.since, l.inPlace, time.Now())
 	} else {
 		maps.Copy(l.inPlace, sources(t.want))
 	}

@@ -31,6 +31,8 @@ type fake struct {
 	outcome   *backends.Outcome
 	observe   func(backends.Outcome)
 	name      string
+	waits     []string // why it went on, each once
+	heard     *Hearing // nil: it is
 }
 
 type call struct {
@@ -69,6 +71,20 @@ func (f *fake) Report(_ context.Context, _ []string, _ *backends.Outcome, err er
 func (f *fake) Forget(context.Context) error {
 	f.forgotten++
 	return nil
+}
+
+func (f *fake) Waits(_ context.Context, message string) error {
+	if len(f.waits) == 0 || f.waits[len(f.waits)-1] != message {
+		f.waits = append(f.waits, message)
+	}
+	return nil
+}
+
+func (f *fake) hearing(*backends.BGPAdvertisement, *backends.Desired) Hearing {
+	if f.heard == nil {
+		return Hearing{}
+	}
+	return *f.heard
 }
 
 func desired(n int) backends.Desired {

@@ -38,6 +38,7 @@ const (
 	ReasonNotDetected  = "NotDetected"
 	ReasonIncomplete   = "Incomplete" // some of what is wanted is not there, or nobody acts on it
 	ReasonFound        = "Found"      // of the conditions that findings make
+	ReasonNotHeard     = "NotHeard"   // of HandingOver
 )
 
 // State is a Backend object: the public face of a backend, and the durable record of what it has written.
@@ -125,6 +126,23 @@ func (s *State) Report(ctx context.Context, serves []string, outcome *backends.O
 	})
 }
 
+// Waits has the object say why the backend goes on with what another one is to have. One that has no object has nothing to go on with. The
+// next Report takes the condition away.
+func (s *State) Waits(ctx context.Context, message string) error {
+	if o, err := s.get(ctx); err != nil || o == nil {
+		if errors.Is(err, ErrTaken) {
+			return nil // it is another installation's
+		}
+		return err
+	}
+	return s.update(ctx, func(status *v1alpha1.BackendStatus) {
+		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
+			Type: string(backends.HandingOver), Status: metav1.ConditionTrue, Reason: ReasonNotHeard, Message: text.Cut("goes on until another backend is heard. "+message, text.MaxMessage),
+		})
+		sortConditions(status.Conditions)
+	})
+}
+
 // lacking says what of that which is wanted is not there, or has nobody who acts on it; empty if nothing is known to be lacking.
 func lacking(o *backends.Outcome) string {
 	if o == nil {
@@ -151,7 +169,11 @@ func setFindings(conditions *[]metav1.Condition, findings []backends.Finding) {
 			Type: kind, Status: metav1.ConditionTrue, Reason: ReasonFound, Message: text.Cut(strings.Join(all, "; "), text.MaxMessage),
 		})
 	}
-	slices.SortFunc(*conditions, func(a, b metav1.Condition) int { return strings.Compare(order(a.Type), order(b.Type)) })
+	sortConditions(*conditions)
+}
+
+func sortConditions(all []metav1.Condition) {
+	slices.SortFunc(all, func(a, b metav1.Condition) int { return strings.Compare(order(a.Type), order(b.Type)) })
 }
 
 // order has Ready come first.

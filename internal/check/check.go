@@ -17,8 +17,8 @@ import (
 
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/assign"
+	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/explain"
-	"github.com/fairlead/fairlead/internal/observe"
 	"github.com/fairlead/fairlead/internal/survey"
 )
 
@@ -191,33 +191,22 @@ func sessionStep(m *survey.Model, svc *corev1.Service, addr netip.Addr) Step {
 	if pool == nil {
 		return s
 	}
-	up, all := 0, 0
-	selected := false
-	for _, a := range m.Snapshot.BGPAdvertisements() {
-		if !a.Selects(pool) || !a.SelectsService(svc.Labels) {
-			continue
-		}
-		selected = true
-		for i := range m.Sessions {
-			x := &m.Sessions[i].Status
-			if len(a.Peers) > 0 && !slices.Contains(a.Peers, x.Peer) {
-				continue
-			}
-			all++
-			if x.State == backends.Established {
-				up++
-			}
+	if !slices.ContainsFunc(m.Snapshot.BGPAdvertisements(), func(a *config.BGPAdvertisement) bool { return a.Selects(pool) && a.SelectsService(svc.Labels) }) {
+		return s
+	}
+	up, over := 0, explain.SessionsOver(m, svc, pool.Name)
+	for _, o := range over {
+		if o.Status.State == backends.Established {
+			up++
 		}
 	}
 	switch {
-	case !selected:
-		return s
-	case all == 0:
+	case len(over) == 0:
 		return Step{Step: StepSession, State: Unknown, Detail: "no BGP session is known"}
 	case up == 0:
-		return Step{Step: StepSession, State: Broken, Detail: fmt.Sprintf("none of %d BGP sessions is up", all)}
+		return Step{Step: StepSession, State: Broken, Detail: fmt.Sprintf("none of %d BGP sessions is up", len(over))}
 	}
-	return Step{Step: StepSession, State: OK, Detail: fmt.Sprintf("%d of %d BGP sessions are up", up, all)}
+	return Step{Step: StepSession, State: OK, Detail: fmt.Sprintf("%d of %d BGP sessions are up", up, len(over))}
 }
 
 func endpointStep(m *survey.Model, svc *corev1.Service) Step {
@@ -226,17 +215,8 @@ func endpointStep(m *survey.Model, svc *corev1.Service) Step {
 		s.Detail = "EndpointSlices may not be read"
 		return s
 	}
-	serving := 0
-	seen := map[string]bool{}
-	for _, slice := range m.EndpointSlices(svc.Namespace, svc.Name) {
-		for i := range slice.Endpoints {
-			if e := &slice.Endpoints[i]; observe.Serves(e) && !seen[fmt.Sprint(e.Addresses)] {
-				seen[fmt.Sprint(e.Addresses)] = true
-				serving++
-			}
-		}
-	}
-	if s.State, s.Detail = OK, fmt.Sprintf("%d serve", serving); serving == 0 {
+	sum, _ := explain.EndpointsOf(m, svc)
+	if s.State, s.Detail = OK, fmt.Sprintf("%d serve", sum.Serving); sum.Serving == 0 {
 		s.State, s.Detail = Broken, "no endpoint serves"
 	}
 	return s

@@ -34,9 +34,13 @@ func (t *Task) judgeSessions(ctx context.Context) error {
 		case <-again:
 		}
 		again = nil
-		if err := t.judgeOnce(ctx); err != nil && ctx.Err() == nil {
+		after, err := t.judgeOnce(ctx)
+		if err != nil && ctx.Err() == nil {
 			t.Log.Warn("the CNI's sessions could not be told of", "err", err)
-			again = time.After(firstRetry)
+			after = sooner(after, firstRetry)
+		}
+		if after > 0 {
+			again = time.After(after)
 		}
 		select {
 		case <-ctx.Done():
@@ -45,16 +49,17 @@ func (t *Task) judgeSessions(ctx context.Context) error {
 	}
 }
 
-func (t *Task) judgeOnce(ctx context.Context) error {
+// judgeOnce returns after which time there is more to tell, 0 for not before there is news.
+func (t *Task) judgeOnce(ctx context.Context) (again time.Duration, err error) {
 	t.mu.Lock()
 	s, choice, resolved := t.snapshot, t.choice, t.resolved
 	t.mu.Unlock()
 	if s == nil || !resolved {
-		return nil
+		return 0, nil
 	}
 	nodes, err := t.nodes(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	speak := map[string]bool{}
 	for _, name := range speaking(s, choice) {
@@ -69,27 +74,35 @@ func (t *Task) judgeOnce(ctx context.Context) error {
 				Snapshot: s, Choice: choice, Backend: name, Managed: t.ManagePeers && len(s.BGPPeers()) > 0, Nodes: nodes, Reports: reports, Mute: mute,
 			})
 		}
-		changed = t.setSessions(name, now) || changed
+		news, later := t.setSessions(name, now, time.Now())
+		changed, again = changed || news, sooner(again, later)
 	}
 	if changed {
+		t.group.Reconsider()
 		t.reconsider(ctx, func(*corev1.Service) bool { return true })
 	}
-	return t.publish(ctx, s, nodes)
+	later, err := t.publish(ctx, s, nodes)
+	return sooner(again, later), err
 }
 
 // setSessions notes the verdicts on the sessions of a backend; it reports whether any changed. One that is as it was keeps its message:
-// sessions go up and down, and their errors change, and Services are not to be written each time.
-func (t *Task) setSessions(backend string, now map[backends.Audience]announce.Verdict) bool {
+// sessions go up and down, and their errors change, and Services are not to be written each time. So does one that has changed too often
+// lately, until the time that again says.
+func (t *Task) setSessions(backend string, now map[backends.Audience]announce.Verdict, at time.Time) (changed bool, again time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	last := t.heardOf[backend]
 	for k, v := range now {
-		if was, known := last[k]; known && was.Status == v.Status && was.Reason == v.Reason {
+		was, known := last[k]
+		if known && was.Status == v.Status && was.Reason == v.Reason {
 			now[k] = was
+		} else if wait := t.flaps.wait(k, at); known && wait > 0 {
+			now[k], again = was, sooner(again, wait)
 		}
 	}
+	t.flaps.forget(at)
 	if maps.Equal(last, now) && (last == nil) == (now == nil) {
-		return false
+		return false, again
 	}
 	t.heardOf[backend] = now
 	if r, tried := t.results[backend]; tried {
@@ -97,7 +110,7 @@ func (t *Task) setSessions(backend string, now map[backends.Audience]announce.Ve
 		t.results = maps.Clone(t.results) // readers keep the old one
 		t.results[backend] = r
 	}
-	return true
+	return true, again
 }
 
 // spoken returns what the sessions of a backend say: of a CNI nothing, rather than that nobody looks, before they have been looked at. t.mu

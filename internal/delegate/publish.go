@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"time"
 
@@ -20,8 +21,24 @@ import (
 // not have it.
 const LabelBackend = "fairlead.io/backend"
 
-// publish keeps a BGPSession for each session that a CNI has told of.
-func (t *Task) publish(ctx context.Context, s *config.Snapshot, nodes []backends.Node) error {
+// How far apart two writes of one BGPSession are at least. How many prefixes are sent changes with every Service, on every node.
+const (
+	stateEvery  = 5 * time.Second
+	prefixEvery = 30 * time.Second
+)
+
+// published are the BGPSessions that the controller keeps. It is not safe for concurrent use.
+type published struct {
+	read         client.Reader // a cache
+	write        client.Client
+	namespace    string
+	fieldManager string
+	wrote        map[string]time.Time // when each was written, by name, as far as it matters yet
+}
+
+// publish keeps a BGPSession for each session that a CNI has told of. It returns after which time there is more to write, 0 for not before there
+// is news.
+func (t *Task) publish(ctx context.Context, s *config.Snapshot, nodes []backends.Node) (again time.Duration, err error) {
 	want := map[string]*v1alpha1.BGPSession{}
 	for _, backend := range []string{Calico, Cilium} {
 		reports, _ := t.sessions.read(backend)
@@ -32,37 +49,57 @@ func (t *Task) publish(ctx context.Context, s *config.Snapshot, nodes []backends
 			}
 		}
 	}
+	return t.published.keep(ctx, want, time.Now())
+}
+
+// keep makes the objects be those that are wanted, by name; it takes want over.
+func (p *published) keep(ctx context.Context, want map[string]*v1alpha1.BGPSession, now time.Time) (again time.Duration, err error) {
+	maps.DeleteFunc(p.wrote, func(_ string, at time.Time) bool { return now.Sub(at) >= prefixEvery })
 	var have v1alpha1.BGPSessionList
-	if err := t.Manager.GetCache().List(ctx, &have, client.InNamespace(t.Namespace), client.HasLabels{LabelBackend}); err != nil {
-		return fmt.Errorf("list BGPSessions: %w", err)
+	if err := p.read.List(ctx, &have, client.InNamespace(p.namespace), client.HasLabels{LabelBackend}); err != nil {
+		return 0, fmt.Errorf("list BGPSessions: %w", err)
 	}
 	var errs []error
-	c := t.Manager.GetClient()
+	do := func(name string, every time.Duration, write func() error) {
+		if at, lately := p.wrote[name]; lately && now.Sub(at) < every {
+			again = sooner(again, at.Add(every).Sub(now))
+			return
+		}
+		err := write()
+		if err == nil {
+			p.wrote[name] = now
+		}
+		errs = append(errs, err)
+	}
 	for i := range have.Items {
 		o := &have.Items[i]
 		next := want[o.Name]
 		delete(want, o.Name)
 		switch {
 		case next == nil:
-			errs = append(errs, client.IgnoreNotFound(c.Delete(ctx, o)))
+			do(o.Name, stateEvery, func() error { return client.IgnoreNotFound(p.write.Delete(ctx, o)) })
 		case !sameSession(&o.Status, &next.Status):
+			every := stateEvery
+			if onlyPrefixes(&o.Status, &next.Status) {
+				every = prefixEvery
+			}
 			o.Status = next.Status
-			errs = append(errs, ignoreChanged(c.Status().Update(ctx, o, client.FieldOwner(t.FieldManager))))
+			do(o.Name, every, func() error { return ignoreChanged(p.write.Status().Update(ctx, o, client.FieldOwner(p.fieldManager))) })
 		}
 	}
 	for _, o := range want {
-		status := o.Status
-		err := c.Create(ctx, o, client.FieldOwner(t.FieldManager))
-		if err != nil {
-			if !apierrors.IsAlreadyExists(err) { // the cache is to see it yet, and its event tells
-				errs = append(errs, err)
-			}
-			continue
-		}
-		o.Status = status
-		errs = append(errs, ignoreChanged(c.Status().Update(ctx, o, client.FieldOwner(t.FieldManager))))
+		do(o.Name, stateEvery, func() error { return p.create(ctx, o) })
 	}
-	return errors.Join(errs...)
+	return again, errors.Join(errs...)
+}
+
+func (p *published) create(ctx context.Context, o *v1alpha1.BGPSession) error {
+	status := o.Status
+	if err := p.write.Create(ctx, o, client.FieldOwner(p.fieldManager)); err != nil {
+		return client.IgnoreAlreadyExists(err) // the cache is to see it yet, and its event tells
+	}
+	o.Status = status
+	return ignoreChanged(p.write.Status().Update(ctx, o, client.FieldOwner(p.fieldManager)))
 }
 
 // ignoreChanged leaves out that an object has changed or gone, of which an event tells.
@@ -110,6 +147,13 @@ func sameSession(a, b *v1alpha1.BGPSessionStatus) bool {
 		x.Since = y.Since
 	}
 	return x == y
+}
+
+// onlyPrefixes reports whether two differ by nothing but how many prefixes are sent.
+func onlyPrefixes(a, b *v1alpha1.BGPSessionStatus) bool {
+	x := *a
+	x.PrefixesSent = b.PrefixesSent
+	return sameSession(&x, b)
 }
 
 // ofCNI reports whether a BGPSession tells of a session of the CNI.

@@ -88,7 +88,13 @@ func (s *sessions) round(ctx context.Context, resource schema.GroupVersionResour
 		if err != nil {
 			return err
 		}
-		if _, err := r.Create(ctx, q, metav1.CreateOptions{}); err != nil {
+		_, err = r.Create(ctx, q, metav1.CreateOptions{})
+		if apierrors.IsAlreadyExists(err) { // it could not be removed the last time; what it says may be of then
+			if err = s.withdraw(ctx, resource, q.GetName()); err == nil {
+				_, err = r.Create(ctx, q, metav1.CreateOptions{})
+			}
+		}
+		if err != nil {
 			errs = append(errs, fmt.Errorf("ask node %q: %w", node, err))
 			continue
 		}

@@ -85,16 +85,8 @@ func (s *sessions) resource(name string) (found schema.GroupVersionResource, why
 			return found, "Calico's nodes are not asked (--calico-session-samples=0)"
 		}
 	}
-	for _, group := range groups {
-		list, err := s.discovery.ServerResourcesForGroupVersion(group.String())
-		if err != nil {
-			continue
-		}
-		for _, r := range list.APIResources {
-			if r.Name == resource {
-				return group.WithResource(resource), ""
-			}
-		}
+	if there := served(s.discovery, groups, resource); len(there) > 0 {
+		return there[0], ""
 	}
 	return found, "the API server does not serve " + resource + "." + groups[0].Group
 }
@@ -104,6 +96,13 @@ func (s *sessions) read(backend string) (reports map[string]backends.SessionRepo
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return maps.Clone(s.reports[backend]), s.mute[backend]
+}
+
+// whyMute returns why no node of a CNI is asked; empty if nodes are.
+func (s *sessions) whyMute(backend string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mute[backend]
 }
 
 // take notes what a node says; told is false if it says nothing any more.

@@ -36,9 +36,9 @@ type speakers struct {
 	cache      cache.Cache
 	client     client.Client
 	namespace  string
-	managed    bool // the CNI holds the sessions of BGPPeers, where it is asked to advertise
 	secret     func(context.Context) error
 	reconsider func(allocator.Owner)
+	judgedAnew func() // some verdicts are others than before
 	report     func(backends.Outcome)
 	log        *slog.Logger
 	changed    chan struct{}   // holds one token while there is news
@@ -47,6 +47,7 @@ type speakers struct {
 	recall     recall          // touched while judging is held alone
 	quiet      map[string]bool // nodes whose speakers do not say what they advertise by BGP; as recall
 	life       life
+	flaps      calm[judged] // of verdicts by BGP; touched while judging is held
 
 	mu       sync.Mutex // protects all the following
 	cluster  *observe.Cluster
@@ -240,10 +241,15 @@ func (s *speakers) judge() {
 	}
 	slices.Sort(s.alive)
 	s.mu.Unlock()
+	changed := false
 	for key, v := range now {
 		if was[key] != v {
+			changed = true
 			s.reconsider(allocator.Owner{Namespace: key.Namespace, Name: key.Name})
 		}
+	}
+	if changed {
+		s.judgedAnew()
 	}
 }
 

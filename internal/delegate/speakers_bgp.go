@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -20,9 +21,8 @@ import (
 // bgpUp is the state of a BGPSession that is up.
 const bgpUp = "Established"
 
-// judgeBGP adds to now the verdicts on what speakers advertise by BGP; it returns how many Services are to be advertised and are not yet.
-// Where the CNI holds the sessions of BGPPeers, it has to let go of them before a speaker can have them: then a Service counts as
-// advertised as soon as speakers are ready to. What nodes have told that are silent does not count.
+// judgeBGP adds to now the verdicts on what speakers advertise by BGP; it returns how many Services are to be advertised and no speaker has
+// said so yet. What nodes have told that are silent does not count.
 func (s *speakers) judgeBGP(l2 *announce.LocalInput, choice announce.Choice, silent map[string]bool, was, now map[judged]announce.Verdict) (pending int, err error) {
 	serves := func(a *config.BGPAdvertisement) bool { return choice.Backend(a) == Speaker }
 	if !slices.ContainsFunc(l2.Snapshot.BGPAdvertisements(), serves) {
@@ -74,15 +74,18 @@ func (s *speakers) judgeBGP(l2 *announce.LocalInput, choice announce.Choice, sil
 			continue
 		}
 		v := announce.SpokenTo(l2.Snapshot, svc.Addrs, over[key], sessions)
-		if v.Status != metav1.ConditionTrue && !s.managed {
-			pending++
-		}
 		k := judged{kindBGP, key}
-		if v.Reason == announce.ReasonNoSession && was[k].Reason == v.Reason {
-			v = was[k] // errors may be others with each attempt
+		if old, known := was[k]; known && v.Reason == announce.ReasonNoSession && old.Reason == v.Reason {
+			v = old // errors may be others with each attempt
+		} else if known && old.Reason != v.Reason {
+			if wait := s.flaps.wait(k, time.Now()); wait > 0 {
+				v = old
+				time.AfterFunc(wait, s.wake)
+			}
 		}
 		now[k] = v
 	}
+	s.flaps.forget(time.Now())
 	return pending + s.refused(l2, serves, rest, now), nil
 }
 

@@ -90,6 +90,7 @@ type Task struct {
 	watches   *watches
 	sessions  *sessions
 	looked    chan struct{} // holds one token while there is news of sessions
+	published *published    // touched by judgeSessions alone
 	metrics   *Metrics
 	changed   chan struct{} // holds one token while there is news
 	cni       chan struct{} // holds one token while there is news of the CNI
@@ -102,6 +103,7 @@ type Task struct {
 	resolved bool
 	results  map[string]announce.Result                        // replaced as a whole
 	heardOf  map[string]map[backends.Audience]announce.Verdict // by backend, what its sessions say; each replaced as a whole
+	flaps    calm[backends.Audience]                           // of heardOf
 	listed   listed                                            // what Cilium has heard of
 	seen     map[string]*backends.Outcome                      // of the CNIs' allocators at the start, by name
 }
@@ -118,7 +120,7 @@ func NewTask(o Options) (*Task, error) {
 	}
 	t := &Task{
 		Options: o, discovery: d, dynamic: dyn, metrics: NewMetrics(), changed: make(chan struct{}, 1), cni: make(chan struct{}, 1),
-		looked: make(chan struct{}, 1), listed: listed{}, heardOf: map[string]map[backends.Audience]announce.Verdict{}, results: map[string]announce.Result{}, nobody: &apply.State{Client: o.Manager.GetClient(), Name: None, Installation: o.Namespace},
+		looked: make(chan struct{}, 1), listed: listed{}, flaps: calm[backends.Audience]{}, heardOf: map[string]map[backends.Audience]announce.Verdict{}, results: map[string]announce.Result{}, nobody: &apply.State{Client: o.Manager.GetClient(), Name: None, Installation: o.Namespace},
 	}
 	meta, err := metadata.NewForConfig(o.Config)
 	if err != nil {
@@ -136,12 +138,13 @@ func NewTask(o Options) (*Task, error) {
 		running: map[string]context.CancelFunc{}, reports: map[string]map[string]backends.SessionReport{}, mute: map[string]string{},
 	}
 	t.metrics.sessions = t.sessions
+	t.published = &published{read: o.Manager.GetCache(), write: o.Manager.GetClient(), namespace: o.Namespace, fieldManager: o.FieldManager, wrote: map[string]time.Time{}}
 	if err := o.Registry.Register(t.metrics); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	t.speakers = &speakers{
-		cache: o.Manager.GetCache(), client: o.Manager.GetClient(), namespace: o.Namespace, managed: o.ManagePeers, reconsider: o.Reconsider, log: o.Log, changed: make(chan struct{}, 1),
-		secret: t.ensureSecret,
+		cache: o.Manager.GetCache(), client: o.Manager.GetClient(), namespace: o.Namespace, reconsider: o.Reconsider, log: o.Log, changed: make(chan struct{}, 1), flaps: calm[judged]{},
+		secret: t.ensureSecret, judgedAnew: func() { t.group.Reconsider() },
 	}
 	t.group = apply.NewGroup(t.loops()...)
 	return t, t.watch()
@@ -153,6 +156,12 @@ func (t *Task) loops() []*apply.Loop {
 		state := &apply.State{Client: t.Manager.GetClient(), Name: name, Installation: t.Namespace}
 		l := apply.NewLoop(name, nil, state, t.Log)
 		l.Backend, l.Changed = build(state, l.Observe), t.heard
+		l.Heard = func(a *backends.BGPAdvertisement, want *backends.Desired) apply.Hearing {
+			return t.hearing(name, a, want)
+		}
+		if name == Speaker {
+			l.Heard = t.speakers.hearing
+		}
 		return l
 	}
 	return []*apply.Loop{

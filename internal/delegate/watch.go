@@ -63,18 +63,8 @@ func (w *watches) set(ctx context.Context, backends []string) {
 	wanted := map[watch]func(){}
 	for _, name := range backends {
 		changed := func() { w.changed(name) }
-		followed := map[string]bool{} // in the preferred one of the groups that have it
-		for _, group := range watched[name].groups {
-			list, err := w.discovery.ServerResourcesForGroupVersion(group.String())
-			if err != nil {
-				continue // it is asked for again
-			}
-			for _, r := range list.APIResources {
-				if slices.Contains(watched[name].resources, r.Name) && slices.Contains(r.Verbs, "watch") && !followed[r.Name] {
-					followed[r.Name] = true
-					wanted[watch{GroupVersionResource: group.WithResource(r.Name)}] = changed
-				}
-			}
+		for _, resource := range served(w.discovery, watched[name].groups, watched[name].resources...) { // else it is asked for again
+			wanted[watch{GroupVersionResource: resource}] = changed
 		}
 		if name == Cilium {
 			wanted[watch{configMaps, w.ciliumConfig, cilium.ConfigMap}] = changed

@@ -141,7 +141,7 @@ func (a *OneAddress) addAdvertisers(m *survey.Model, svc *corev1.Service) {
 			a.Advertisements = append(a.Advertisements, x)
 		}
 	}
-	_, nodes := endpointsOf(m, svc)
+	_, nodes := EndpointsOf(m, svc)
 	for _, n := range nodes {
 		if (n.Layer2 || len(n.Peers) > 0) && !slices.ContainsFunc(a.Nodes, func(y Node) bool { return y.Name == n.Name }) {
 			a.Nodes = append(a.Nodes, n)

@@ -49,7 +49,7 @@ func TestAdvice(t *testing.T) {
 	assert.Equal(t, "choose who advertises by "+flags+", or "+values, explain.Help(unseen, "NoBackend"))
 	for _, finding := range []backends.FindingType{
 		backends.UnsupportedField, backends.BackendInactive, backends.Contended, backends.IPAMConflict, backends.PeerExists, backends.PeerNotReady, backends.CoveredByExisting, backends.ConfigFrozen,
-		backends.SharedAddress,
+		backends.HandingOver, backends.SharedAddress,
 	} {
 		for _, s := range []*survey.Survey{byHelm, plain} {
 			text := explain.Help(s, string(finding))
@@ -151,6 +151,34 @@ func TestFirstFix(t *testing.T) {
 			assert.NotEmpty(t, f.Help)
 		})
 	}
+}
+
+// TestSessionsOver: each session counts once, if it is of the backend that is to advertise and of a node that the advertisement selects.
+func TestSessionsOver(t *testing.T) {
+	over := func(change ...change) []string {
+		m := surveytest.Model(t, surveytest.Shop, change...)
+		var out []string
+		for _, o := range explain.SessionsOver(m, m.Service("shop", "web"), "main") {
+			out = append(out, o.Name)
+		}
+		return out
+	}
+	before := over()
+	require.NotEmpty(t, before)
+	another := func(s *survey.Survey) {
+		a := *s.Config.BGPAdvertisements[0].DeepCopy()
+		a.Name = "another"
+		s.Config.BGPAdvertisements = append(s.Config.BGPAdvertisements, a)
+	}
+	assert.Equal(t, before, over(another), "two advertisements, one session")
+	assert.Empty(t, over(func(s *survey.Survey) {
+		for i := range s.Sessions {
+			s.Sessions[i].Labels = map[string]string{"fairlead.io/backend": "calico"}
+		}
+	}), "they are another backend's")
+	assert.Empty(t, over(func(s *survey.Survey) {
+		s.Config.BGPAdvertisements[0].Spec.NodeSelectors = []metav1.LabelSelector{{MatchLabels: map[string]string{"no": "such"}}}
+	}), "no node is to advertise")
 }
 
 // TestPoolsInOrder: each pool has the verdict that the controller comes to.

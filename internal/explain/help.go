@@ -48,15 +48,16 @@ var help = map[string]string{
 	announce.ReasonNoPeer:                    "correct peers of the BGPAdvertisement, or nodeSelectors of the BGPPeer",
 	announce.ReasonNoSession:                 "see that the router can be reached, and that AS numbers, password and port of the BGPPeer are the router's; the last error says which",
 	announce.ReasonAddressTaken:              "find the host with that MAC, and take the address from it or out of the pool; the address is asked for again after ten minutes",
-	announce.ReasonSessionsUnknown:           "see that the CNI's agents run and report; 'kubectl fairlead peers' shows the sessions that they have told of",
-	announce.ReasonSharedWithSelector:        "do without serviceSelectors, or without metallb.io/allow-shared-ip",
-	announce.ReasonNoInterface:               "correct interfaces of the L2Advertisement, or bring the link up",
-	announce.ReasonNoLocalEndpoints:          "run a pod on a node that may announce, or set externalTrafficPolicy to Cluster",
-	announce.ReasonNodeLabeledExclude:        "remove the label node.kubernetes.io/exclude-from-external-load-balancers from a node",
-	announce.ReasonNodeNetworkUnavailable:    "repair the CNI on the nodes",
-	announce.ReasonNodeNotSelected:           "correct nodeSelectors of the advertisement, or label nodes",
-	announce.ReasonNodeUnknown:               "{correct --node-name of the speaker|have the speaker run under the name of its Node, as the chart does}",
-	announce.ReasonSpeakerLeaving:            "wait for the speakers to start again",
+	announce.ReasonSessionsUnknown: "see that the CNI's agents run and report: with Calico, set {--calico-session-samples of the controller|calico.sessionSamples of the chart} to 1 to 10; " +
+		"with Cilium, do not switch off enable-bgp-control-plane-status-report; 'kubectl fairlead peers' shows the sessions that they have told of",
+	announce.ReasonSharedWithSelector:     "do without serviceSelectors, or without metallb.io/allow-shared-ip",
+	announce.ReasonNoInterface:            "correct interfaces of the L2Advertisement, or bring the link up",
+	announce.ReasonNoLocalEndpoints:       "run a pod on a node that may announce, or set externalTrafficPolicy to Cluster",
+	announce.ReasonNodeLabeledExclude:     "remove the label node.kubernetes.io/exclude-from-external-load-balancers from a node",
+	announce.ReasonNodeNetworkUnavailable: "repair the CNI on the nodes",
+	announce.ReasonNodeNotSelected:        "correct nodeSelectors of the advertisement, or label nodes",
+	announce.ReasonNodeUnknown:            "{correct --node-name of the speaker|have the speaker run under the name of its Node, as the chart does}",
+	announce.ReasonSpeakerLeaving:         "wait for the speakers to start again",
 }
 
 // findingHelp says what helps against each finding of a backend.
@@ -70,6 +71,7 @@ var findingHelp = map[backends.FindingType]string{
 	backends.PeerNotReady:      "create what the BGPPeer refers to, or correct its field",
 	backends.CoveredByExisting: "delete the other entry if the prefix is to follow the pool",
 	backends.ConfigFrozen:      "correct or delete the faulty entry; the CNI acts on no change until then",
+	backends.HandingOver:       "bring up the sessions that the message names, of the backend that takes over; nothing is lost until then",
 	backends.SharedAddress:     "do without metallb.io/allow-shared-ip, or without externalTrafficPolicy Local",
 }
 

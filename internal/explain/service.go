@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/delegate"
 	"github.com/fairlead/fairlead/internal/observe"
@@ -26,7 +28,7 @@ func OfService(m *survey.Model, namespace, name string) *Service {
 		}
 	}
 	out.Addresses = addressesOf(m, svc)
-	out.Endpoints, out.Nodes = endpointsOf(m, svc)
+	out.Endpoints, out.Nodes = EndpointsOf(m, svc)
 	if svc.Spec.Type == corev1.ServiceTypeLoadBalancer {
 		if _, err := m.Assigner.Consider(svc, m.NamespaceLabels(namespace)); err != nil {
 			out.Request.Problem = err.Error()
@@ -145,8 +147,8 @@ func ownerOf(svc *corev1.Service) allocator.Owner {
 	return allocator.Owner{Namespace: svc.Namespace, Name: svc.Name}
 }
 
-// endpointsOf counts the endpoints of a Service, and collects what each node does for it.
-func endpointsOf(m *survey.Model, svc *corev1.Service) (sum Endpoints, nodes []Node) {
+// EndpointsOf counts the endpoints of a Service, and collects what each node does for it.
+func EndpointsOf(m *survey.Model, svc *corev1.Service) (sum Endpoints, nodes []Node) {
 	by := map[string]*Node{}
 	node := func(name string) *Node {
 		if by[name] == nil {
@@ -226,11 +228,23 @@ func sessionsFor(m *survey.Model, nodes []Node) []Session {
 
 // delegatedSessions are those that a CNI has told of that may carry the routes of a Service, each once.
 func delegatedSessions(m *survey.Model, svc *corev1.Service) []Session {
-	nodes := m.AnnounceNodes()
 	var out []Session
-	taken := map[string]bool{}
+	for _, o := range SessionsOver(m, svc, assign.PoolsOf(svc)...) {
+		if o.Labels[delegate.LabelBackend] != "" {
+			out = append(out, sessionOf(o))
+		}
+	}
+	return out
+}
+
+// SessionsOver returns the sessions that anybody has told of, of the backends that are to advertise a Service's addresses from pools, and that
+// may carry their routes; each once.
+func SessionsOver(m *survey.Model, svc *corev1.Service, pools ...string) []*v1alpha1.BGPSession {
+	nodes := m.AnnounceNodes()
+	var out []*v1alpha1.BGPSession
+	taken := map[*v1alpha1.BGPSession]bool{}
 	for _, a := range m.Snapshot.BGPAdvertisements() {
-		if !a.SelectsService(svc.Labels) || !slices.ContainsFunc(assign.PoolsOf(svc), func(name string) bool {
+		if !a.SelectsService(svc.Labels) || !slices.ContainsFunc(pools, func(name string) bool {
 			pool := m.Snapshot.Pool(name)
 			return pool != nil && a.Selects(pool)
 		}) {
@@ -238,12 +252,12 @@ func delegatedSessions(m *survey.Model, svc *corev1.Service) []Session {
 		}
 		for i := range m.Sessions {
 			o := &m.Sessions[i]
-			if taken[o.Name] || o.Labels[delegate.LabelBackend] != m.Choice.Backend(a) || o.Labels[delegate.LabelBackend] == "" ||
-				len(a.Peers) > 0 && !slices.Contains(a.Peers, o.Status.Peer) || !a.SelectsNode(nodes[o.Status.Node].Labels) {
-				continue
+			holds := cmp.Or(o.Labels[delegate.LabelBackend], delegate.Speaker) == m.Choice.Backend(a)
+			hears := len(a.Peers) == 0 || slices.Contains(a.Peers, o.Status.Peer)
+			if holds && hears && (m.Lacks("Nodes") || a.SelectsNode(nodes[o.Status.Node].Labels)) && !taken[o] {
+				taken[o] = true
+				out = append(out, o)
 			}
-			taken[o.Name] = true
-			out = append(out, sessionOf(o))
 		}
 	}
 	return out

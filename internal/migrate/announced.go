@@ -51,7 +51,18 @@ func (m *Migration) told(ctx context.Context) ([]string, error) {
 }
 
 // silent is a Service that Fairlead does not announce, and why.
-type silent struct{ name, why string }
+type silent struct {
+	name, why string
+	// unknown is set if Fairlead has done what it can, and the CNI does not say whether a router hears it.
+	unknown bool
+}
+
+// sessionsUnknown is the reason of fairlead.io/Advertised that says so, and knownHelp what would have the CNI say it.
+const (
+	sessionsUnknown = "SessionsUnknown"
+	knownHelp       = "To know: with Calico, --calico-session-samples of Fairlead's controller (calico.sessionSamples of the chart) above 0; " +
+		"with Cilium, enable-bgp-control-plane-status-report not switched off; and the CNI's agents have to run"
+)
 
 // announced returns which Services Fairlead announces, as far as it says, and which of those that MetalLB announced it does not. What a Service
 // says is about now only while the controller lives.
@@ -67,7 +78,7 @@ func (m *Migration) announced(ctx context.Context) (yes []string, no []silent, e
 			yes = append(yes, name)
 		case c != nil && c.Status == metav1.ConditionFalse && slices.Contains(neither, c.Reason) && !slices.Contains(m.state.Told, name):
 		default:
-			no = append(no, silent{name, toldBy(c)})
+			no = append(no, silent{name, toldBy(c), c != nil && c.Status == metav1.ConditionUnknown && c.Reason == sessionsUnknown})
 		}
 		return nil
 	})
@@ -114,7 +125,7 @@ func (m *Migration) awaitAnnounced(ctx context.Context, among []string) (yes []s
 			no = slices.DeleteFunc(no, func(s silent) bool { return among != nil && !slices.Contains(among, s.name) })
 			if len(no) > 0 && time.Since(said) > 5*time.Second {
 				said = time.Now()
-				m.say("  waiting until Fairlead announces %s, such as %s (%s)", services(len(no)), no[0].name, no[0].why)
+				m.say("  %s", waits(no))
 			}
 			return len(no) == 0, nil
 		})
@@ -125,7 +136,7 @@ func (m *Migration) awaitAnnounced(ctx context.Context, among []string) (yes []s
 			return nil, err
 		}
 		m.say("%s", listed(no))
-		silence := fmt.Errorf("after %v: %w: Fairlead lacks %s, such as %s (%s)", m.Timeout, ErrSilent, services(len(no)), no[0].name, no[0].why)
+		silence := fmt.Errorf("after %v: %w", m.Timeout, lacking(no))
 		if m.Yes || m.confirm(ctx, "Wait for another "+m.Timeout.String()+"?") != nil {
 			return yes, silence
 		}
@@ -135,14 +146,76 @@ func (m *Migration) awaitAnnounced(ctx context.Context, among []string) (yes []s
 // mostListed is how many Services a message names.
 const mostListed = 10
 
-func listed(all []silent) string {
-	lines := []string{fmt.Sprintf("Fairlead does not announce %s that MetalLB does:", services(len(all)))}
-	for i, s := range all {
-		if i == mostListed {
-			lines = append(lines, fmt.Sprintf("  and %d more", len(all)-i))
-			break
+// apart returns those that Fairlead does not announce, and those of which nobody says whether it does.
+func apart(all []silent) (no, unknown []silent) {
+	for _, s := range all {
+		if s.unknown {
+			unknown = append(unknown, s)
+		} else {
+			no = append(no, s)
 		}
-		lines = append(lines, fmt.Sprintf("  %s: %s", s.name, s.why))
+	}
+	return no, unknown
+}
+
+// waits says, in one line, what is waited for.
+func waits(all []silent) string {
+	no, unknown := apart(all)
+	var parts []string
+	if len(no) > 0 {
+		parts = append(parts, fmt.Sprintf("waiting until Fairlead announces %s, such as %s (%s)", services(len(no)), no[0].name, no[0].why))
+	}
+	if len(unknown) > 0 {
+		parts = append(parts, fmt.Sprintf("it is not known whether a router hears %s, such as %s (%s). %s", services(len(unknown)), unknown[0].name, unknown[0].why, knownHelp))
+	}
+	return strings.Join(parts, "; ")
+}
+
+// lacking is the error that names what Fairlead is not known to announce.
+func lacking(all []silent) error {
+	no, unknown := apart(all)
+	var parts []string
+	if len(no) > 0 {
+		parts = append(parts, fmt.Sprintf("Fairlead lacks %s, such as %s (%s)", services(len(no)), no[0].name, no[0].why))
+	}
+	if len(unknown) > 0 {
+		parts = append(parts, fmt.Sprintf("nobody says whether a router hears %s: %s. %s", services(len(unknown)), named(unknown), knownHelp))
+	}
+	return fmt.Errorf("%w: %s", ErrSilent, strings.Join(parts, "; "))
+}
+
+// named names some Services, and why the first one is among them.
+func named(all []silent) string {
+	out := fmt.Sprintf("%s (%s)", all[0].name, all[0].why)
+	for i, s := range all[1:] {
+		if i+1 == mostListed {
+			return fmt.Sprintf("%s and %d more", out, len(all)-mostListed)
+		}
+		out += ", " + s.name
+	}
+	return out
+}
+
+func listed(all []silent) string {
+	no, unknown := apart(all)
+	var lines []string
+	add := func(heading string, all []silent) {
+		if len(all) == 0 {
+			return
+		}
+		lines = append(lines, fmt.Sprintf(heading, services(len(all))))
+		for i, s := range all {
+			if i == mostListed {
+				lines = append(lines, fmt.Sprintf("  and %d more", len(all)-i))
+				break
+			}
+			lines = append(lines, fmt.Sprintf("  %s: %s", s.name, s.why))
+		}
+	}
+	add("Fairlead does not announce %s that MetalLB does:", no)
+	add("It is not known whether a router hears %s that MetalLB announces:", unknown)
+	if len(unknown) > 0 {
+		lines = append(lines, "  "+knownHelp)
 	}
 	return strings.Join(lines, "\n")
 }

@@ -1,10 +1,12 @@
 // Package status sums up an installation: whether each of its parts is ready, and what waits.
 package status
 
+import "slices"
+
 // Report is the state of an installation.
 type Report struct {
 	Namespace string `json:"namespace"`
-	// Ready is set if every part is, and no Service waits.
+	// Ready is set if every part is, no Service waits, and of none it is unknown whether it is heard.
 	Ready      bool       `json:"ready"`
 	Controller Controller `json:"controller"`
 	// Speakers are absent if there are none, and none are needed.
@@ -75,6 +77,9 @@ type Services struct {
 	WithAddress int `json:"withAddress"`
 	// Waiting have no address, or are not advertised, in the order of their names.
 	Waiting []Service `json:"waiting"`
+	// Unknown are those that the CNI has been told of, and of which nobody says whether a router hears them; UnknownHelp says what to do.
+	Unknown     []Service `json:"unknown,omitempty"`
+	UnknownHelp string    `json:"unknownHelp,omitempty"`
 }
 
 // Service is a Service that waits.
@@ -88,3 +93,9 @@ type Service struct {
 
 // Unknown returns an error if a part is in the state Unknown, or something that matters may not be read.
 func (r *Report) Unknown() error { return r.unknown }
+
+// Complete reports whether every part is ready, no Service waits, and of none it is unknown whether it is heard; as far as it could be read.
+func (r *Report) Complete() bool {
+	return r.Controller.State == Ready && (r.Speakers == nil || !r.Speakers.Needed || r.Speakers.State == Ready) && r.Faults == 0 &&
+		!slices.ContainsFunc(r.Backends, func(b Backend) bool { return b.State != Ready }) && len(r.Services.Waiting)+len(r.Services.Unknown) == 0
+}

@@ -46,8 +46,7 @@ func Of(m *survey.Model, sets []appsv1.DaemonSet) *Report {
 		}
 	}
 	r.unknown = m.Need(kinds...)
-	r.Ready = r.unknown == nil && r.Controller.State == Ready && (r.Speakers == nil || !r.Speakers.Needed || r.Speakers.State == Ready) && r.Faults == 0 &&
-		!slices.ContainsFunc(r.Backends, func(b Backend) bool { return b.State != Ready }) && len(r.Services.Waiting) == 0
+	r.Ready = r.unknown == nil && r.Complete()
 	return r
 }
 
@@ -146,13 +145,22 @@ func services(m *survey.Model) Services {
 		if len(assign.ShownAddresses(svc)) > 0 {
 			out.WithAddress++
 		}
-		if c := waitsFor(svc, advertise); c != nil {
-			out.Waiting = append(out.Waiting, Service{Namespace: svc.Namespace, Name: svc.Name, Reason: c.Reason, Message: c.Message})
+		c := waitsFor(svc, advertise)
+		if c == nil {
+			continue
 		}
+		list := &out.Waiting
+		if c.Reason == announce.ReasonSessionsUnknown {
+			list = &out.Unknown
+			out.UnknownHelp = explain.Help(m.Survey, c.Reason)
+		}
+		*list = append(*list, Service{Namespace: svc.Namespace, Name: svc.Name, Reason: c.Reason, Message: c.Message})
 	}
-	slices.SortFunc(out.Waiting, func(a, b Service) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
-	})
+	for _, list := range [][]Service{out.Waiting, out.Unknown} {
+		slices.SortFunc(list, func(a, b Service) int {
+			return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+		})
+	}
 	return out
 }
 

@@ -61,6 +61,22 @@ func TestOf(t *testing.T) {
 			require.NotEmpty(t, r.Services.Waiting)
 			assert.Equal(t, "Pending", r.Services.Waiting[0].Reason)
 		}},
+		{name: "nobody says whether a router hears it", change: []func(*survey.Survey){served, calico, func(s *survey.Survey) {
+			for i := range s.Services {
+				if c := meta.FindStatusCondition(s.Services[i].Status.Conditions, "fairlead.io/Advertised"); c != nil {
+					c.Status, c.Reason = metav1.ConditionUnknown, "SessionsUnknown"
+					c.Message = "calico has been told; whether a session carries the IPv4 routes is not known: Calico's nodes are not asked (--calico-session-samples=0)"
+				}
+			}
+		}}, sets: set(2, 2), check: func(t *testing.T, r *status.Report) {
+			assert.Empty(t, r.Services.Waiting)
+			require.NotEmpty(t, r.Services.Unknown)
+			assert.Contains(t, r.Services.Unknown[0].Message, "Calico's nodes are not asked")
+			assert.Contains(t, r.Services.UnknownHelp, "set calico.sessionSamples of the chart to 1 to 10")
+			assert.Contains(t, r.Services.UnknownHelp, "enable-bgp-control-plane-status-report")
+			r.Services.Unknown = nil
+			assert.True(t, r.Complete(), "nothing else lacks")
+		}},
 		{name: "a speaker is not ready", change: []func(*survey.Survey){served}, sets: set(2, 1)},
 		{name: "a speaker that nobody needs is not ready", change: []func(*survey.Survey){served, calico}, sets: set(2, 1), ready: true},
 		{name: "no speaker says that it runs", change: []func(*survey.Survey){served, func(s *survey.Survey) { s.Leases = nil }}, sets: set(2, 2)},
