@@ -16,13 +16,10 @@ import (
 )
 
 // unproven are the fields that docs/delegation.md says a CNI does, by backend, and for which no row shows a route: what is announced on
-// the local network is not one, and the sessions of the rows have neither passwords nor ports or timers of their own.
+// the local network is not one.
 var unproven = map[string][]string{
-	"calico": {"BGPPeer peerPort", "BGPPeer password", "BGPPeer passwordSecret"},
 	"cilium": {
 		"L2Advertisement ipAddressPools", "L2Advertisement ipAddressPoolSelectors", "L2Advertisement nodeSelectors", "L2Advertisement serviceSelectors",
-		"BGPPeer peerPort", "BGPPeer keepaliveTime", "BGPPeer connectTime", "BGPPeer password", "BGPPeer passwordSecret",
-		"BGPPeer enableGracefulRestart", "BGPPeer ebgpMultiHop",
 	},
 }
 

@@ -50,7 +50,7 @@ func Run(t *testing.T, c CNI, own ...Row) {
 }
 
 func (l *Lab) run(t *testing.T, row Row) {
-	s := &Scene{T: t, Lab: l, labelled: map[string]bool{}, joined: map[string]bool{}}
+	s := newScene(t, l)
 	l.start(t, row.Args...)
 	if row.OwnPeers {
 		s.withoutPeers()

@@ -128,7 +128,7 @@ func (l *Lab) walk(t *testing.T) {
 	}
 	t.Logf("%s=%d", seedEnv, seed)
 	r := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // it is to be repeated
-	s := &Scene{T: t, Lab: l, labelled: map[string]bool{}, joined: map[string]bool{}}
+	s := newScene(t, l)
 	l.start(t)
 	s.withPeers()
 	s.await("no routes before the walk", Routes{}, nil)
