@@ -13,7 +13,7 @@ type Row struct {
 	Args []string
 	// OwnPeers is set if the Row makes its BGPPeers itself; else each router is there as two BGPPeers, r1 and r1-v6, r2 and r2-v6.
 	OwnPeers bool
-	// Shows names fields, as "BGPPeer password", whose routes are seen and that its objects, which Do makes, do not show; see TestExpressed.
+	// Shows names fields, as "BGPPeer password", of which routes or sessions tell that they are in force; see Shown.
 	Shows []string
 	Steps []Step
 }

@@ -164,6 +164,13 @@ var sessionRows = []Row{
 		},
 	},
 	{
+		Name: "a router that is a hop away and is told that we may restart, whatever is asked for", Only: onCalico, OwnPeers: true,
+		Shows: []string{"BGPPeer enableGracefulRestart", "BGPPeer ebgpMultiHop"},
+		Steps: []Step{
+			{Change: "nothing is asked for", Apply: bothA, Do: both(farPeers(fmt.Sprintf("peerPort: %d", FarPort)), restarts("Restart")), Routes: farHears},
+		},
+	},
+	{
 		Name: "a router is told that we may restart", Only: beyondCalico, OwnPeers: true, Shows: []string{"BGPPeer enableGracefulRestart"},
 		Steps: []Step{
 			{Change: "it is not", Apply: bothA, Do: both(farPeers(reached), restarts("Disable")), Routes: farHears},
