@@ -70,8 +70,8 @@ generated: generate ## fail if a generated file is not up to date
 	if [ -n "$$changed" ]; then echo "run 'make generate' and commit:"; echo "$$changed"; git diff -- api charts | head -50; exit 1; fi
 
 .PHONY: reference
-reference: ## write docs/reference from flags, metrics and values of the chart
-	go test -count 1 -run Reference ./cmd/... ./internal/reference -update
+reference: ## write docs/reference from flags, metrics and values of the chart, and the fields of docs/delegation.md
+	go test -count 1 -run Reference ./cmd/... ./internal/reference ./integration/cni -update
 
 VERSION ?= devel
 COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)

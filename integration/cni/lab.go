@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -35,16 +36,25 @@ type Settler interface {
 	Settle(t testing.TB, l *Lab)
 }
 
-// The autonomous systems: r1 is outside of the nodes' one, r2 inside.
+// The autonomous systems: r1 is outside of the nodes' one, r2 inside, and r3 in a third one.
 const (
 	ASN      = 64512
 	OuterASN = 65010
+	FarASN   = 65030
+)
+
+// Far is a router that is not on the nodes' network, but one hop away behind r1, and listens on FarPort only. It has BGPPeers where a
+// Row makes them.
+const (
+	Far     = "r3"
+	FarPort = 1790
 )
 
 // Spare is a node that is there as a machine, but not part of the cluster until a Row has it join.
 const Spare = "n4"
 
-// Lab is a cluster of three nodes, n1 to n3, whose CNI speaks with two routers, r1 and r2, and Fairlead's controller in it.
+// Lab is a cluster of three nodes, n1 to n3, whose CNI speaks with two routers, r1 and r2, and Fairlead's controller in it. There is a
+// third router, Far.
 type Lab struct {
 	*netlab.Lab
 	Bed       *testbed.Bed
@@ -54,6 +64,7 @@ type Lab struct {
 	hosts      map[string]*netlab.Host
 	routers    map[string]*netlab.Host
 	frr        map[string]*routing.FRR
+	wayToFar   string // the interface of r1
 	leave      map[string]func(testing.TB)
 	watcher    *watcher
 	listeners  map[string]*routing.Listener // for questions beside those of the watcher
@@ -82,13 +93,10 @@ func NewLab(t *testing.T, cni CNI) *Lab {
 		l.hosts[name] = l.AddHost(name, address(i+1)...)
 	}
 	for i, name := range []string{"r1", "r2"} {
-		h := l.AddHost(name, address(250+i)...)
-		l.routers[name] = h
-		l.frr[name] = routing.StartFRR(t, l.Lab, h, l.routerConfig(name))
-		l.listeners[name], err = l.frr[name].Listen()
-		require.NoError(t, err)
-		t.Cleanup(func() { _ = l.listeners[name].Close() })
+		l.routers[name] = l.AddHost(name, address(250+i)...)
+		l.startRouter(t, name)
 	}
+	l.addFar(t)
 	cni.Prepare(t, l)
 	for _, name := range nodeNames {
 		l.Join(t, name)
@@ -103,6 +111,57 @@ func NewLab(t *testing.T, cni CNI) *Lab {
 	l.watcher = watch(watched)
 	t.Cleanup(l.watcher.close)
 	return l
+}
+
+// startRouter starts FRR on the host of that name.
+func (l *Lab) startRouter(t testing.TB, name string, more ...string) {
+	t.Helper()
+	l.frr[name] = routing.StartFRR(t, l.Lab, l.routers[name], l.routerConfig(name), more...)
+	listener, err := l.frr[name].Listen()
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = listener.Close() })
+	l.listeners[name] = listener
+}
+
+// farLink are the addresses of r1 and of Far on the network between them.
+var farLink = map[string][]netip.Prefix{
+	"r1": {netip.MustParsePrefix("192.1.0.1/24"), netip.MustParsePrefix("2001:db8:1::1/64")},
+	Far:  {netip.MustParsePrefix("192.1.0.2/24"), netip.MustParsePrefix("2001:db8:1::2/64")},
+}
+
+// addFar makes Far, and the ways there and back through r1.
+func (l *Lab) addFar(t testing.TB) {
+	t.Helper()
+	way := l.NewSwitch()
+	via, far := l.routers["r1"], l.AddHost(Far)
+	l.routers[Far] = far
+	l.wayToFar = via.Attach(way, farLink["r1"]...)
+	via.Sysctl("ipv4/ip_forward", "1")
+	via.Sysctl("ipv6/conf/all/forwarding", "1")
+	far.Attach(way, farLink[Far]...)
+	for i, nodes := range address(0) {
+		for _, h := range l.hosts {
+			h.AddRoute(farLink[Far][i], via.Addr(nodes.Addr().Is6()))
+		}
+		far.AddRoute(nodes, farLink["r1"][i].Addr())
+	}
+	l.startRouter(t, Far, "-p", strconv.Itoa(FarPort))
+}
+
+// routerAddr returns the address by which nodes reach a router.
+func (l *Lab) routerAddr(name string, is6 bool) netip.Addr {
+	if name != Far {
+		return l.routers[name].Addr(is6)
+	}
+	if is6 {
+		return farLink[Far][1].Addr()
+	}
+	return farLink[Far][0].Addr()
+}
+
+// routerASN returns the autonomous system of a router.
+func routerASN(name string) int {
+	return map[string]int{"r1": OuterASN, "r2": ASN, Far: FarASN}[name]
 }
 
 // address returns the addresses of the host with a number.
@@ -130,15 +189,14 @@ func (l *Lab) nodeOf(addr string) string {
 
 // routerConfig lets every node speak with a router, and sends nothing back.
 func (l *Lab) routerConfig(name string) string {
-	asn := OuterASN
-	if name == "r2" {
-		asn = ASN
-	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "router bgp %d\n bgp router-id %s\n no bgp ebgp-requires-policy\n no bgp default ipv4-unicast\n", asn, l.routers[name].Addr(false))
+	fmt.Fprintf(&b, "router bgp %d\n bgp router-id %s\n no bgp ebgp-requires-policy\n no bgp default ipv4-unicast\n", routerASN(name), l.routerAddr(name, false))
 	for _, is6 := range []bool{false, true} {
 		for _, h := range l.hosts {
 			fmt.Fprintf(&b, " neighbor %s remote-as %d\n neighbor %[1]s passive\n neighbor %[1]s timers connect 1\n", h.Addr(is6), ASN)
+			if name == Far {
+				fmt.Fprintf(&b, " neighbor %s ebgp-multihop\n", h.Addr(is6))
+			}
 		}
 	}
 	for _, is6 := range []bool{false, true} {

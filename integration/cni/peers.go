@@ -33,14 +33,12 @@ func (s *Scene) withoutPeers() {
 
 // PeerYAML returns a router's BGPPeer for one family; more is what is added to its spec, in one line.
 func (s *Scene) PeerYAML(router string, is6 bool, more string) string {
-	asn, name := OuterASN, router
-	if router == "r2" {
-		asn = ASN
-	}
+	name := router
 	if is6 {
 		name += "-v6"
 	}
-	return fmt.Sprintf("kind: BGPPeer\nmetadata: {name: %s}\nspec: {myASN: %d, peerASN: %d, peerAddress: %q%s}", name, ASN, asn, s.Lab.routers[router].Addr(is6), comma(more))
+	return fmt.Sprintf("kind: BGPPeer\nmetadata: {name: %s}\nspec: {myASN: %d, peerASN: %d, peerAddress: %q%s}", name, ASN, routerASN(router),
+		s.Lab.routerAddr(router, is6), comma(more))
 }
 
 func comma(s string) string {

@@ -13,7 +13,7 @@ type Row struct {
 	Args []string
 	// OwnPeers is set if the Row makes its BGPPeers itself; else each router is there as two BGPPeers, r1 and r1-v6, r2 and r2-v6.
 	OwnPeers bool
-	// Shows names fields, as "BGPPeer password", whose routes are seen and that its objects, which Do makes, do not show; see TestExpressed.
+	// Shows names fields, as "BGPPeer password", of which routes or sessions tell that they are in force; see Shown.
 	Shows []string
 	Steps []Step
 }
@@ -37,6 +37,9 @@ type Step struct {
 	// Routes are all that the routers are to hear in the end; see Parse. Same is set if they are those of the step before.
 	Routes string
 	Same   bool
+	// Announced is what nodes announce on the local network in the end, an address a line, as "198.51.100.0 on eth0 by n1"; without "by", it
+	// is one node, whichever. Only Rows that a CNI has for its announcements say it; they say no Routes.
+	Announced string
 	// Meanwhile are routes that may be heard until then, because the CNI leaves no way to prevent it.
 	Meanwhile string
 	// Instead is what backends come to that cannot do it.

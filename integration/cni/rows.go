@@ -5,7 +5,7 @@ import "slices"
 // rows returns the table.
 func rows() []Row {
 	return slices.Concat(plainRows, nodeRows, peerRows, poolRows, communityRows, whoRows, serviceRows, disturbedRows, peerChangeRows, calicoRows,
-		moveRows, audienceRows, trafficRows, takeoverRows, ciliumRows)
+		moveRows, audienceRows, trafficRows, takeoverRows, ciliumRows, sessionRows)
 }
 
 var plainRows = []Row{

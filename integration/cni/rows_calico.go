@@ -364,6 +364,42 @@ var calicoRows = []Row{
 		},
 	},
 	{
+		Name: "a pool goes while its nodes get another one", Only: onCalico,
+		Steps: []Step{
+			{
+				Change: "a pool for r2, and one from n2", Label: []string{"n2 zone=a"},
+				Apply: all(poolA, webA, adv("three", "ipAddressPools: [a], peers: [r2]"), poolB, webB, adv("one", "ipAddressPools: [b], "+onZone("a"))),
+				Routes: `
+					r2: 198.51.100.0 from all
+					r1 r2: 203.0.113.0 from n2`,
+			},
+			{
+				Change: "the second one is of the first pool, too", Apply: adv("one", "ipAddressPools: [a], "+onZone("a")),
+				Routes: `
+					r2: 198.51.100.0 from all
+					r1: 198.51.100.0 from n2`,
+			},
+		},
+	},
+	{
+		// Which sessions of which nodes hide a pool changes before the communities do.
+		Name: "a route moves to other nodes with another community", Only: onCalico,
+		Steps: []Step{
+			{
+				Change: "from n1",
+				Apply:  all(poolA, webA, adv("a", `ipAddressPools: [a], nodeSelectors: [{matchLabels: {kubernetes.io/hostname: n1}}], communities: ["64512:3"]`)),
+				Routes: `r1 r2: 198.51.100.0 from n1 with 64512:3`,
+			},
+			{
+				Change: "from the others, with another one",
+				Apply: adv("a", `ipAddressPools: [a], communities: ["64512:4"],
+  nodeSelectors: [{matchExpressions: [{key: kubernetes.io/hostname, operator: NotIn, values: [n1]}]}]`),
+				Meanwhile: "r1 r2: 198.51.100.0 from n2 n3 with 64512:3",
+				Routes:    `r1 r2: 198.51.100.0 from n2 n3 with 64512:4`,
+			},
+		},
+	},
+	{
 		// The prefix of the pool comes from every node, and the address beside it from those with an endpoint.
 		Name: "local endpoints beside the prefix of a pool", Only: onCalico,
 		Steps: []Step{

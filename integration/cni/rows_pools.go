@@ -376,6 +376,31 @@ var communityRows = []Row{
 		},
 	},
 	{
+		Name: "a route moves to another router with another community",
+		Steps: []Step{
+			{
+				Change: "for r1",
+				Apply:  all(poolA, webA, adv("a", `ipAddressPools: [a], peers: [r1], communities: ["64512:1"]`)),
+				Routes: `r1: 198.51.100.0 from all with 64512:1`,
+			},
+			{
+				Change: "for r2, not to leave it",
+				Apply:  adv("a", `ipAddressPools: [a], peers: [r2], communities: ["65535:65281"]`),
+				Routes: `r2: 198.51.100.0 from all with no-export`,
+			},
+			{
+				Change: "for all, without",
+				Apply:  adv("a", `ipAddressPools: [a]`),
+				Routes: `r1 r2: 198.51.100.0 from all`,
+			},
+			{
+				Change: "from n1 only, with another one",
+				Apply:  adv("a", `ipAddressPools: [a], nodeSelectors: [{matchLabels: {kubernetes.io/hostname: n1}}], communities: ["64512:3"]`),
+				Routes: `r1 r2: 198.51.100.0 from n1 with 64512:3`,
+			},
+		},
+	},
+	{
 		Name: "a community for IPv6",
 		Steps: []Step{
 			{

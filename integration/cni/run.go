@@ -44,13 +44,13 @@ func Run(t *testing.T, c CNI, own ...Row) {
 		}
 		t.Run(row.Name, func(t *testing.T) { l.run(t, row) })
 	}
-	if os.Getenv(wholeEnv) == "all" && slices.Contains(walkers, c.Name()) {
+	if os.Getenv(wholeEnv) == "all" && walkers[c.Name()].routes != nil {
 		t.Run("a random walk", l.walk)
 	}
 }
 
 func (l *Lab) run(t *testing.T, row Row) {
-	s := &Scene{T: t, Lab: l, labelled: map[string]bool{}, joined: map[string]bool{}}
+	s := newScene(t, l)
 	l.start(t, row.Args...)
 	if row.OwnPeers {
 		s.withoutPeers()

@@ -36,6 +36,18 @@ type Scene struct {
 	labelled map[string]bool // nodes whose labels were changed
 	joined   map[string]bool // nodes that came
 	made     []client.Object // that do not go with all of their kind
+	undo     []func()        // what routers were told
+}
+
+// NewScene begins a Scene beside the Rows of Run, which ends with the test. Whoever asks for it has started the controller.
+func NewScene(t *testing.T, l *Lab) *Scene {
+	s := newScene(t, l)
+	t.Cleanup(s.end)
+	return s
+}
+
+func newScene(t *testing.T, l *Lab) *Scene {
+	return &Scene{T: t, Lab: l, labelled: map[string]bool{}, joined: map[string]bool{}}
 }
 
 // ourKinds are the kinds that a Row may make in the installation's namespace, with those first that are to go first.
@@ -222,6 +234,9 @@ func (s *Scene) Restart(args ...string) {
 // end takes away what a Row has made.
 func (s *Scene) end() {
 	ctx := context.WithoutCancel(s.Context())
+	for _, undo := range slices.Backward(s.undo) {
+		undo()
+	}
 	for node := range s.joined {
 		s.Lab.Leave(s, node)
 	}
@@ -271,17 +286,27 @@ func (s *Scene) Advertised(service, want string) string {
 // Neighbours has a router refuse the sessions of all nodes, or not any more.
 func (s *Scene) Neighbours(router string, refuse bool) {
 	s.Helper()
-	asn, no := OuterASN, "no "
-	if router == "r2" {
-		asn = ASN
-	}
-	if refuse {
+	s.neighbours(router, refuse, "shutdown")
+}
+
+// Neighbour has a router say something of all nodes until the Row ends, as "password hush".
+func (s *Scene) Neighbour(router, what string) {
+	s.Helper()
+	s.neighbours(router, true, what)
+	s.undo = append(s.undo, func() { s.neighbours(router, false, what) })
+}
+
+// neighbours has a router say something of all nodes, or not any more.
+func (s *Scene) neighbours(router string, set bool, what string) {
+	s.Helper()
+	no := "no "
+	if set {
 		no = ""
 	}
-	commands := []string{"configure terminal", fmt.Sprintf("router bgp %d", asn)}
+	commands := []string{"configure terminal", fmt.Sprintf("router bgp %d", routerASN(router))}
 	for _, h := range s.Lab.hosts {
 		for _, is6 := range []bool{false, true} {
-			commands = append(commands, fmt.Sprintf("%sneighbor %s shutdown", no, h.Addr(is6)))
+			commands = append(commands, fmt.Sprintf("%sneighbor %s %s", no, h.Addr(is6), what))
 		}
 	}
 	s.Lab.frr[router].Vtysh(commands...)

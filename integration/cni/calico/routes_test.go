@@ -9,5 +9,5 @@ import (
 // TestRoutes goes through the table of package cni on Calico.
 func TestRoutes(t *testing.T) {
 	c := New()
-	cni.Run(t, c, c.rows()...)
+	cni.Run(t, c, c.Rows()...)
 }

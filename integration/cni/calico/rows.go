@@ -33,8 +33,8 @@ kind: Service
 metadata: {name: web}
 `
 
-// rows are scenarios that need what only this package knows of Calico.
-func (c *CNI) rows() []cni.Row {
+// Rows are scenarios that need what only this package knows of Calico.
+func (c *CNI) Rows() []cni.Row {
 	return []cni.Row{
 		{
 			// The controller asks when it starts, and then once a minute.

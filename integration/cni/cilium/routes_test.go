@@ -6,5 +6,8 @@ import (
 	"github.com/fairlead/fairlead/integration/cni"
 )
 
-// TestRoutes goes through the table of package cni.
-func TestRoutes(t *testing.T) { cni.Run(t, New()) }
+// TestRoutes goes through the table of package cni, and the rows of Cilium's own.
+func TestRoutes(t *testing.T) {
+	c := New()
+	cni.Run(t, c, c.Rows()...)
+}

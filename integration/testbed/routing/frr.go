@@ -39,20 +39,21 @@ type FRR struct {
 	// BGPD is bgpd, as it was started last.
 	BGPD *netlab.Process
 
-	t   testing.TB
-	h   *netlab.Host
-	dir string
+	t    testing.TB
+	h    *netlab.Host
+	dir  string
+	more []string // arguments of bgpd
 }
 
 const frrDaemons = "/usr/lib/frr/"
 
-// StartFRR starts a router with a configuration.
-func StartFRR(t testing.TB, l *netlab.Lab, h *netlab.Host, config string) *FRR {
+// StartFRR starts a router with a configuration; more are arguments of bgpd.
+func StartFRR(t testing.TB, l *netlab.Lab, h *netlab.Host, config string, more ...string) *FRR {
 	t.Helper()
 	requireFile(t, frrDaemons+"bgpd", "frr")
 	dir, err := os.MkdirTemp(l.Dir(), "frr")
 	require.NoError(t, err)
-	r := &FRR{t: t, h: h, dir: dir}
+	r := &FRR{t: t, h: h, dir: dir, more: more}
 	r.give(dir)
 	require.NoError(t, os.WriteFile(r.path("zebra.conf"), []byte("hostname "+h.Name()+"\n"), 0o644))
 	require.NoError(t, os.WriteFile(r.path("vtysh.conf"), nil, 0o644))
@@ -110,7 +111,7 @@ func (r *FRR) Start() {
 	r.t.Helper()
 	_ = os.Remove(r.path("bgpd.vty"))
 	_ = os.Remove(r.path("bgpd.pid"))
-	r.BGPD = r.h.Start(netlab.StartOptions{Name: "bgpd", Dir: r.dir}, frrDaemons+"bgpd", append(r.args("bgpd"), "-z", r.path("zserv"))...)
+	r.BGPD = r.h.Start(netlab.StartOptions{Name: "bgpd", Dir: r.dir}, frrDaemons+"bgpd", append(append(r.args("bgpd"), "-z", r.path("zserv")), r.more...)...)
 	Await(r.t, "bgpd", func() bool { return exists(r.path("bgpd.vty")) })
 }
 
@@ -166,12 +167,19 @@ func (r *FRR) Detail(family, prefix string) []Path {
 type Peer struct {
 	BGPState            string
 	BGPTimerUpEstablish int64 `json:"bgpTimerUpEstablishedEpoch"`
-	MessageStats        struct{ OpensRecv, UpdatesRecv, NotificationsRecv, RouteRefreshSent, RouteRefreshRecv, TotalRecv int }
-	ConnectionsEstab    int `json:"connectionsEstablished"`
-	ConnectionsDropped  int
-	LastReset           string `json:"lastResetDueTo"`
-	LastNotification    string `json:"lastNotificationReason"`
-	AddressFamilyInfo   map[string]struct{ AcceptedPrefixCounter int }
+	HoldTimeMsecs       int   `json:"bgpTimerHoldTimeMsecs"` // as negotiated
+	GracefulRestartInfo struct {
+		// RemoteGrMode is "Restart" if the neighbour has said that its routes are to stay while it restarts, and "Disable" if not.
+		RemoteGrMode string
+	}
+	MessageStats struct {
+		OpensRecv, UpdatesRecv, NotificationsRecv, KeepalivesRecv, RouteRefreshSent, RouteRefreshRecv, TotalRecv int
+	}
+	ConnectionsEstab   int `json:"connectionsEstablished"`
+	ConnectionsDropped int
+	LastReset          string `json:"lastResetDueTo"`
+	LastNotification   string `json:"lastNotificationReason"`
+	AddressFamilyInfo  map[string]struct{ AcceptedPrefixCounter int }
 }
 
 // Neighbor returns a neighbour; the zero Peer if there is none.
