@@ -42,6 +42,8 @@ const Namespace = "kube-system"
 // CNI is Calico; see cni.CNI.
 type CNI struct {
 	mute atomic.Bool // nobody answers CalicoNodeStatus objects
+	// kubeconfig is that of calico-node.
+	kubeconfig string
 
 	mu    sync.Mutex
 	nodes map[string]*node // guarded by mu
@@ -72,6 +74,7 @@ func (c *CNI) Prepare(t testing.TB, l *cni.Lab) {
 	} {
 		require.NoError(t, l.Client.Create(t.Context(), o))
 	}
+	c.kubeconfig = asAccount(t, l)
 	mirror(t, l)
 	c.answer(t, l)
 }
@@ -118,7 +121,7 @@ func (c *CNI) Join(t testing.TB, l *cni.Lab, h *netlab.Host) func(testing.TB) {
 	require.NoError(t, err)
 	n := &node{host: h, dir: dir}
 	n.configure(t)
-	n.startConfd(t, l)
+	n.startConfd(t, c.kubeconfig)
 	n.startBIRDs(t)
 	c.mu.Lock()
 	c.nodes[h.Name()] = n
@@ -169,9 +172,9 @@ kill -HUP "$pid" || exit 1
 // supervise is what calico-node's runit does with a program that ends.
 const supervise = `while :; do "$@"; echo "confd has ended: $?"; sleep 1; done`
 
-func (n *node) startConfd(t testing.TB, l *cni.Lab) {
+func (n *node) startConfd(t testing.TB, kubeconfig string) {
 	t.Helper()
-	env := localcluster.ConfdEnv(n.host.Name(), n.dir, l.Kubeconfig(), testbed.Folder("bin", "bird1")+":"+os.Getenv("PATH"))
+	env := localcluster.ConfdEnv(n.host.Name(), n.dir, kubeconfig, testbed.Folder("bin", "bird1")+":"+os.Getenv("PATH"))
 	n.confd = n.host.Start(netlab.StartOptions{Name: "confd", Dir: n.dir, Env: env}, "/bin/sh", "-c", supervise, "sh", testbed.Folder("bin", "confd"), "-confdir", n.dir)
 	t.Cleanup(func() { assert.NotContains(t, n.confd.Log(), "panic:", "confd on %s has crashed", n.host) })
 }
