@@ -36,8 +36,8 @@ type Reporter interface {
 	Report(ctx context.Context, serves []string, outcome *backends.Outcome, err error) error
 	// Forget is called instead when nothing is wanted any more, and nothing is left.
 	Forget(ctx context.Context) error
-	// Waits is told instead why the backend goes on with what it is to let go of.
-	Waits(ctx context.Context, message string) error
+	// Waits is told instead why the backend goes on with what it is to let go of; goesOn is false if it has nothing to go on with.
+	Waits(ctx context.Context, message string) (goesOn bool, err error)
 }
 
 // Result is how the last try of a loop went.
@@ -69,6 +69,7 @@ type Loop struct {
 	inPlace map[backends.Source]bool      // advertisements that the backend may have written something for
 	since   map[backends.Source]time.Time // since when it has written all of them that it could
 	waiting lack                          // what the newest target was last said to wait for
+	goesOn  bool                          // it has something to go on with until then
 	begun   uint64                        // the target that the last attempt found ready; 0: it did not
 	done    uint64                        // the newest target that was reached
 }
@@ -164,21 +165,26 @@ func (l *Loop) lacksLocked(what map[backends.Source]bool) string {
 func (l *Loop) held(ctx context.Context, w lack) (held bool, again time.Duration, err error) {
 	again, w.again = w.again, 0
 	l.mu.Lock()
-	told := l.waiting == w
+	told, goesOn := l.waiting == w, l.goesOn
 	l.waiting = w
 	l.mu.Unlock()
 	switch {
 	case !w.open():
-		if !told && w.why != "" {
+		if !told && goesOn && w.why != "" {
 			l.Log.Warn("lets go of what another backend was told and is not known to be heard for", "backend", l.Name, "toldOf", w.other, "because", w.why)
 		}
 		return false, 0, nil
 	case w.why == notYet:
 		return true, again, nil
-	case !told:
+	}
+	goesOn, err = l.Reporter.Waits(ctx, w.other+": "+w.why)
+	l.mu.Lock()
+	l.goesOn = goesOn || err != nil
+	l.mu.Unlock()
+	if !told && goesOn {
 		l.Log.Info("goes on advertising until another backend does", "backend", l.Name, "waitsFor", w.other, "because", w.why)
 	}
-	return true, again, l.Reporter.Waits(ctx, w.other+": "+w.why)
+	return true, again, err
 }
 
 // wakeIfWaiting wakes the loop if its newest target waits for others. One that was begun does not any more.

@@ -73,11 +73,11 @@ func (f *fake) Forget(context.Context) error {
 	return nil
 }
 
-func (f *fake) Waits(_ context.Context, message string) error {
+func (f *fake) Waits(_ context.Context, message string) (bool, error) {
 	if len(f.waits) == 0 || f.waits[len(f.waits)-1] != message {
 		f.waits = append(f.waits, message)
 	}
-	return nil
+	return true, nil
 }
 
 func (f *fake) hearing(*backends.BGPAdvertisement, *backends.Desired) Hearing {

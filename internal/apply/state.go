@@ -128,16 +128,17 @@ func (s *State) Report(ctx context.Context, serves []string, outcome *backends.O
 
 // Waits has the object say why the backend goes on with what another one is to have. One that has no object has nothing to go on with. The
 // next Report takes the condition away.
-func (s *State) Waits(ctx context.Context, message string) error {
+func (s *State) Waits(ctx context.Context, message string) (goesOn bool, err error) {
 	if o, err := s.get(ctx); err != nil || o == nil {
 		if errors.Is(err, ErrTaken) {
-			return nil // it is another installation's
+			return false, nil // it is another installation's
 		}
-		return err
+		return false, err
 	}
-	return s.update(ctx, func(status *v1alpha1.BackendStatus) {
+	return true, s.update(ctx, func(status *v1alpha1.BackendStatus) {
 		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
-			Type: string(backends.HandingOver), Status: metav1.ConditionTrue, Reason: ReasonNotHeard, Message: text.Cut("goes on until another backend is heard. "+message, text.MaxMessage),
+			Type: string(backends.HandingOver), Status: metav1.ConditionTrue, Reason: ReasonNotHeard,
+			Message: text.Cut("goes on until another backend is heard. "+message, text.MaxMessage),
 		})
 		sortConditions(status.Conditions)
 	})

@@ -4,7 +4,11 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"k8s.io/apimachinery/pkg/runtime"
+	fakeclient "sigs.k8s.io/controller-runtime/pkg/client/fake"
 
+	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/backends"
 )
 
@@ -28,4 +32,37 @@ func TestLacking(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) { assert.Equal(t, tc.want, lacking(&backends.Outcome{Findings: tc.findings})) })
 	}
 	assert.Empty(t, lacking(nil))
+}
+
+// TestWaits: a Backend object says what it waits for until it is reported of again; where there is none, nothing is said.
+func TestWaits(t *testing.T) {
+	scheme := runtime.NewScheme()
+	require.NoError(t, v1alpha1.AddToScheme(scheme))
+	c := fakeclient.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1alpha1.Backend{}).Build()
+	s := &State{Client: c, Name: "calico", Installation: "metallb-system"}
+	conditions := func() (out []string) {
+		o, err := s.get(t.Context())
+		require.NoError(t, err)
+		if o != nil {
+			for _, c := range o.Status.Conditions {
+				out = append(out, c.Type+" "+c.Reason+": "+c.Message)
+			}
+		}
+		return out
+	}
+	goesOn, err := s.Waits(t.Context(), "cilium: n1 is Active")
+	require.NoError(t, err)
+	assert.False(t, goesOn)
+	assert.Empty(t, conditions())
+	require.NoError(t, s.Report(t.Context(), nil, &backends.Outcome{}, nil))
+	goesOn, err = s.Waits(t.Context(), "cilium: n1 is Active")
+	require.NoError(t, err)
+	assert.True(t, goesOn)
+	ready := "Ready Applied: everything wanted is in place"
+	assert.Equal(t, []string{ready, "HandingOver NotHeard: goes on until another backend is heard. cilium: n1 is Active"}, conditions())
+	require.NoError(t, s.Report(t.Context(), nil, &backends.Outcome{}, nil))
+	assert.Equal(t, []string{ready}, conditions())
+	goesOn, err = (&State{Client: c, Name: "calico", Installation: "other"}).Waits(t.Context(), "x")
+	require.NoError(t, err)
+	assert.False(t, goesOn, "it is another installation's")
 }
