@@ -145,7 +145,8 @@ func TestEvents(t *testing.T) {
 	assert.Equal(t, []string{"L2Advertisement/" + s.Namespace + "/main"}, b.Status.Owned.Objects)
 }
 
-// TestUpgrade restarts all speakers, one by one, while clients fetch: nothing is lost.
+// TestUpgrade restarts all speakers, one by one, while clients fetch: nothing is lost but a connection that is open at the moment in which its
+// address moves. The next node knows nothing of it, as after every move on the local network.
 func TestUpgrade(t *testing.T) {
 	s := site.New(t, bed, 3)
 	svc := s.Service("web", s.Nodes(), nil)
@@ -174,7 +175,10 @@ func TestUpgrade(t *testing.T) {
 		s.Alone(p, vip)
 		fetchers[vip].Stop()
 		assert.Empty(t, p.Lost(vip, before, time.Time{}), "probes for %s", vip)
-		failed := fetchers[vip].Failed(before, time.Time{})
+		failed := slices.DeleteFunc(fetchers[vip].Failed(before, time.Time{}), func(f netlab.Fetch) bool {
+			const apart = 2 * time.Millisecond // between the client's kernel and who watches
+			return slices.ContainsFunc(p.Gratuitous(vip, f.At.Add(-apart)), func(a netlab.Announcement) bool { return a.At.Before(f.At.Add(f.Took + apart)) })
+		})
 		assert.Empty(t, failed, "requests to %s", vip)
 		t.Logf("%s: %d requests, %d failed", vip, len(fetchers[vip].All(before, time.Time{})), len(failed))
 	}
