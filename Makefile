@@ -51,9 +51,10 @@ test-cni: tools ## run every scenario on the CNIs' own code and on the speakers 
 check: generated lint ## check formatting, generated files and style
 
 .PHONY: lint
-lint: ## gofmt, go vet, staticcheck
+lint: ## gofmt, go mod tidy, go vet, staticcheck
 	@unformatted="$$(gofmt -l $$(git ls-files '*.go'))"; \
 	if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted"; exit 1; fi
+	go mod tidy -diff
 	go vet ./...
 	go tool -modfile=tools/staticcheck/go.mod staticcheck ./...
 
