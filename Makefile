@@ -47,6 +47,10 @@ test: tools ## run every test, those on a real API server included
 test-cni: tools ## run every scenario on the CNIs' own code and on the speakers (needs root); make test runs some of them
 	FAIRLEAD_TEST_CNI=all go test -timeout 60m -count 1 -p 1 ./integration/cni/...
 
+.PHONY: race
+race: ## run the tests that need neither an API server nor networks under the race detector (needs a C compiler)
+	CGO_ENABLED=1 go test -race -timeout 30m $$(go list ./... | grep -v /integration/)
+
 .PHONY: check
 check: generated lint ## check formatting, generated files and style
 
