@@ -24,7 +24,6 @@ import (
 	"github.com/fairlead/fairlead/internal/localcluster"
 )
 
-
 // needed are the programs of Calico that render and read BIRD's configuration.
 var needed = []string{"confd", "confd-templates", "bird1/bird", "bird1/bird6"}
 
@@ -160,7 +159,9 @@ func node(t *testing.T) {
 		calicoObject("IPPool", "pods", map[string]any{"cidr": "10.244.0.0/16", "ipipMode": "Never", "vxlanMode": "Always", "nodeSelector": "all()"}),
 	} {
 		require.NoError(t, bed.Client.Create(t.Context(), o))
-		t.Cleanup(func() { assert.NoError(t, client.IgnoreNotFound(bed.Client.Delete(context.WithoutCancel(t.Context()), o))) })
+		t.Cleanup(func() {
+			assert.NoError(t, client.IgnoreNotFound(bed.Client.Delete(context.WithoutCancel(t.Context()), o)))
+		})
 	}
 }
 

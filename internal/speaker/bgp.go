@@ -50,7 +50,7 @@ type BGPOptions struct {
 	ShutdownWait time.Duration
 	// NoServiceBGPStatus has no ServiceBGPStatus objects written, of which there is one for each Service and node.
 	NoServiceBGPStatus bool
-	Owner        *Owner
+	Owner              *Owner
 
 	Feed     *Feed
 	Cache    cache.Cache
