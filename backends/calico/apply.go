@@ -72,10 +72,9 @@ func (x *apply) look(ctx context.Context) error {
 }
 
 func (x *apply) plan(current *configuration, narrowing bool) *sessions {
-	rest, going := x.rest(narrowing)
-	in := planning{narrowing: narrowing, rest: rest, going: going,
+	in := planning{narrowing: narrowing,
 		want: x.want, world: x.world, installation: x.b.cfg.Installation, namespace: x.d.nodeNamespace, has: x.has, filters: x.d.filters,
-		recorded: map[string]bool{}, asNumber: defaultASNumber,
+		recorded: map[string]bool{}, rest: x.rest(narrowing), asNumber: defaultASNumber,
 	}
 	in.want.BGPAdvertisements, in.want.Announcements = x.routes.served, x.announced()
 	for _, k := range x.record.Objects {
@@ -88,23 +87,20 @@ func (x *apply) plan(current *configuration, narrowing bool) *sessions {
 }
 
 // rest returns the prefixes of ours that no announcement covers: those of pools that are held, and, at first, those that are about
-// to go, which are going.
-func (x *apply) rest(leaving bool) (rest, going []netip.Prefix) {
+// to go.
+func (x *apply) rest(leaving bool) []netip.Prefix {
 	announced := map[string][]netip.Prefix{}
 	for _, a := range x.announced() {
 		announced[a.Pool] = append(announced[a.Pool], a.Prefix)
 	}
+	var out []netip.Prefix
 	for _, e := range x.record.Owned {
-		held := slices.Contains(x.want.Hold, e.Pool)
 		covered := slices.ContainsFunc(announced[e.Pool], func(p netip.Prefix) bool { return p.Overlaps(e.Prefix) })
-		if !covered && (leaving || held) {
-			rest = append(rest, e.Prefix)
-		}
-		if !covered && leaving && !held {
-			going = append(going, e.Prefix)
+		if !covered && (leaving || slices.Contains(x.want.Hold, e.Pool)) {
+			out = append(out, e.Prefix)
 		}
 	}
-	return rest, going
+	return out
 }
 
 // put makes those objects of s that are of some kinds. A failure that keeps something from being hidden is remembered by pool; err
