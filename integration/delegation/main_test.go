@@ -76,6 +76,7 @@ func (i *installation) clean() {
 	ctx := context.WithoutCancel(i.t.Context())
 	for _, k := range []schema.GroupVersionKind{
 		calicoGroup.WithKind("BGPConfiguration"), calicoGroup.WithKind("BGPPeer"), calicoGroup.WithKind("BGPFilter"), calicoGroup.WithKind("IPPool"),
+		calicoGroup.WithKind("CalicoNodeStatus"), // of a controller that had no time left to remove its questions
 		ciliumGroup.WithKind("CiliumBGPAdvertisement"), ciliumGroup.WithKind("CiliumBGPPeerConfig"), ciliumGroup.WithKind("CiliumBGPClusterConfig"),
 		ciliumGroup.WithKind("CiliumLoadBalancerIPPool"), policyGroup.WithKind("CiliumL2AnnouncementPolicy"),
 		v1alpha1.GroupVersion.WithKind("Backend"),
