@@ -30,7 +30,7 @@ import (
 // go, one at a time, each when the Leases of the batch before are given up.
 const (
 	batch = 10
-	// leasePatience is how long a batch may take. A Lease is given up within seconds; one that another policy still wants never is.
+	// leasePatience is how long a batch may take. A Lease is given up within seconds, or passes to a node that another policy lets have it.
 	leasePatience = 30 * time.Second
 
 	// Labels that the L2 announcer puts on a Service before it matches selectors (svcAndMetaLabels).
@@ -49,6 +49,30 @@ type policy = v2alpha1.CiliumL2AnnouncementPolicy
 type drained struct {
 	services []types.NamespacedName
 	since    time.Time
+	terms    map[types.NamespacedName]term // that they were in then
+}
+
+// term is for how long a node has a Lease without a break: who has it, and since when; zero if nobody has it.
+type term struct{ holder, since string }
+
+func termOf(l coordinationv1.LeaseSpec, now time.Time) term {
+	if !held(l, now) {
+		return term{}
+	}
+	out := term{holder: *l.HolderIdentity}
+	if l.AcquireTime != nil {
+		out.since = l.AcquireTime.Format(time.RFC3339Nano)
+	}
+	return out
+}
+
+// begin has a batch left without a policy from now on.
+func (d *drained) begin(services []types.NamespacedName, terms map[types.NamespacedName]term, now time.Time) {
+	d.services, d.since = append(d.services, services...), now
+	if d.terms == nil {
+		d.terms = map[types.NamespacedName]term{}
+	}
+	maps.Copy(d.terms, terms)
 }
 
 // losses are the changes that may leave Services without a policy: deletions, and updates that do more than add.
@@ -141,7 +165,11 @@ func (b *Backend) drain(ctx context.Context, c *client, t *translation, lossy []
 			now = append(now, ch)
 			budget -= len(lost)
 			keepers = slices.DeleteFunc(keepers, func(p *policy) bool { return p.Name == ch.have.GetName() })
-			b.drained.services, b.drained.since = append(b.drained.services, lost...), b.now()
+			terms, err := b.terms(ctx, c, lost)
+			if err != nil && !apierrors.IsForbidden(err) {
+				return nil, nil, err
+			}
+			b.drained.begin(lost, terms, b.now())
 		case len(lost) <= batch:
 			waiting++
 		default:
@@ -288,35 +316,46 @@ func (t *translation) park(p *policy, services []types.NamespacedName) []change 
 	return out
 }
 
-// settled reports whether the announcers have dealt with the batch before: its Leases are gone, given up or run out, or it has
-// taken too long.
+// settled reports whether the announcers have dealt with the batch before: its Leases are given up, have run out, or are another node's, or it
+// has taken too long.
 func (b *Backend) settled(ctx context.Context, c *client) (bool, error) {
-	if len(b.drained.services) == 0 {
-		return true, nil
-	}
 	if b.now().Sub(b.drained.since) < leasePatience {
-		leases := c.Resource(coordinationv1.SchemeGroupVersion.WithResource("leases")).Namespace(b.namespace())
+		terms, err := b.terms(ctx, c, b.drained.services)
+		if apierrors.IsForbidden(err) {
+			return len(b.drained.services) == 0, nil // the time has to do
+		}
+		if err != nil {
+			return false, err
+		}
 		for _, s := range b.drained.services {
-			u, err := leases.Get(ctx, leasePrefix+"-"+s.Namespace+"-"+s.Name, metav1.GetOptions{})
-			switch {
-			case apierrors.IsNotFound(err):
-				continue
-			case apierrors.IsForbidden(err):
-				return false, nil // the time has to do
-			case err != nil:
-				return false, fmt.Errorf("read the Lease of Service %s: %w", s, err)
-			}
-			var lease coordinationv1.Lease
-			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &lease); err != nil {
-				return false, fmt.Errorf("read the Lease of Service %s: %w", s, err)
-			}
-			if held(lease.Spec, b.now()) {
+			if now := terms[s]; now != (term{}) && (b.drained.terms[s] == term{} || b.drained.terms[s] == now) {
 				return false, nil
 			}
 		}
 	}
 	b.drained = drained{}
 	return true, nil
+}
+
+// terms returns the terms of the Leases of Services.
+func (b *Backend) terms(ctx context.Context, c *client, services []types.NamespacedName) (map[types.NamespacedName]term, error) {
+	leases := c.Resource(coordinationv1.SchemeGroupVersion.WithResource("leases")).Namespace(b.namespace())
+	out := map[types.NamespacedName]term{}
+	for _, s := range services {
+		u, err := leases.Get(ctx, leasePrefix+"-"+s.Namespace+"-"+s.Name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read the Lease of Service %s: %w", s, err)
+		}
+		var lease coordinationv1.Lease
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(u.Object, &lease); err != nil {
+			return nil, fmt.Errorf("read the Lease of Service %s: %w", s, err)
+		}
+		out[s] = termOf(lease.Spec, b.now())
+	}
+	return out, nil
 }
 
 func held(l coordinationv1.LeaseSpec, now time.Time) bool {

@@ -93,10 +93,11 @@ func (r *rack) session(name, what string, check func(v1alpha1.BGPSessionStatus) 
 }
 
 // midway reports whether a connection that was established has failed: where routes come and go, the router's kernel spreads flows anew,
-// and the next packet of one may come to a node that does not know it.
+// and the next packet of one may come to a node that does not know it. Within connect(2) that is the last packet of the handshake: a node
+// that answers the first one by a reset refuses the connection (ECONNREFUSED).
 func midway(r netlab.Fetch) bool {
 	var op *net.OpError
-	return errors.As(r.Err, &op) && op.Op == "read" && errors.Is(r.Err, syscall.ECONNRESET)
+	return errors.As(r.Err, &op) && (op.Op == "read" || op.Op == "dial") && errors.Is(r.Err, syscall.ECONNRESET)
 }
 
 // TestUpgrade stops the speakers of three nodes one by one and starts them again, as an upgrade does, while the router's kernel fetches

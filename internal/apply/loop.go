@@ -43,6 +43,8 @@ type Reporter interface {
 // Result is how the last try of a loop went.
 type Result struct {
 	Backend string
+	// Want is what it was to come to; it must not be changed.
+	Want backends.Desired
 	// Outcome is what it came to; nil if the CNI was not reached.
 	Outcome *backends.Outcome
 	Err     error
@@ -301,7 +303,7 @@ func (l *Loop) try(ctx context.Context) (after time.Duration, ok bool) {
 	}
 	l.mu.Unlock()
 	if l.Changed != nil {
-		l.Changed(Result{l.Name, outcome, failed})
+		l.Changed(Result{l.Name, t.want, outcome, failed})
 	}
 	switch {
 	case failed != nil || reportErr != nil:

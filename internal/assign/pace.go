@@ -23,7 +23,9 @@ import (
 //     has Cilium look again;
 //   - addresses of ours, a while after that writer's went.
 //
-// And an address that another pool takes over keeps the label of the one that it was in until the advertisements have that of the other.
+// And an address that another pool takes over keeps the label of the one that it was in until the advertisements have that of the other; a Service
+// that had no label gets none while the agents may go by what was said of its pool before: a pool that was deleted and made anew, or whose
+// advertisement has just been changed.
 type paces struct {
 	mu    sync.Mutex // protects begun
 	begun map[types.NamespacedName]paced
@@ -35,6 +37,8 @@ type Pacer interface {
 	Pace() time.Duration
 	// InForce reports whether what is to be done with the addresses of pools has reached the CNI.
 	InForce(pools []string) bool
+	// Outdated reports whether the CNI may go by what was to be done with them before.
+	Outdated(pools []string) bool
 }
 
 const (
@@ -92,22 +96,29 @@ func (p *paces) pace(svc *corev1.Service, v *Verdict, cni Pacer, now time.Time) 
 		left := p.left(name, returning, now)
 		v.Later = left > 0
 		return left
+	case label == "" && len(shown) == 0 && cni.Outdated(v.Held.Pools()):
+		return p.await(name, v, now)
 	case label == "" || label == backends.PoolLabel(poolNames(v.Held)):
 	case slices.ContainsFunc(shown, goes):
 		p.begin(name, dropping, now.Add(apart))
 		v.Dropping = true
 		return apart
 	case sameAddrs(shown, has) && !cni.InForce(v.Held.Pools()):
-		if p.begun[name].what != relabelling {
-			p.begin(name, relabelling, now.Add(relabelWithin))
-		}
-		if p.left(name, relabelling, now) > 0 {
-			v.Later = true
-			return relabelAgain
-		}
-		return 0
+		return p.await(name, v, now)
 	}
 	delete(p.begun, name)
+	return 0
+}
+
+// await has a label wait for the CNI to hear of its pool, but not for ever.
+func (p *paces) await(name types.NamespacedName, v *Verdict, now time.Time) time.Duration {
+	if p.begun[name].what != relabelling {
+		p.begin(name, relabelling, now.Add(relabelWithin))
+	}
+	if p.left(name, relabelling, now) > 0 {
+		v.Later = true
+		return relabelAgain
+	}
 	return 0
 }
 

@@ -12,7 +12,7 @@ import (
 	"github.com/fairlead/fairlead/allocator"
 )
 
-// slow is a CNI that needs a second; what is to be done with pools has reached it if it has heard of them.
+// slow is a CNI that needs a second; what is to be done with pools has reached it if they are true; it goes by what was before if they are false.
 type slow map[string]bool
 
 func (slow) Pace() time.Duration { return time.Second }
@@ -24,6 +24,15 @@ func (s slow) InForce(pools []string) bool {
 		}
 	}
 	return true
+}
+
+func (s slow) Outdated(pools []string) bool {
+	for _, p := range pools {
+		if current, known := s[p]; known && !current {
+			return true
+		}
+	}
+	return false
 }
 
 func TestPace(t *testing.T) {
@@ -58,6 +67,12 @@ func TestPace(t *testing.T) {
 		all  []look
 	}{
 		{"a new Service waits for nothing", nil, []look{{0, shows("none", ""), ours("a", "192.0.2.1"), 0, ""}}},
+		{"a new Service of a pool of which the CNI has heard", slow{"a": true}, []look{{0, shows("none", ""), ours("a", "192.0.2.1"), 0, ""}}},
+		{"a new Service of a pool that was advertised in another way", slow{"a": false}, []look{
+			{0, shows("none", ""), ours("a", "192.0.2.1"), relabelAgain, "wait"},
+			{relabelWithin - time.Millisecond, shows("none", ""), ours("a", "192.0.2.1"), relabelAgain, "wait"},
+			{relabelWithin, shows("none", ""), ours("a", "192.0.2.1"), 0, ""},
+		}},
 		{"another address of the same pool", nil, []look{{0, shows("a", "a", "192.0.2.1"), ours("a", "192.0.2.2"), 0, ""}}},
 		{"an address of another pool", slow{"b": true}, []look{
 			{0, shows("a", "a", "192.0.2.1"), ours("b", "203.0.113.1"), time.Second, "drop"},

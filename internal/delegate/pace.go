@@ -1,12 +1,13 @@
 package delegate
 
 import (
-	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/config"
 )
@@ -34,24 +35,106 @@ func (t *Task) Pace() time.Duration {
 	return ciliumPace
 }
 
-// InForce reports whether Cilium has heard of what is to be done with the addresses of pools.
+// InForce reports whether Cilium has heard of what is to be done with the addresses of pools, as it is to be done now.
 func (t *Task) InForce(pools []string) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return !slices.ContainsFunc(pools, func(name string) bool {
-		since, listed := t.listed[name]
-		return !listed || time.Since(since) < ciliumHears
-	})
+	known, current := t.goesBy(pools)
+	return known && current
 }
 
-// listed is since when pools are in what a backend has written.
-type listed map[string]time.Time
+// Outdated reports whether Cilium may go by what was to be done with the addresses of pools before.
+func (t *Task) Outdated(pools []string) bool {
+	known, current := t.goesBy(pools)
+	return known && !current
+}
 
-func (l listed) heard(o *backends.Outcome, now time.Time) {
-	maps.DeleteFunc(l, func(name string, _ time.Time) bool { _, still := o.Pools[name]; return !still })
+// goesBy reports whether Cilium may know all of these pools, and whether what it has heard is how they are to be advertised now.
+func (t *Task) goesBy(pools []string) (known, current bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.snapshot == nil {
+		return false, false
+	}
+	want := t.wanted.of(t.snapshot, t.choice)
+	now := time.Now()
+	known, current = true, true
+	for _, name := range pools {
+		e, listed := t.listed[name]
+		known = known && listed && (e.gone.IsZero() || now.Sub(e.gone) < ciliumHears)
+		current = current && e.gone.IsZero() && now.Sub(e.since) >= ciliumHears && reflect.DeepEqual(e.how, want[name])
+	}
+	return known, current
+}
+
+// ways is how pools are to be advertised, by their names: the advertisements that have them, without other pools.
+type ways map[string]way
+
+type way struct {
+	bgp    []backends.BGPAdvertisement
+	layer2 []backends.L2Advertisement
+}
+
+func waysOf(d *backends.Desired) ways {
+	out := ways{}
+	for _, a := range d.BGPAdvertisements {
+		for _, p := range a.Pools {
+			w := out[p.Name]
+			a.Pools = nil
+			w.bgp = append(w.bgp, a)
+			out[p.Name] = w
+		}
+	}
+	for _, a := range d.L2Advertisements {
+		for _, p := range a.Pools {
+			w := out[p.Name]
+			a.Pools = nil
+			w.layer2 = append(w.layer2, a)
+			out[p.Name] = w
+		}
+	}
+	return out
+}
+
+// wantedWays is what a configuration asks of Cilium; it is worked out once for each.
+type wantedWays struct {
+	snapshot *config.Snapshot
+	choice   announce.Choice
+	ways     ways
+}
+
+func (w *wantedWays) of(s *config.Snapshot, choice announce.Choice) ways {
+	if w.snapshot != s || w.choice != choice {
+		share := announce.Delegated(announce.Input{Snapshot: s, Choice: choice})[Cilium]
+		*w = wantedWays{snapshot: s, choice: choice, ways: waysOf(&share.Desired)}
+	}
+	return w.ways
+}
+
+// listed is how pools are advertised by what a backend has written, and since when.
+type listed map[string]advertised
+
+type advertised struct {
+	since, gone time.Time // gone is zero while the pool is advertised
+	how         way
+}
+
+// heard takes what came of a try to have want written. A pool that is on hold stays as it was.
+func (l listed) heard(want *backends.Desired, o *backends.Outcome, now time.Time) {
+	for name, was := range l {
+		switch _, still := o.Pools[name]; {
+		case still:
+		case was.gone.IsZero():
+			was.gone = now
+			l[name] = was
+		case now.Sub(was.gone) >= ciliumHears:
+			delete(l, name)
+		}
+	}
+	asked := waysOf(want)
 	for name := range o.Pools {
-		if _, known := l[name]; !known {
-			l[name] = now
+		how, wanted := asked[name]
+		was, known := l[name]
+		if !known || !was.gone.IsZero() || wanted && !reflect.DeepEqual(was.how, how) {
+			l[name] = advertised{since: now, how: how}
 		}
 	}
 }

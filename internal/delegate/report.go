@@ -80,7 +80,7 @@ func (t *Task) heard(r apply.Result) {
 	t.results = maps.Clone(t.results) // readers keep the old one
 	t.results[r.Backend] = now
 	if r.Backend == Cilium && r.Err == nil && r.Outcome != nil {
-		t.listed.heard(r.Outcome, time.Now())
+		t.listed.heard(&r.Want, r.Outcome, time.Now())
 	}
 	t.mu.Unlock()
 	var findings []backends.Finding

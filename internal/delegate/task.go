@@ -104,7 +104,8 @@ type Task struct {
 	results  map[string]announce.Result                        // replaced as a whole
 	heardOf  map[string]map[backends.Audience]announce.Verdict // by backend, what its sessions say; each replaced as a whole
 	flaps    calm[backends.Audience]                           // of heardOf
-	listed   listed                                            // what Cilium has heard of
+	listed   listed                                            // what Cilium has been told of
+	wanted   wantedWays                                        // what it is to be told of
 	seen     map[string]*backends.Outcome                      // of the CNIs' allocators at the start, by name
 }
 

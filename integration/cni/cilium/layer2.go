@@ -68,8 +68,6 @@ func Layer2Rows() []cni.Row {
 			},
 		},
 		{
-			// A change of which nodes may announce can take half a minute if there was one just before: a Lease that somebody else has
-			// taken over is not seen to be given up (backends/cilium/drain.go).
 			Name: "addresses are announced by nodes with a label",
 			Steps: []cni.Step{
 				{Change: "n2 has it", Label: []string{"n2 zone=a"}, Apply: twoPools + on0("nodeSelectors: [{matchLabels: {zone: a}}]"), Announced: webOn0 + " by n2\n" + otherOn0 + " by n2"},
