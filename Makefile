@@ -67,7 +67,7 @@ generate: $(BIN)/controller-gen ## write deepcopy code and CRDs from api/, and t
 	$(BIN)/controller-gen object paths=./api/...
 	$(BIN)/controller-gen crd:crdVersions=v1 paths=./api/... output:crd:dir=api/crds
 	cp api/crds/*.yaml charts/fairlead/files/crds/
-	go run ./internal/reference/readme charts/fairlead
+	go run ./internal/tool/reference/readme charts/fairlead
 
 .PHONY: generated
 generated: generate ## fail if a generated file is not up to date
@@ -76,7 +76,7 @@ generated: generate ## fail if a generated file is not up to date
 
 .PHONY: reference
 reference: ## write docs/reference from flags, metrics and values of the chart, and the fields of docs/delegation.md
-	go test -count 1 -run Reference ./cmd/... ./internal/reference ./integration/cni -update
+	go test -count 1 -run Reference ./cmd/... ./internal/tool/reference ./integration/cni -update
 
 VERSION ?= devel
 COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
@@ -88,7 +88,7 @@ DIST := dist/$(subst /,_,$(PLATFORM))
 .PHONY: binaries
 binaries: ## build static binaries for PLATFORM (linux/amd64) and VERSION into dist/
 	GOOS=$(word 1,$(subst /, ,$(PLATFORM))) GOARCH=$(word 2,$(subst /, ,$(PLATFORM))) CGO_ENABLED=0 go build -trimpath -buildvcs=false \
-		-ldflags '-s -w -X github.com/fairlead/fairlead/internal/cli.version=$(VERSION) -X github.com/fairlead/fairlead/internal/cli.commit=$(COMMIT)' -o $(DIST)/ ./cmd/...
+		-ldflags '-s -w -X github.com/fairlead/fairlead/internal/process/cli.version=$(VERSION) -X github.com/fairlead/fairlead/internal/process/cli.commit=$(COMMIT)' -o $(DIST)/ ./cmd/...
 
 .PHONY: image
 image: binaries ## build the image IMAGE for PLATFORM with BUILDER (buildah or docker)
@@ -144,8 +144,8 @@ fuzz: ## fuzz the engine, the range parser and what comes from the wire for FUZZ
 	go test -run '^$$' -fuzz FuzzPacket -fuzztime $(FUZZTIME) ./backends/bgp/bfd
 	go test -run '^$$' -fuzz FuzzOpen -fuzztime $(FUZZTIME) ./backends/bgp
 	go test -run '^$$' -fuzz FuzzReceive -fuzztime $(FUZZTIME) ./backends/bgp
-	go test -run '^$$' -fuzz FuzzConvert -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./internal/convert
-	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./internal/membership
+	go test -run '^$$' -fuzz FuzzConvert -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./internal/tool/convert
+	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./internal/speaker/membership
 
 .PHONY: tools
 tools: $(ASSETS)/kube-apiserver $(ASSETS)/etcd $(BIN)/kubectl $(BIN)/kube-proxy $(BIN)/helm $(BIN)/calico-crds $(BIN)/cilium-crds $(BIN)/confd $(BIN)/confd-templates $(BIN)/bird1 $(BIN)/cilium-lab ## build what tests and demo need

@@ -110,7 +110,7 @@ const (
 	ConfigFrozen FindingType = "ConfigFrozen"
 	// SharedAddress: an address that several Services share is announced in a way that can put it on two nodes.
 	SharedAddress FindingType = "SharedAddress"
-	// HandingOver: the backend goes on with what another one is to have, which is not heard yet. No backend finds this; see internal/apply.
+	// HandingOver: the backend goes on with what another one is to have, which is not heard yet. No backend finds this; see internal/controller/apply.
 	HandingOver FindingType = "HandingOver"
 )
 

@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/api/v1beta1"
-	"github.com/fairlead/fairlead/internal/cli"
+	"github.com/fairlead/fairlead/internal/process/cli"
 )
 
 // checkEvery is how often it is looked again.

@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/fairlead/fairlead/api/v1beta1"
-	"github.com/fairlead/fairlead/internal/cli"
+	"github.com/fairlead/fairlead/internal/process/cli"
 )
 
 // TestAtWork: an installation works if its Lease is held and its configuration is valid; else it is said what is missing.

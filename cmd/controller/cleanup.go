@@ -10,8 +10,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/internal/assign"
-	"github.com/fairlead/fairlead/internal/cleanup"
-	"github.com/fairlead/fairlead/internal/cli"
+	"github.com/fairlead/fairlead/internal/controller/cleanup"
+	"github.com/fairlead/fairlead/internal/process/cli"
 )
 
 // inFlight is how long a request may take that was sent in time.

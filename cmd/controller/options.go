@@ -10,10 +10,10 @@ import (
 
 	"github.com/fairlead/fairlead/backends/calico"
 	"github.com/fairlead/fairlead/backends/cilium"
-	"github.com/fairlead/fairlead/internal/admission"
-	"github.com/fairlead/fairlead/internal/cli"
-	"github.com/fairlead/fairlead/internal/delegate"
-	"github.com/fairlead/fairlead/internal/scrape"
+	"github.com/fairlead/fairlead/internal/controller/admission"
+	"github.com/fairlead/fairlead/internal/controller/delegate"
+	"github.com/fairlead/fairlead/internal/process/cli"
+	"github.com/fairlead/fairlead/internal/process/scrape"
 )
 
 // Options are the flags of the controller.

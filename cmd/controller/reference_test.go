@@ -7,10 +7,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/fairlead/fairlead/internal/assign"
-	"github.com/fairlead/fairlead/internal/cli"
 	"github.com/fairlead/fairlead/internal/config"
-	"github.com/fairlead/fairlead/internal/delegate"
-	"github.com/fairlead/fairlead/internal/reference"
+	"github.com/fairlead/fairlead/internal/controller/delegate"
+	"github.com/fairlead/fairlead/internal/process/cli"
+	"github.com/fairlead/fairlead/internal/tool/reference"
 )
 
 var update = flag.Bool("update", false, "write docs/reference anew")

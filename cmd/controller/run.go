@@ -31,14 +31,14 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/backends/calico"
-	"github.com/fairlead/fairlead/internal/admission"
+	"github.com/fairlead/fairlead/internal/announce/observe"
 	"github.com/fairlead/fairlead/internal/assign"
-	"github.com/fairlead/fairlead/internal/cli"
 	"github.com/fairlead/fairlead/internal/config"
-	"github.com/fairlead/fairlead/internal/delegate"
-	"github.com/fairlead/fairlead/internal/events"
-	"github.com/fairlead/fairlead/internal/fence"
-	"github.com/fairlead/fairlead/internal/observe"
+	"github.com/fairlead/fairlead/internal/controller/admission"
+	"github.com/fairlead/fairlead/internal/controller/delegate"
+	"github.com/fairlead/fairlead/internal/controller/events"
+	"github.com/fairlead/fairlead/internal/controller/fence"
+	"github.com/fairlead/fairlead/internal/process/cli"
 )
 
 const (

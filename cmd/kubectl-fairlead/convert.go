@@ -11,9 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/fairlead/fairlead/internal/convert"
-	"github.com/fairlead/fairlead/internal/migrate"
-	"github.com/fairlead/fairlead/internal/screen"
+	"github.com/fairlead/fairlead/internal/tool/convert"
+	"github.com/fairlead/fairlead/internal/tool/migrate"
+	"github.com/fairlead/fairlead/internal/tool/screen"
 )
 
 // convertOptions are the flags of convert.

@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/fairlead/fairlead/internal/convert"
-	"github.com/fairlead/fairlead/internal/screen"
+	"github.com/fairlead/fairlead/internal/tool/convert"
+	"github.com/fairlead/fairlead/internal/tool/screen"
 )
 
 // What convert can write alone.

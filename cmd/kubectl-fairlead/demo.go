@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 	ctrl "sigs.k8s.io/controller-runtime"
 
-	"github.com/fairlead/fairlead/internal/demo"
-	"github.com/fairlead/fairlead/internal/localcluster"
+	"github.com/fairlead/fairlead/internal/tool/demo"
+	"github.com/fairlead/fairlead/internal/tool/localcluster"
 )
 
 func demoCommand() *cobra.Command {

@@ -9,10 +9,10 @@ import (
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/dynamic"
 
-	"github.com/fairlead/fairlead/internal/doctor"
-	"github.com/fairlead/fairlead/internal/rehearse"
-	"github.com/fairlead/fairlead/internal/screen"
-	"github.com/fairlead/fairlead/internal/survey"
+	"github.com/fairlead/fairlead/internal/tool/doctor"
+	"github.com/fairlead/fairlead/internal/tool/rehearse"
+	"github.com/fairlead/fairlead/internal/tool/screen"
+	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
 func doctorCommand() *cobra.Command {

@@ -9,9 +9,9 @@ import (
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
-	"github.com/fairlead/fairlead/internal/explain"
-	"github.com/fairlead/fairlead/internal/screen"
-	"github.com/fairlead/fairlead/internal/survey"
+	"github.com/fairlead/fairlead/internal/tool/explain"
+	"github.com/fairlead/fairlead/internal/tool/screen"
+	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
 func explainCommand() *cobra.Command {

@@ -1,6 +1,6 @@
 package main
 
-import "github.com/fairlead/fairlead/internal/screen"
+import "github.com/fairlead/fairlead/internal/tool/screen"
 
 // most is how many entries of a list are shown to people who have not asked for all.
 const most = 20

@@ -15,8 +15,8 @@ import (
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 
-	"github.com/fairlead/fairlead/internal/cli"
-	"github.com/fairlead/fairlead/internal/screen"
+	"github.com/fairlead/fairlead/internal/process/cli"
+	"github.com/fairlead/fairlead/internal/tool/screen"
 )
 
 func main() {

@@ -9,9 +9,9 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/fairlead/fairlead/internal/handover"
-	"github.com/fairlead/fairlead/internal/migrate"
-	"github.com/fairlead/fairlead/internal/survey"
+	"github.com/fairlead/fairlead/internal/tool/handover"
+	"github.com/fairlead/fairlead/internal/tool/migrate"
+	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
 func migrateCommand() *cobra.Command {

@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
 
-	"github.com/fairlead/fairlead/internal/screen"
-	"github.com/fairlead/fairlead/internal/survey"
+	"github.com/fairlead/fairlead/internal/tool/screen"
+	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
 // output is how a report is printed.

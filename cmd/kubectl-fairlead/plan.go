@@ -10,9 +10,9 @@ import (
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
 
-	"github.com/fairlead/fairlead/internal/plan"
-	"github.com/fairlead/fairlead/internal/rehearse"
-	"github.com/fairlead/fairlead/internal/screen"
+	"github.com/fairlead/fairlead/internal/tool/plan"
+	"github.com/fairlead/fairlead/internal/tool/rehearse"
+	"github.com/fairlead/fairlead/internal/tool/screen"
 )
 
 // The values of --exit-code: for what the command ends with exitFound.

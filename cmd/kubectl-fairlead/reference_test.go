@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/fairlead/fairlead/internal/reference"
+	"github.com/fairlead/fairlead/internal/tool/reference"
 )
 
 // TestReference keeps docs/reference/kubectl.md true.

@@ -15,13 +15,13 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fairlead/fairlead/api/v1beta1"
-	"github.com/fairlead/fairlead/internal/doctor"
-	"github.com/fairlead/fairlead/internal/explain"
-	"github.com/fairlead/fairlead/internal/plan"
-	"github.com/fairlead/fairlead/internal/rehearse"
-	"github.com/fairlead/fairlead/internal/screen"
-	"github.com/fairlead/fairlead/internal/survey"
-	"github.com/fairlead/fairlead/internal/survey/surveytest"
+	"github.com/fairlead/fairlead/internal/tool/doctor"
+	"github.com/fairlead/fairlead/internal/tool/explain"
+	"github.com/fairlead/fairlead/internal/tool/plan"
+	"github.com/fairlead/fairlead/internal/tool/rehearse"
+	"github.com/fairlead/fairlead/internal/tool/screen"
+	"github.com/fairlead/fairlead/internal/tool/survey"
+	"github.com/fairlead/fairlead/internal/tool/survey/surveytest"
 )
 
 var update = flag.Bool("update", false, "write the screens in testdata anew")

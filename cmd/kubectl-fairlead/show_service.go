@@ -5,9 +5,9 @@ import (
 	"strings"
 
 	"github.com/fairlead/fairlead/internal/announce"
-	"github.com/fairlead/fairlead/internal/apply"
-	"github.com/fairlead/fairlead/internal/explain"
-	"github.com/fairlead/fairlead/internal/screen"
+	"github.com/fairlead/fairlead/internal/controller/apply"
+	"github.com/fairlead/fairlead/internal/tool/explain"
+	"github.com/fairlead/fairlead/internal/tool/screen"
 )
 
 func showService(s *screen.Screen, r *explain.Service, wide bool) {

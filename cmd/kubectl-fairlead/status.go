@@ -13,9 +13,9 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/fairlead/fairlead/internal/screen"
-	"github.com/fairlead/fairlead/internal/status"
-	"github.com/fairlead/fairlead/internal/survey"
+	"github.com/fairlead/fairlead/internal/tool/screen"
+	"github.com/fairlead/fairlead/internal/tool/status"
+	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
 // every is how often status --wait and --watch look.

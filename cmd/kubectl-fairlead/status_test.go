@@ -10,10 +10,10 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/fairlead/fairlead/internal/screen"
-	"github.com/fairlead/fairlead/internal/status"
-	"github.com/fairlead/fairlead/internal/survey"
-	"github.com/fairlead/fairlead/internal/survey/surveytest"
+	"github.com/fairlead/fairlead/internal/tool/screen"
+	"github.com/fairlead/fairlead/internal/tool/status"
+	"github.com/fairlead/fairlead/internal/tool/survey"
+	"github.com/fairlead/fairlead/internal/tool/survey/surveytest"
 )
 
 // TestFollow: once, until everything is ready, or for ever.

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	ctrl "sigs.k8s.io/controller-runtime"
 
-	"github.com/fairlead/fairlead/internal/cli"
+	"github.com/fairlead/fairlead/internal/process/cli"
 )
 
 func main() {

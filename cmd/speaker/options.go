@@ -13,10 +13,10 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/labels"
 
-	"github.com/fairlead/fairlead/internal/cli"
-	"github.com/fairlead/fairlead/internal/membership"
-	"github.com/fairlead/fairlead/internal/scrape"
+	"github.com/fairlead/fairlead/internal/process/cli"
+	"github.com/fairlead/fairlead/internal/process/scrape"
 	"github.com/fairlead/fairlead/internal/speaker"
+	"github.com/fairlead/fairlead/internal/speaker/membership"
 )
 
 // Options are the flags of the speaker.

@@ -6,10 +6,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/fairlead/fairlead/internal/cli"
 	"github.com/fairlead/fairlead/internal/config"
-	"github.com/fairlead/fairlead/internal/reference"
+	"github.com/fairlead/fairlead/internal/process/cli"
 	"github.com/fairlead/fairlead/internal/speaker"
+	"github.com/fairlead/fairlead/internal/tool/reference"
 )
 
 var update = flag.Bool("update", false, "write docs/reference anew")

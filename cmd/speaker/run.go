@@ -38,13 +38,14 @@ import (
 	"github.com/fairlead/fairlead/backends/bgp"
 	"github.com/fairlead/fairlead/backends/layer2"
 	"github.com/fairlead/fairlead/internal/announce"
-	"github.com/fairlead/fairlead/internal/cli"
+	"github.com/fairlead/fairlead/internal/announce/observe"
 	"github.com/fairlead/fairlead/internal/config"
-	"github.com/fairlead/fairlead/internal/events"
-	"github.com/fairlead/fairlead/internal/membership"
-	"github.com/fairlead/fairlead/internal/observe"
-	"github.com/fairlead/fairlead/internal/presence"
+	"github.com/fairlead/fairlead/internal/controller/events"
+	"github.com/fairlead/fairlead/internal/process/cli"
+	"github.com/fairlead/fairlead/internal/process/follow"
+	"github.com/fairlead/fairlead/internal/process/presence"
 	"github.com/fairlead/fairlead/internal/speaker"
+	"github.com/fairlead/fairlead/internal/speaker/membership"
 )
 
 // eventSource is MetalLB's name for what speakers report.
@@ -138,7 +139,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	})
 	configuration := func(ctx context.Context) error {
 		// The first one does not wait for what a controller waits for.
-		if err := observe.Await(ctx, mgr.GetCache(), config.Kinds()...); err != nil {
+		if err := follow.Await(ctx, mgr.GetCache(), config.Kinds()...); err != nil {
 			return err
 		}
 		s, err := watcher.Load(ctx)

@@ -26,7 +26,7 @@ import (
 
 	"github.com/fairlead/fairlead/backends/backendtest"
 	"github.com/fairlead/fairlead/integration/testbed"
-	"github.com/fairlead/fairlead/internal/localcluster"
+	"github.com/fairlead/fairlead/internal/tool/localcluster"
 )
 
 // cluster is the API server that all tests of this package share. One CNI's CRDs are there at a time.

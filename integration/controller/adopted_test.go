@@ -24,9 +24,9 @@ import (
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/integration/testbed"
 	"github.com/fairlead/fairlead/internal/assign"
-	"github.com/fairlead/fairlead/internal/cli"
 	"github.com/fairlead/fairlead/internal/config"
-	ourevents "github.com/fairlead/fairlead/internal/events"
+	ourevents "github.com/fairlead/fairlead/internal/controller/events"
+	"github.com/fairlead/fairlead/internal/process/cli"
 )
 
 // TestGoneBeforeTheEvents deletes a Service and a hold after a controller has adopted their addresses and before it listens to events: no

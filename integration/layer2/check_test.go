@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fairlead/fairlead/integration/testbed/site"
-	"github.com/fairlead/fairlead/internal/check"
+	"github.com/fairlead/fairlead/internal/tool/check"
 )
 
 // TestCheck asks from a client, by the user's tool, whether a Service can be reached: it can; then its endpoints go; then its node. A watch

@@ -12,34 +12,40 @@ import (
 
 const module = "github.com/fairlead/fairlead/"
 
-// may lists which rooms the packages of a room may import besides their own; what is not listed, no room may.
+// may lists which rooms the packages of a room may import besides their own; what is not listed, no room may. The districts of internal are the
+// core (config, announce, assign), which is pure or nearly so, and what is built on it: the controller, the speaker and the user's tool.
 var may = map[string][]string{
-	"cmd":                  {"internal", "backends", "api"},
-	"internal":             {"internal", "allocator", "backends", "api"},
-	"internal/admission":   {"internal/config", "api"},
-	"internal/announce":    {"internal/config", "backends"},
-	"internal/config":      {"allocator", "api", "backends", "internal/presence", "internal/text"},
-	"internal/convert":     {"allocator", "api"},
-	"internal/migrate":     {"allocator", "api", "internal/screen"},
-	"internal/membership":  {"backends"},
-	"internal/presence":    {"backends", "api"},
+	"cmd":                 {"internal", "backends", "api"},
+	"internal/process":    {"backends", "api"},
+	"internal/config":     {"internal/process", "allocator", "backends", "api"},
+	"internal/announce":   {"internal/config", "internal/assign", "internal/process", "backends"},
+	"internal/assign":     {"internal/config", "internal/announce", "internal/process", "allocator", "backends", "api"},
+	"internal/controller": {"internal/config", "internal/announce", "internal/assign", "internal/process", "allocator", "backends", "api"},
+	"internal/speaker":    {"internal/config", "internal/announce", "internal/assign", "internal/process", "backends", "api"},
+	"internal/tool":       {"internal/config", "internal/announce", "internal/assign", "internal/process", "internal/controller", "allocator", "backends", "api"},
+
+	"internal/controller/admission": {"internal/config", "api"},
+	"internal/speaker/membership":   {"backends"},
+	"internal/tool/convert":         {"allocator", "api"},
+	"internal/tool/migrate":         {"internal/tool/screen", "allocator", "api"},
+
+	"allocator":            nil,
+	"api":                  nil,
 	"backends":             nil,
+	"backends/backendtest": {"backends"},
 	"backends/bgp":         {"backends", "backends/bgp/bfd"},
 	"backends/bgp/bfd":     nil,
 	"backends/calico":      {"backends"},
 	"backends/cilium":      {"backends"},
 	"backends/layer2":      {"backends"},
-	"backends/backendtest": {"backends"},
-	"allocator":            nil,
-	"api":                  nil,
-	"integration":          {"integration", "internal", "api"},
-	"integration/backends": {"integration/testbed", "internal/localcluster", "backends", "api"},
-	"integration/bgp":      {"integration/testbed", "backends", "api"},
-	"integration/bfd":      {"integration/testbed", "backends/bgp/bfd"},
-	"integration/chart":    {"integration/testbed", "integration/testbed/netlab", "api"},
-	"integration/testbed":  {"internal/localcluster", "api"},
 
-	"integration/testbed/netlab": {"integration/testbed", "internal/localcluster"},
+	"integration":                {"integration", "internal", "api"},
+	"integration/backends":       {"integration/testbed", "internal/tool/localcluster", "backends", "api"},
+	"integration/bgp":            {"integration/testbed", "backends", "api"},
+	"integration/bfd":            {"integration/testbed", "backends/bgp/bfd"},
+	"integration/chart":          {"integration/testbed", "integration/testbed/netlab", "api"},
+	"integration/testbed":        {"internal/tool/localcluster", "api"},
+	"integration/testbed/netlab": {"integration/testbed", "internal/tool/localcluster"},
 }
 
 // libraries lists the modules outside the standard library that a pure room may import.

@@ -12,7 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/integration/testbed"
-	"github.com/fairlead/fairlead/internal/check"
+	"github.com/fairlead/fairlead/internal/tool/check"
 )
 
 // kubelet says of each pod of check in a namespace that it ended with these words, until the test ends; it returns the pods.

@@ -17,7 +17,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/integration/testbed"
-	"github.com/fairlead/fairlead/internal/explain"
+	"github.com/fairlead/fairlead/internal/tool/explain"
 )
 
 // TestExplain: the story of a Service that has an address, and of one for each main reason not to have one. Nothing is written.

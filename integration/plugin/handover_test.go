@@ -18,7 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/integration/testbed"
-	"github.com/fairlead/fairlead/internal/handover"
+	"github.com/fairlead/fairlead/internal/tool/handover"
 )
 
 const cleanup = "service.kubernetes.io/load-balancer-cleanup"

@@ -26,7 +26,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/integration/testbed"
 	"github.com/fairlead/fairlead/internal/assign"
-	"github.com/fairlead/fairlead/internal/localcluster"
+	"github.com/fairlead/fairlead/internal/tool/localcluster"
 )
 
 var (

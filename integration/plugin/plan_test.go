@@ -16,7 +16,7 @@ import (
 
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/integration/testbed"
-	"github.com/fairlead/fairlead/internal/plan"
+	"github.com/fairlead/fairlead/internal/tool/plan"
 )
 
 // TestPlan: what is told before objects are applied is what happens when they are. Nothing is written by telling it.

@@ -12,10 +12,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/fairlead/fairlead/api/v1beta1"
-	"github.com/fairlead/fairlead/internal/explain"
-	"github.com/fairlead/fairlead/internal/plan"
-	"github.com/fairlead/fairlead/internal/status"
-	"github.com/fairlead/fairlead/internal/survey"
+	"github.com/fairlead/fairlead/internal/tool/explain"
+	"github.com/fairlead/fairlead/internal/tool/plan"
+	"github.com/fairlead/fairlead/internal/tool/status"
+	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
 // TestStatus: --wait ends when all is ready, and in time if it is not; what waits is told.

@@ -15,7 +15,7 @@ import (
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/backends"
-	"github.com/fairlead/fairlead/internal/text"
+	"github.com/fairlead/fairlead/internal/process/text"
 )
 
 // Change is the one write that brings a Service to its Verdict, and what to say about it once it is written.

@@ -7,7 +7,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fairlead/fairlead/api/v1beta1"
-	"github.com/fairlead/fairlead/internal/text"
+	"github.com/fairlead/fairlead/internal/process/text"
 )
 
 // Remark is something that the user of an object in force has to know although the object has no fault. It is comparable.

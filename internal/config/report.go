@@ -19,8 +19,8 @@ import (
 
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/backends"
-	"github.com/fairlead/fairlead/internal/presence"
-	"github.com/fairlead/fairlead/internal/text"
+	"github.com/fairlead/fairlead/internal/process/presence"
+	"github.com/fairlead/fairlead/internal/process/text"
 )
 
 // The ConfigurationStates of the controller and the speakers, as MetalLB names them.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
-	"github.com/fairlead/fairlead/internal/text"
+	"github.com/fairlead/fairlead/internal/process/text"
 )
 
 // Hold is an AddressReservation that was made for a Service with a hold: its addresses stay with the Service's name for a while

@@ -18,8 +18,8 @@ import (
 	"github.com/fairlead/fairlead/backends/bgp"
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/config"
-	"github.com/fairlead/fairlead/internal/observe"
-	"github.com/fairlead/fairlead/internal/password"
+	"github.com/fairlead/fairlead/internal/config/password"
+	"github.com/fairlead/fairlead/internal/process/follow"
 )
 
 // protocolBGP is the value of the label protocol, and what events say.
@@ -165,7 +165,7 @@ func (t *BGP) prepare(ctx context.Context) error {
 	if err := t.Feed.wait(ctx); err != nil { // from then on the cache can be read
 		return err
 	}
-	if err := observe.Handle(ctx, t.Cache, func(_, _ client.Object) { t.wake() }, &corev1.Secret{}); err != nil {
+	if err := follow.Handle(ctx, t.Cache, func(_, _ client.Object) { t.wake() }, &corev1.Secret{}); err != nil {
 		return err
 	}
 	return t.status.prepare(ctx)

@@ -16,8 +16,8 @@ import (
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/backends/bgp"
 	"github.com/fairlead/fairlead/internal/announce"
-	"github.com/fairlead/fairlead/internal/keep"
-	"github.com/fairlead/fairlead/internal/text"
+	"github.com/fairlead/fairlead/internal/process/keep"
+	"github.com/fairlead/fairlead/internal/process/text"
 )
 
 const (

@@ -12,8 +12,9 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
+	"github.com/fairlead/fairlead/internal/announce/observe"
 	"github.com/fairlead/fairlead/internal/config"
-	"github.com/fairlead/fairlead/internal/observe"
+	"github.com/fairlead/fairlead/internal/process/follow"
 )
 
 // Feed is what all tasks of a speaker decide on: the configuration, what the controller has published, and the cluster. It tells them
@@ -97,7 +98,7 @@ func (f *Feed) current() (*config.Snapshot, *v1alpha1.Backend, *observe.Cluster)
 
 // followBackend keeps the Backend object in which the controller publishes what the speakers serve.
 func (f *Feed) followBackend(ctx context.Context) error {
-	return observe.Handle(ctx, f.cache, func(was, is client.Object) {
+	return follow.Handle(ctx, f.cache, func(was, is client.Object) {
 		gone := is == nil
 		if gone {
 			is = was

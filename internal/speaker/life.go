@@ -14,8 +14,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/internal/config"
-	"github.com/fairlead/fairlead/internal/observe"
-	"github.com/fairlead/fairlead/internal/presence"
+	"github.com/fairlead/fairlead/internal/process/follow"
+	"github.com/fairlead/fairlead/internal/process/presence"
 )
 
 // lifeRetry is when a Lease is renewed again that could not be.
@@ -83,7 +83,7 @@ func (l *Life) Run(ctx context.Context) error {
 
 // follow has the Lease renewed at once that somebody has edited or removed.
 func (l *Life) follow(ctx context.Context) {
-	err := observe.Handle(ctx, l.Cache, func(_, is client.Object) {
+	err := follow.Handle(ctx, l.Cache, func(_, is client.Object) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		lease, ok := is.(*coordinationv1.Lease)

@@ -7,11 +7,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/backends"
-	"github.com/fairlead/fairlead/internal/observe"
+	"github.com/fairlead/fairlead/internal/process/follow"
 )
 
 // A speaker writes and removes only objects that carry the name of its node. Two speakers that do not hear of each other would remove
-// each other's for ever otherwise. Those of nodes that are gone are the controller's to remove (internal/delegate).
+// each other's for ever otherwise. Those of nodes that are gone are the controller's to remove (internal/controller/delegate).
 
 // isMine reports whether an object carries the name of a node.
 func isMine(o client.Object, node string) bool {
@@ -26,7 +26,7 @@ func mine(namespace, node string) []client.ListOption {
 // followMine calls wake whenever an object of one of these kinds that carries the node's name has appeared, changed or gone: somebody may
 // have edited or removed it.
 func followMine(ctx context.Context, c cache.Cache, node string, wake func(), kinds ...client.Object) error {
-	return observe.Handle(ctx, c, func(was, is client.Object) {
+	return follow.Handle(ctx, c, func(was, is client.Object) {
 		if is == nil {
 			is = was
 		}

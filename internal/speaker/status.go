@@ -15,8 +15,8 @@ import (
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
-	"github.com/fairlead/fairlead/internal/keep"
-	"github.com/fairlead/fairlead/internal/presence"
+	"github.com/fairlead/fairlead/internal/process/keep"
+	"github.com/fairlead/fairlead/internal/process/presence"
 )
 
 // Reasons of events, and labels of status objects, are MetalLB's.

@@ -18,8 +18,8 @@ import (
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/backends/bgp"
 	"github.com/fairlead/fairlead/internal/announce"
-	"github.com/fairlead/fairlead/internal/cli"
-	"github.com/fairlead/fairlead/internal/keep/keeptest"
+	"github.com/fairlead/fairlead/internal/process/cli"
+	"github.com/fairlead/fairlead/internal/process/keep/keeptest"
 )
 
 const testNamespace = "metallb-system"

@@ -22,8 +22,8 @@ import (
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/assign"
-	"github.com/fairlead/fairlead/internal/membership"
-	"github.com/fairlead/fairlead/internal/presence"
+	"github.com/fairlead/fairlead/internal/process/presence"
+	"github.com/fairlead/fairlead/internal/speaker/membership"
 )
 
 const (

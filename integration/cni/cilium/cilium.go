@@ -20,7 +20,7 @@ import (
 	"github.com/fairlead/fairlead/integration/cni"
 	"github.com/fairlead/fairlead/integration/testbed"
 	"github.com/fairlead/fairlead/integration/testbed/netlab"
-	"github.com/fairlead/fairlead/internal/localcluster"
+	"github.com/fairlead/fairlead/internal/tool/localcluster"
 )
 
 // group is where Cilium's objects are.

@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/integration/testbed"
-	"github.com/fairlead/fairlead/internal/localcluster"
+	"github.com/fairlead/fairlead/internal/tool/localcluster"
 )
 
 // Lab is a network of its own: a fabric namespace with one or more switches, and the hosts attached to them. It belongs to one test

@@ -1,0 +1,221 @@
+// Package observe keeps, of a cluster's Services, EndpointSlices and Nodes, what matters to who announces an address. It follows
+// their events one by one: nothing is listed anew when something changes.
+package observe
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"sync"
+
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/internal/announce"
+	"github.com/fairlead/fairlead/internal/assign"
+	"github.com/fairlead/fairlead/internal/process/follow"
+)
+
+// Cluster is what is known. The zero value knows nothing.
+type Cluster struct {
+	mu       sync.Mutex // protects all the following
+	services map[types.NamespacedName]announce.Service
+	slices   map[types.NamespacedName]map[string]announce.Endpoints // by Service, then by the name of the EndpointSlice
+	nodes    map[string]announce.Node
+}
+
+// Follow has a Cluster follow a cache. changed is called after each change that matters; it must not block. It returns when
+// everything that there is has been taken in.
+func Follow(ctx context.Context, c cache.Cache, changed func()) (*Cluster, error) {
+	x := &Cluster{
+		services: map[types.NamespacedName]announce.Service{}, slices: map[types.NamespacedName]map[string]announce.Endpoints{},
+		nodes: map[string]announce.Node{},
+	}
+	take := func(o client.Object, gone bool) {
+		if x.take(o, gone) {
+			changed()
+		}
+	}
+	err := follow.Handle(ctx, c, func(was, is client.Object) {
+		if is == nil {
+			take(was, true)
+			return
+		}
+		if a, ok := was.(*discoveryv1.EndpointSlice); ok && a.Labels[discoveryv1.LabelServiceName] != is.GetLabels()[discoveryv1.LabelServiceName] {
+			take(was, true)
+		}
+		take(is, false)
+	}, &corev1.Service{}, &discoveryv1.EndpointSlice{}, &corev1.Node{})
+	if err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// take takes in an object; it reports whether that changed anything.
+func (x *Cluster) take(o client.Object, gone bool) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	switch o := o.(type) {
+	case *corev1.Service:
+		s, ours := assign.Announced(o)
+		return put(x.services, key(o), s, ours && !gone, equalService)
+	case *discoveryv1.EndpointSlice:
+		of := types.NamespacedName{Namespace: o.Namespace, Name: o.Labels[discoveryv1.LabelServiceName]}
+		if x.slices[of] == nil {
+			x.slices[of] = map[string]announce.Endpoints{}
+		}
+		changed := put(x.slices[of], o.Name, Endpoints(o), !gone, equalEndpoints)
+		if len(x.slices[of]) == 0 {
+			delete(x.slices, of)
+		}
+		_, announced := x.services[of]
+		return changed && announced
+	case *corev1.Node:
+		return put(x.nodes, o.Name, Node(o), !gone, equalNode)
+	}
+	return false
+}
+
+// put sets or removes an entry; it reports whether that changed anything.
+func put[K comparable, V any](m map[K]V, k K, v V, there bool, equal func(a, b V) bool) bool {
+	old, was := m[k]
+	if !there {
+		delete(m, k)
+		return was
+	}
+	m[k] = v
+	return !was || !equal(old, v)
+}
+
+func key(o client.Object) types.NamespacedName {
+	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
+}
+
+// Services returns those that have addresses of ours, by namespace and name, with their endpoints.
+func (x *Cluster) Services() []announce.Service {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	out := make([]announce.Service, 0, len(x.services))
+	for k, s := range x.services {
+		for _, e := range x.slices[k] {
+			s.Endpoints.Any = s.Endpoints.Any || e.Any
+			if len(e.Nodes) > 0 && s.Endpoints.Nodes == nil {
+				s.Endpoints.Nodes = map[string]bool{}
+			}
+			maps.Copy(s.Endpoints.Nodes, e.Nodes)
+		}
+		out = append(out, s)
+	}
+	slices.SortFunc(out, func(a, b announce.Service) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	return out
+}
+
+// Nodes returns all nodes.
+func (x *Cluster) Nodes() map[string]announce.Node {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return maps.Clone(x.nodes)
+}
+
+// Endpoints sums up a slice: an endpoint serves if it is ready, or not ready but serving, as one is that terminates
+// (KEP-1672). Unset stands for ready.
+func Endpoints(s *discoveryv1.EndpointSlice) announce.Endpoints {
+	var out announce.Endpoints
+	for i := range s.Endpoints {
+		e := &s.Endpoints[i]
+		if !Serves(e) {
+			continue
+		}
+		out.Any = true
+		if e.NodeName != nil {
+			if out.Nodes == nil {
+				out.Nodes = map[string]bool{}
+			}
+			out.Nodes[*e.NodeName] = true
+		}
+	}
+	return out
+}
+
+// Serves reports whether an endpoint serves.
+func Serves(e *discoveryv1.Endpoint) bool {
+	c := e.Conditions
+	return c.Ready == nil || *c.Ready || c.Serving != nil && *c.Serving
+}
+
+// Node returns what matters of a Node.
+func Node(n *corev1.Node) announce.Node {
+	out := announce.Node{Labels: n.Labels, NotReady: true, Cordoned: n.Spec.Unschedulable, Annotations: n.Annotations}
+	for _, c := range n.Status.Conditions {
+		switch c.Type {
+		case corev1.NodeReady:
+			out.NotReady = c.Status != corev1.ConditionTrue
+		case corev1.NodeNetworkUnavailable:
+			out.NetworkUnavailable = c.Status == corev1.ConditionTrue
+		}
+	}
+	return out
+}
+
+func equalService(a, b announce.Service) bool {
+	return a.Local == b.Local && a.Shares == b.Shares && slices.Equal(a.Pools, b.Pools) && slices.Equal(a.Addrs, b.Addrs) && maps.Equal(a.Labels, b.Labels)
+}
+
+func equalEndpoints(a, b announce.Endpoints) bool {
+	return a.Any == b.Any && maps.Equal(a.Nodes, b.Nodes)
+}
+
+func equalNode(a, b announce.Node) bool {
+	return a.NetworkUnavailable == b.NetworkUnavailable && a.NotReady == b.NotReady && a.Cordoned == b.Cordoned &&
+		maps.Equal(a.Labels, b.Labels) && maps.Equal(a.Annotations, b.Annotations)
+}
+
+// Trim is a transform of caches: it drops from an object all that nobody here reads.
+func Trim(o any) (any, error) {
+	switch x := o.(type) {
+	case *discoveryv1.EndpointSlice:
+		x.ObjectMeta = metav1.ObjectMeta{
+			Namespace: x.Namespace, Name: x.Name, ResourceVersion: x.ResourceVersion, UID: x.UID,
+			Labels: map[string]string{discoveryv1.LabelServiceName: x.Labels[discoveryv1.LabelServiceName]},
+		}
+		x.Ports = nil
+		for i := range x.Endpoints {
+			e := &x.Endpoints[i]
+			x.Endpoints[i] = discoveryv1.Endpoint{Conditions: e.Conditions, NodeName: e.NodeName}
+		}
+		return x, nil
+	case *corev1.Node:
+		x.ManagedFields, x.Annotations, x.Spec = nil, nil, corev1.NodeSpec{Unschedulable: x.Spec.Unschedulable}
+		x.Status = corev1.NodeStatus{Addresses: x.Status.Addresses, Conditions: slices.DeleteFunc(x.Status.Conditions, func(c corev1.NodeCondition) bool {
+			return c.Type != corev1.NodeReady && c.Type != corev1.NodeNetworkUnavailable
+		})}
+		for i := range x.Status.Conditions {
+			c := &x.Status.Conditions[i]
+			*c = corev1.NodeCondition{Type: c.Type, Status: c.Status}
+		}
+		return x, nil
+	}
+	return assign.Trim(o)
+}
+
+// TrimFor is Trim for a speaker: of its own Node it keeps the annotations, from which settings of BGPPeers may come.
+func TrimFor(node string) func(any) (any, error) {
+	return func(o any) (any, error) {
+		n, is := o.(*corev1.Node)
+		if !is || n.Name != node {
+			return Trim(o)
+		}
+		annotations := n.Annotations
+		out, err := Trim(n)
+		n.Annotations = annotations
+		return out, err
+	}
+}

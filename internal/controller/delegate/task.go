@@ -1,0 +1,516 @@
+// Package delegate has the CNI advertise: it works out what each backend has to write whenever the configuration, a Service, a node
+// or the CNI itself changes, and tells the user what became of it: on the Backend objects, by events on the objects that ask for
+// something the CNI cannot do, by metrics, and on each Service (the condition fairlead.io/Advertised).
+package delegate
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/metadata"
+	"k8s.io/client-go/rest"
+	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+
+	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/backends/calico"
+	"github.com/fairlead/fairlead/backends/cilium"
+	"github.com/fairlead/fairlead/internal/announce"
+	"github.com/fairlead/fairlead/internal/assign"
+	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/config/password"
+	"github.com/fairlead/fairlead/internal/controller/apply"
+)
+
+const (
+	// coalesce is how long a change waits for others to come along.
+	coalesce = 100 * time.Millisecond
+	// lookAgain is how often everything is read again of which there may have been no news.
+	lookAgain = time.Minute
+	// firstRetry and lastRetry are how long a failed step waits for the next one: twice as long each time.
+	firstRetry, lastRetry = 500 * time.Millisecond, 30 * time.Second
+	// servedAgain is how often it is looked at whether the API server serves other kinds of the CNIs.
+	servedAgain = 10 * time.Second
+)
+
+// Options are what a Task needs.
+type Options struct {
+	Manager      manager.Manager
+	Config       *rest.Config
+	Namespace    string
+	Asked        Asked
+	Aggregation  calico.Aggregation
+	ManagePeers  bool
+	AllowWider   bool
+	CiliumConfig string // the namespace of Cilium's ConfigMap; empty for the default
+	// MemberlistSecret is the name of the Secret that the speakers have in common; it is made if they are to serve anything.
+	MemberlistSecret string
+	// CalicoSamples is how many nodes of Calico are asked for their BGP sessions each minute; 0: none.
+	CalicoSamples int
+	FieldManager  string
+	Registry      prometheus.Registerer
+	Recorder      Recorder
+	// Reconsider has a Service looked at again: its verdict may be another.
+	Reconsider func(allocator.Owner)
+	Log        *slog.Logger
+}
+
+// Recorder takes events.
+type Recorder interface {
+	Eventf(regarding, related runtime.Object, eventtype, reason, action, note string, args ...any)
+}
+
+// Task is the running whole of this package.
+type Task struct {
+	Options
+	discovery discovery.DiscoveryInterface
+	dynamic   dynamic.Interface
+	group     *apply.Group
+	nobody    *apply.State // stands for what auto did not find
+	speakers  *speakers
+	watches   *watches
+	sessions  *sessions
+	looked    chan struct{} // holds one token while there is news of sessions
+	published *published    // touched by judgeSessions alone
+	metrics   *Metrics
+	changed   chan struct{} // holds one token while there is news
+	cni       chan struct{} // holds one token while there is news of the CNI
+	events    told
+	leaving   leaving // touched by step alone
+
+	mu       sync.Mutex // protects all the following
+	snapshot *config.Snapshot
+	choice   announce.Choice
+	resolved bool
+	results  map[string]announce.Result                        // replaced as a whole
+	heardOf  map[string]map[backends.Audience]announce.Verdict // by backend, what its sessions say; each replaced as a whole
+	flaps    calm[backends.Audience]                           // of heardOf
+	listed   listed                                            // what Cilium has been told of
+	wanted   wantedWays                                        // what it is to be told of
+	seen     map[string]*backends.Outcome                      // of the CNIs' allocators at the start, by name
+}
+
+// NewTask returns a Task; it starts nothing.
+func NewTask(o Options) (*Task, error) {
+	d, err := discovery.NewDiscoveryClientForConfig(o.Config)
+	if err != nil {
+		return nil, err
+	}
+	dyn, err := dynamic.NewForConfig(o.Config)
+	if err != nil {
+		return nil, err
+	}
+	t := &Task{
+		Options: o, discovery: d, dynamic: dyn, metrics: NewMetrics(), changed: make(chan struct{}, 1), cni: make(chan struct{}, 1),
+		looked: make(chan struct{}, 1), listed: listed{}, flaps: calm[backends.Audience]{}, heardOf: map[string]map[backends.Audience]announce.Verdict{}, results: map[string]announce.Result{}, nobody: &apply.State{Client: o.Manager.GetClient(), Name: None, Installation: o.Namespace},
+	}
+	meta, err := metadata.NewForConfig(o.Config)
+	if err != nil {
+		return nil, err
+	}
+	t.watches = &watches{
+		client: meta, discovery: d, changed: t.cniChanged, passwords: t.wake, log: o.Log, running: map[watch]context.CancelFunc{},
+		ciliumConfig: cmp.Or(o.CiliumConfig, cilium.DefaultNamespace), auto: o.Asked.BGP == Auto || o.Asked.Layer2 == Auto,
+	}
+	if o.ManagePeers {
+		t.watches.secretsIn = o.Namespace
+	}
+	t.sessions = &sessions{
+		discovery: d, client: dyn, installation: o.Namespace, samples: o.CalicoSamples, nodes: t.nodeNames, changed: func(string) { t.look() }, log: o.Log,
+		running: map[string]context.CancelFunc{}, reports: map[string]map[string]backends.SessionReport{}, mute: map[string]string{},
+	}
+	t.metrics.sessions = t.sessions
+	t.published = &published{read: o.Manager.GetCache(), write: o.Manager.GetClient(), namespace: o.Namespace, fieldManager: o.FieldManager, wrote: map[string]time.Time{}}
+	if err := o.Registry.Register(t.metrics); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	t.speakers = &speakers{
+		cache: o.Manager.GetCache(), client: o.Manager.GetClient(), namespace: o.Namespace, reconsider: o.Reconsider, log: o.Log, changed: make(chan struct{}, 1), flaps: calm[judged]{},
+		secret: t.ensureSecret, judgedAnew: func() { t.group.Reconsider() },
+	}
+	t.group = apply.NewGroup(t.loops()...)
+	return t, t.watch()
+}
+
+// loops returns the loops of all backends there are.
+func (t *Task) loops() []*apply.Loop {
+	loop := func(name string, build func(*apply.State, func(backends.Outcome)) backends.Backend) *apply.Loop {
+		state := &apply.State{Client: t.Manager.GetClient(), Name: name, Installation: t.Namespace}
+		l := apply.NewLoop(name, nil, state, t.Log)
+		l.Backend, l.Changed = build(state, l.Observe), t.heard
+		l.Heard = func(a *backends.BGPAdvertisement, want *backends.Desired) apply.Hearing {
+			return t.hearing(name, a, want)
+		}
+		if name == Speaker {
+			l.Heard = t.speakers.hearing
+		}
+		return l
+	}
+	return []*apply.Loop{
+		loop(Calico, func(s *apply.State, report func(backends.Outcome)) backends.Backend {
+			return calico.New(calico.Config{
+				Discovery: t.discovery, Client: t.dynamic, Ledger: s, Installation: t.Namespace, FieldManager: t.FieldManager,
+				Aggregation: t.Aggregation, AllowWider: t.AllowWider, Settle: calico.Settle, Report: report,
+			})
+		}),
+		loop(Cilium, func(_ *apply.State, report func(backends.Outcome)) backends.Backend {
+			return cilium.New(cilium.Config{
+				Discovery: t.discovery, Client: t.dynamic, Namespace: t.CiliumConfig, Installation: t.Namespace, FieldManager: t.FieldManager,
+				AllowWider: t.AllowWider, Report: report,
+			})
+		}),
+		loop(Speaker, func(_ *apply.State, report func(backends.Outcome)) backends.Backend {
+			t.speakers.report = report
+			return t.speakers
+		}),
+	}
+}
+
+func (t *Task) watch() error {
+	nodes := &metav1.PartialObjectMetadata{}
+	nodes.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Node"))
+	for _, w := range []struct {
+		object client.Object
+		same   func(old, new client.Object) bool
+	}{
+		{&corev1.Service{}, sameAddresses},
+		{nodes, func(old, new client.Object) bool { return maps.Equal(old.GetLabels(), new.GetLabels()) }},
+	} {
+		informer, err := t.Manager.GetCache().GetInformer(context.Background(), w.object)
+		if err != nil {
+			return fmt.Errorf("watch %T: %w", w.object, err)
+		}
+		_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+			AddFunc:    func(any) { t.wake() },
+			DeleteFunc: func(any) { t.wake() },
+			UpdateFunc: func(old, new any) {
+				a, okA := old.(client.Object)
+				b, okB := new.(client.Object)
+				if !okA || !okB || !w.same(a, b) {
+					t.wake()
+				}
+			},
+		})
+		if err != nil {
+			return fmt.Errorf("watch %T: %w", w.object, err)
+		}
+	}
+	return nil
+}
+
+func sameAddresses(old, new client.Object) bool {
+	a, b := old.(*corev1.Service), new.(*corev1.Service)
+	return slices.EqualFunc(a.Status.LoadBalancer.Ingress, b.Status.LoadBalancer.Ingress, func(x, y corev1.LoadBalancerIngress) bool { return x.IP == y.IP }) &&
+		maps.Equal(a.Labels, b.Labels) && a.Spec.ExternalTrafficPolicy == b.Spec.ExternalTrafficPolicy
+}
+
+func (t *Task) wake() {
+	select {
+	case t.changed <- struct{}{}:
+	default:
+	}
+}
+
+// cniChanged has a backend look at the CNI again, and at who serves what.
+func (t *Task) cniChanged(backend string) {
+	t.group.Look(backend)
+	select {
+	case t.cni <- struct{}{}:
+	default:
+	}
+}
+
+// SetSnapshot puts a new configuration in force.
+func (t *Task) SetSnapshot(s *config.Snapshot) {
+	t.mu.Lock()
+	was := t.snapshot
+	t.snapshot = s
+	t.mu.Unlock()
+	t.wake()
+	if t.asksNobody(s) && (was == nil || t.asksNobody(was)) {
+		return // no Service has a verdict, or had one
+	}
+	t.reconsider(context.Background(), func(*corev1.Service) bool { return true })
+}
+
+// Run serves until ctx ends. It withdraws nothing.
+func (t *Task) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return t.group.Run(ctx) })
+	g.Go(func() error { return t.follow(ctx) })
+	g.Go(func() error { return t.judgeSessions(ctx) })
+	return g.Wait()
+}
+
+func (t *Task) follow(ctx context.Context) error {
+	ticker := time.NewTicker(lookAgain)
+	defer ticker.Stop()
+	kinds := time.NewTicker(servedAgain)
+	defer kinds.Stop()
+	last := t.served() // when the CNI was last looked at
+	wait := time.Duration(0)
+	for detect := true; ; {
+		var again <-chan time.Time
+		if err := t.step(ctx, detect); err != nil && ctx.Err() == nil {
+			wait = min(max(2*wait, firstRetry), lastRetry)
+			again = time.After(wait)
+			t.Log.Error("what to advertise could not be worked out", "err", err, "again in", wait)
+		} else {
+			detect, wait = false, 0
+		}
+		for waiting := true; waiting; {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-t.changed:
+				waiting = false
+			case <-again:
+				waiting = false
+			case <-t.cni:
+				detect, waiting = true, false
+			case <-kinds.C:
+				if now := t.served(); now != last {
+					last, detect, waiting = now, true, false
+				}
+			case <-ticker.C:
+				detect, waiting = true, false // settings of the CNI are read anew
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(coalesce):
+		}
+	}
+}
+
+// served returns which of the CNIs' kinds there are, in one string.
+func (t *Task) served() string {
+	if t.Asked.BGP != Auto && t.Asked.Layer2 != Auto {
+		return "fixed"
+	}
+	var kinds []string
+	for _, group := range slices.Concat(calico.Groups, cilium.Groups) {
+		list, err := t.discovery.ServerResourcesForGroupVersion(group.String())
+		if err != nil {
+			continue
+		}
+		for _, r := range list.APIResources {
+			kinds = append(kinds, group.String()+" "+r.Name)
+		}
+	}
+	return fmt.Sprint(kinds)
+}
+
+// step works out what each backend has to advertise.
+func (t *Task) step(ctx context.Context, detect bool) error {
+	t.mu.Lock()
+	s, resolved := t.snapshot, t.resolved
+	t.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	if detect || !resolved {
+		if err := t.resolve(ctx); err != nil {
+			return err
+		}
+	}
+	t.mu.Lock()
+	choice := t.choice
+	t.mu.Unlock()
+	if detect || !resolved {
+		t.watches.set(ctx, t.used(s, choice))
+	}
+	t.sessions.set(ctx, speaking(s, choice), detect)
+	t.look()
+	in := announce.Input{Snapshot: s, Choice: choice, ManagePeers: t.ManagePeers && len(s.BGPPeers()) > 0, Password: password.Of(ctx, t.Manager.GetAPIReader(), t.Namespace)}
+	if len(in.Backends()) > 0 {
+		var err error
+		if in.Nodes, err = t.nodes(ctx); err != nil {
+			return err
+		}
+		if in.Services, err = t.services(ctx); err != nil {
+			return err
+		}
+	}
+	wanted := map[string]apply.Wanted{}
+	for name, share := range announce.Delegated(in) {
+		if name == Cilium {
+			if held := t.leaving.hold(s, in.Services, time.Now()); len(held) > 0 {
+				share.Desired.Hold = append(share.Desired.Hold, held...)
+				time.AfterFunc(ciliumPace, t.wake)
+			}
+		}
+		wanted[name] = apply.Wanted(share)
+	}
+	t.speakers.set(s, choice)
+	t.group.Set(wanted)
+	t.reportUnserved(s, choice)
+	return nil
+}
+
+// used returns the backends that any advertisement is handed to.
+func (t *Task) used(s *config.Snapshot, choice announce.Choice) []string {
+	used := map[string]bool{choice.BGP: true, choice.Layer2: true}
+	for _, name := range speaking(s, choice) {
+		used[name] = true
+	}
+	for _, a := range s.L2Advertisements() {
+		used[choice.L2Backend(a)] = true
+	}
+	return slices.Sorted(maps.Keys(used))
+}
+
+// speaking returns the backends that BGPAdvertisements are handed to.
+func speaking(s *config.Snapshot, choice announce.Choice) []string {
+	used := map[string]bool{}
+	for _, a := range s.BGPAdvertisements() {
+		used[choice.Backend(a)] = true
+	}
+	return slices.Sorted(maps.Keys(used))
+}
+
+// nodeNames returns the names of the nodes of the cluster, sorted; none if they are not known.
+func (t *Task) nodeNames() []string {
+	nodes, err := t.nodes(context.Background())
+	if err != nil {
+		t.Log.Error("nodes not listed", "err", err)
+	}
+	out := make([]string, len(nodes))
+	for i := range nodes {
+		out[i] = nodes[i].Name
+	}
+	return out
+}
+
+// resolve finds out who serves what.
+func (t *Task) resolve(ctx context.Context) error {
+	choice, seen, facts, err := Look(ctx, t.discovery, t.dynamic, t.CiliumConfig, t.Asked)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	first, same := !t.resolved, t.choice == choice
+	t.choice, t.resolved = choice, true
+	t.mu.Unlock()
+	if first || !same {
+		t.Log.Info("who advertises", "bgp", choice.BGP, "layer2", choice.Layer2, "seen", seen)
+		t.reconsider(ctx, func(*corev1.Service) bool { return true })
+	}
+	if seen == "" {
+		return t.nobody.Forget(ctx)
+	}
+	err = t.nobody.Report(ctx, nil, &backends.Outcome{Facts: facts}, fmt.Errorf("%w: %s", apply.ErrNotDetected, seen))
+	if errors.Is(err, apply.ErrTaken) {
+		return nil // another installation tells of itself there; events and conditions tell of this one
+	}
+	return err
+}
+
+func (t *Task) nodes(ctx context.Context) ([]backends.Node, error) {
+	list := &metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NodeList"))
+	if err := t.Manager.GetCache().List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("list nodes: %w", err)
+	}
+	var out []backends.Node
+	for i := range list.Items {
+		out = append(out, backends.Node{Name: list.Items[i].Name, Labels: list.Items[i].Labels})
+	}
+	slices.SortFunc(out, func(a, b backends.Node) int { return slices.Compare([]string{a.Name}, []string{b.Name}) })
+	return out, nil
+}
+
+func (t *Task) services(ctx context.Context) ([]backends.Service, error) {
+	var out []backends.Service
+	err := t.each(ctx, func(s *corev1.Service) {
+		if x, ok := Service(s); ok {
+			out = append(out, x)
+		}
+	})
+	slices.SortFunc(out, ByName)
+	return out, err
+}
+
+// Service returns what backends know of a Service; false if it has no address of ours.
+func Service(s *corev1.Service) (backends.Service, bool) {
+	pool, addrs := s.Annotations[assign.AnnotationFromPool], assign.ShownAddresses(s)
+	return backends.Service{
+		Namespace: s.Namespace, Name: s.Name, Labels: s.Labels, Pool: pool, Addrs: addrs,
+		Local: s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
+	}, pool != "" && len(addrs) > 0
+}
+
+// ByName orders Services by namespace and name.
+func ByName(a, b backends.Service) int {
+	return slices.Compare([]string{a.Namespace, a.Name}, []string{b.Namespace, b.Name})
+}
+
+// each calls do for all Services of type LoadBalancer in the cache, which it must not change.
+func (t *Task) each(ctx context.Context, do func(*corev1.Service)) error {
+	var list corev1.ServiceList
+	if err := t.Manager.GetCache().List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("list services: %w", err)
+	}
+	for i := range list.Items {
+		if list.Items[i].Spec.Type == corev1.ServiceTypeLoadBalancer {
+			do(&list.Items[i])
+		}
+	}
+	return nil
+}
+
+// reconsider has Services looked at again.
+func (t *Task) reconsider(ctx context.Context, which func(*corev1.Service) bool) {
+	err := t.each(ctx, func(s *corev1.Service) {
+		if which(s) {
+			t.Reconsider(allocator.Owner{Namespace: s.Namespace, Name: s.Name})
+		}
+	})
+	if err != nil && ctx.Err() == nil {
+		t.Log.Error("services not reconsidered", "err", err)
+	}
+}
+
+// secretKey is the key of what the speakers have in common, as MetalLB names it.
+const secretKey = "secretkey"
+
+// ensureSecret makes the Secret by which speakers know each other, unless there is one.
+func (t *Task) ensureSecret(ctx context.Context) error {
+	if t.MemberlistSecret == "" {
+		return nil
+	}
+	name := types.NamespacedName{Namespace: t.Namespace, Name: t.MemberlistSecret}
+	var s corev1.Secret
+	err := t.Manager.GetAPIReader().Get(ctx, name, &s)
+	if err == nil && len(s.Data[secretKey]) == 0 {
+		return fmt.Errorf("secret %s has no key %s; the speakers need one", name, secretKey)
+	}
+	if !apierrors.IsNotFound(err) {
+		return err
+	}
+	s = corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}, Data: map[string][]byte{secretKey: []byte(rand.Text())}}
+	if err := t.Manager.GetClient().Create(ctx, &s); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("make the secret of the speakers: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,252 @@
+// Package events sends events about what the controller decided. It differs from client-go's broadcaster in what matters to
+// people who read them: no event is dropped because many come at once, none hides behind an earlier one of the same reason but
+// another message, and a flood of them does not slow down the writes that they tell of.
+package events
+
+import (
+	"cmp"
+	"container/list"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
+	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	eventsclient "k8s.io/client-go/kubernetes/typed/events/v1"
+	"k8s.io/client-go/tools/reference"
+
+	"github.com/fairlead/fairlead/internal/process/text"
+)
+
+const (
+	// senders is how many events are on their way at once.
+	senders = 2
+	// busyWrites is from how many writes under way on the sender gives way to them, and busyRate how many events it then sends a
+	// second.
+	busyWrites = 4
+	busyRate   = 10
+	// maxNote is the most that the API server accepts as a note, in bytes.
+	maxNote = 1024
+	// repeatWithin is for how long the same event again is counted instead of sent as another.
+	repeatWithin = 6 * time.Minute
+	// remembered is how many events are kept for that purpose.
+	remembered = 1000
+	// flushTimeout is how long what is queued may take when the process ends.
+	flushTimeout = time.Second
+)
+
+// retries are the pauses between tries while the API server does not answer; then an event is given up.
+var retries = wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.2, Steps: 10, Cap: 30 * time.Second}
+
+// Recorder queues events and sends them when it is run. It implements events.EventRecorder of client-go.
+type Recorder struct {
+	client   eventsclient.EventsGetter
+	scheme   *runtime.Scheme
+	source   string
+	instance string
+	log      *slog.Logger
+	now      func() time.Time
+
+	count  atomic.Int64 // of events so far: tells those of one moment apart
+	writes atomic.Int64 // under way, of those that matter more
+	slow   *rate.Limiter
+	news   chan struct{} // holds a token if the queue is not empty
+
+	mu    sync.Mutex // protects all the following
+	queue list.List  // of *eventsv1.Event
+	sent  map[key]*eventsv1.Event
+	order list.List // of key, oldest first: what is in sent
+}
+
+// key tells events apart; unlike client-go's, it includes what they say.
+type key struct {
+	kind, namespace, name string
+	uid                   types.UID
+	reason, note          string
+}
+
+// New returns a Recorder that reports in the name of source; it sends nothing until it is run.
+func New(client eventsclient.EventsGetter, scheme *runtime.Scheme, source string, log *slog.Logger) *Recorder {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return &Recorder{
+		client: client, scheme: scheme, source: source, instance: source + "-" + host, log: log, now: time.Now,
+		slow: rate.NewLimiter(busyRate, 1), news: make(chan struct{}, 1), sent: map[key]*eventsv1.Event{},
+	}
+}
+
+// Writing tells that a write that goes before events is under way, until the function it returns is called.
+func (r *Recorder) Writing() (done func()) {
+	r.writes.Add(1)
+	return func() { r.writes.Add(-1) }
+}
+
+// Eventf queues an event about regarding. A note that is longer than the API server accepts is cut.
+func (r *Recorder) Eventf(regarding, related runtime.Object, eventtype, reason, action, note string, args ...any) {
+	ref, err := reference.GetReference(r.scheme, regarding)
+	if err != nil {
+		r.log.Error("event has no object", "reason", reason, "err", err)
+		return
+	}
+	ref.ResourceVersion = ""
+	now := r.now()
+	e := &eventsv1.Event{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: cmp.Or(ref.Namespace, metav1.NamespaceDefault), Name: fmt.Sprintf("%.200s.%x", ref.Name, now.UnixNano()+r.count.Add(1)),
+		},
+		EventTime: metav1.NewMicroTime(now), ReportingController: r.source, ReportingInstance: r.instance,
+		Action: action, Reason: reason, Regarding: *ref, Note: text.Cut(fmt.Sprintf(note, args...), maxNote), Type: eventtype,
+	}
+	if related != nil {
+		if e.Related, err = reference.GetReference(r.scheme, related); err != nil {
+			r.log.Error("event has no related object", "reason", reason, "err", err)
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.queue.PushBack(e)
+	r.wake()
+}
+
+func (r *Recorder) wake() {
+	select {
+	case r.news <- struct{}{}:
+	default:
+	}
+}
+
+// Start sends events until ctx ends, then for a moment what is still queued.
+func (r *Recorder) Start(ctx context.Context) error {
+	sending, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(flushTimeout, giveUp) })
+	defer stop()
+	var g errgroup.Group
+	for range senders {
+		g.Go(func() error {
+			r.send(ctx, sending)
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+// send sends until stopping ends and the queue is empty, or sending ends.
+func (r *Recorder) send(stopping, sending context.Context) {
+	for sending.Err() == nil {
+		e := r.next()
+		if e == nil {
+			select {
+			case <-r.news:
+				continue
+			case <-stopping.Done():
+				return
+			}
+		}
+		if r.writes.Load() >= busyWrites {
+			_ = r.slow.Wait(stopping) // it ends early when there is no time left to give way
+		}
+		r.deliver(sending, e)
+	}
+}
+
+func (r *Recorder) next() *eventsv1.Event {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	front := r.queue.Front()
+	if front == nil {
+		return nil
+	}
+	r.queue.Remove(front)
+	if r.queue.Len() > 0 {
+		r.wake()
+	}
+	return front.Value.(*eventsv1.Event)
+}
+
+// deliver writes one event, as often as it takes.
+func (r *Recorder) deliver(ctx context.Context, e *eventsv1.Event) {
+	for backoff := retries; ; {
+		err := r.write(ctx, e)
+		if err == nil {
+			return
+		}
+		if _, answered := err.(apierrors.APIStatus); answered && !apierrors.IsTooManyRequests(err) && !apierrors.IsServerTimeout(err) && !apierrors.IsInternalError(err) ||
+			backoff.Steps == 0 || ctx.Err() != nil {
+			r.log.Warn("event not written", "kind", e.Regarding.Kind, "object", e.Regarding.Namespace+"/"+e.Regarding.Name, "reason", e.Reason, "err", err)
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(backoff.Step()):
+		}
+	}
+}
+
+func (r *Recorder) write(ctx context.Context, e *eventsv1.Event) error {
+	k := key{e.Regarding.Kind, e.Regarding.Namespace, e.Regarding.Name, e.Regarding.UID, e.Reason, e.Note}
+	if repeated := r.repeat(k, e); repeated != nil {
+		_, err := r.client.Events(repeated.Namespace).Update(ctx, repeated, metav1.UpdateOptions{})
+		if !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+			return err
+		}
+	}
+	written, err := r.client.Events(e.Namespace).Create(ctx, e, metav1.CreateOptions{})
+	if err == nil {
+		r.remember(k, written)
+	}
+	return err
+}
+
+// repeat returns the event that says the same already, counted once more; nil if there is none.
+func (r *Recorder) repeat(k key, e *eventsv1.Event) *eventsv1.Event {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old := r.sent[k]
+	if old == nil {
+		return nil
+	}
+	last := old.EventTime
+	if old.Series != nil {
+		last = old.Series.LastObservedTime
+	}
+	if e.EventTime.Sub(last.Time) > repeatWithin {
+		return nil
+	}
+	old = old.DeepCopy()
+	old.ResourceVersion = "" // nobody else counts
+	if old.Series == nil {
+		old.Series = &eventsv1.EventSeries{Count: 1}
+	}
+	old.Series.Count++
+	old.Series.LastObservedTime = e.EventTime
+	r.sent[k] = old
+	return old.DeepCopy()
+}
+
+func (r *Recorder) remember(k key, e *eventsv1.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e.ManagedFields = nil
+	if _, known := r.sent[k]; !known {
+		r.order.PushBack(k)
+	}
+	r.sent[k] = e
+	for r.order.Len() > remembered {
+		oldest := r.order.Front()
+		r.order.Remove(oldest)
+		delete(r.sent, oldest.Value.(key))
+	}
+}

@@ -1,0 +1,379 @@
+package keep
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/internal/process/follow"
+)
+
+const (
+	// parallel is how many objects are written at a time.
+	parallel = 16
+	// A write that fails is tried again after retryFirst, after twice as long each time, and at least every retryLast.
+	retryFirst = 200 * time.Millisecond
+	retryLast  = 30 * time.Second
+	// unseenFor is how long after it was written an object may be missing in the cache before it is looked whether it is there at all.
+	unseenFor = 5 * time.Second
+	// quiet is for how long nothing more is logged about writes that fail.
+	quiet = 10 * time.Second
+)
+
+// Options say what a Keeper keeps: objects T, each of which says S about one K.
+type Options[K comparable, S any, T client.Object] struct {
+	Client client.Client
+	Cache  cache.Cache
+	Log    *slog.Logger
+	// Every is the least time between two writes about the same thing; what changes meanwhile comes along with the next one. What somebody else
+	// has removed does not wait.
+	Every time.Duration
+
+	// Mine reports whether an object carries the name of this process. No other is looked at.
+	Mine func(T) bool
+	// Key returns what an object is about.
+	Key func(T) K
+	// New returns an object about a K that says nothing yet.
+	New func(K) T
+	// Status returns where an object has what it says: a pointer to its status.
+	Status func(T) *S
+	// Created is called after an object has been created; nil: nothing is.
+	Created func(context.Context, K)
+}
+
+// Keeper keeps objects of one kind; see the package.
+type Keeper[K comparable, S any, T client.Object] struct {
+	Options[K, S, T]
+
+	mu      sync.Mutex                              // protects all the following
+	queue   workqueue.TypedRateLimitingInterface[K] // nil: Run has not been called
+	told    bool                                    // Set has been called
+	want    map[K]S
+	have    map[K]map[types.UID]T // as the cache has them
+	own     map[K]T               // as written last; the cache may not have them yet
+	written map[K]time.Time
+	sets    int       // how often Set has been called
+	pending map[K]int // what done waits for, and since which Set
+	done    func()    // called once pending is empty
+	logged  time.Time
+}
+
+// New returns a Keeper; it starts nothing.
+func New[K comparable, S any, T client.Object](o Options[K, S, T]) *Keeper[K, S, T] {
+	return &Keeper[K, S, T]{
+		Options: o, want: map[K]S{}, have: map[K]map[types.UID]T{}, own: map[K]T{}, written: map[K]time.Time{}, pending: map[K]int{},
+	}
+}
+
+// Follow has the cache followed. It returns when the objects that there are have been taken in, of a process before this one, too.
+func (k *Keeper[K, S, T]) Follow(ctx context.Context) error {
+	var none K
+	return follow.Handle(ctx, k.Cache, func(was, is client.Object) {
+		if was, ok := was.(T); ok && k.Mine(was) {
+			k.forget(was, is == nil)
+		}
+		if is, ok := is.(T); ok && k.Mine(is) {
+			k.note(is)
+		}
+	}, k.New(none))
+}
+
+func (k *Keeper[K, S, T]) note(o T) {
+	key := k.Key(o)
+	k.mu.Lock()
+	if k.have[key] == nil {
+		k.have[key] = map[types.UID]T{}
+	}
+	k.have[key][o.GetUID()] = o
+	k.todoLocked(key)
+	k.mu.Unlock()
+}
+
+// todoLocked has a key looked at.
+func (k *Keeper[K, S, T]) todoLocked(key K) {
+	if k.queue != nil {
+		k.queue.Add(key)
+	}
+}
+
+// forget takes in that an object is not about its key any more, or, if it is gone, that it is not there.
+func (k *Keeper[K, S, T]) forget(o T, gone bool) {
+	key := k.Key(o)
+	k.mu.Lock()
+	k.dropLocked(key, o.GetUID(), gone)
+	k.todoLocked(key)
+	k.mu.Unlock()
+}
+
+func (k *Keeper[K, S, T]) dropLocked(key K, uid types.UID, gone bool) {
+	if delete(k.have[key], uid); len(k.have[key]) == 0 {
+		delete(k.have, key)
+	}
+	if own, is := k.own[key]; gone && is && own.GetUID() == uid {
+		delete(k.own, key)
+	}
+}
+
+// Set hands over all that is to be said from now on. done is called once it has been tried to write each of the differences, unless Set is called
+// again before; it must not call the Keeper. nil: nothing is called. The Keeper keeps want.
+func (k *Keeper[K, S, T]) Set(want map[K]S, done func()) {
+	k.mu.Lock()
+	k.sets++
+	for key, s := range want {
+		if was, is := k.want[key]; !is || !equality.Semantic.DeepEqual(was, s) {
+			k.pending[key] = k.sets
+		}
+	}
+	for key := range k.want {
+		if _, is := want[key]; !is {
+			k.pending[key] = k.sets
+		}
+	}
+	if !k.told {
+		for key := range k.have {
+			k.pending[key] = k.sets
+		}
+	}
+	k.told, k.want, k.done = true, want, done
+	for key := range k.pending {
+		k.todoLocked(key)
+	}
+	k.finishLocked()
+	k.mu.Unlock()
+}
+
+// finishLocked calls done if there is nothing more to wait for. The lock is held, so that the done of one Set is not called after that of the next.
+func (k *Keeper[K, S, T]) finishLocked() {
+	if done := k.done; done != nil && len(k.pending) == 0 {
+		k.done = nil
+		done()
+	}
+}
+
+// Run writes until ctx ends. What is there then stays; see Finish.
+func (k *Keeper[K, S, T]) Run(ctx context.Context) error {
+	queue := workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[K](retryFirst, retryLast))
+	defer context.AfterFunc(ctx, queue.ShutDown)()
+	k.mu.Lock()
+	k.queue = queue
+	for key := range k.pending {
+		queue.Add(key)
+	}
+	for key := range k.have {
+		queue.Add(key)
+	}
+	k.mu.Unlock()
+	var workers errgroup.Group
+	for range parallel {
+		workers.Go(func() error {
+			for {
+				key, shutdown := queue.Get()
+				if shutdown {
+					return nil
+				}
+				k.work(ctx, queue, key)
+				queue.Done(key)
+			}
+		})
+	}
+	return workers.Wait()
+}
+
+// work does what is to be done about one thing now.
+func (k *Keeper[K, S, T]) work(ctx context.Context, queue workqueue.TypedRateLimitingInterface[K], key K) {
+	k.mu.Lock()
+	wait := time.Until(k.written[key].Add(k.Every))
+	if _, own := k.own[key]; !own && len(k.have[key]) == 0 {
+		wait = 0 // somebody has removed it
+	}
+	told, set := k.told, k.sets
+	k.mu.Unlock()
+	if !told {
+		return // Set comes back to it
+	}
+	if wait > 0 {
+		queue.AddAfter(key, wait)
+		return
+	}
+	switch unseen, err := k.sync(ctx, key); {
+	case ctx.Err() != nil:
+		return
+	case err != nil:
+		k.complain(err)
+		queue.AddRateLimited(key)
+	default:
+		queue.Forget(key)
+		if unseen {
+			queue.AddAfter(key, unseenFor)
+		}
+	}
+	k.mu.Lock()
+	if k.pending[key] <= set {
+		delete(k.pending, key)
+	}
+	k.finishLocked()
+	k.mu.Unlock()
+}
+
+// complain logs what went wrong, but not for each of ten thousand objects.
+func (k *Keeper[K, S, T]) complain(err error) {
+	k.mu.Lock()
+	again := time.Since(k.logged) < quiet
+	if !again {
+		k.logged = time.Now()
+	}
+	k.mu.Unlock()
+	if !again {
+		k.Log.Warn("what is to be said is not written", "err", err)
+	}
+}
+
+// Finish says exactly this, once, when nobody runs any more: what a process that ends leaves behind.
+func (k *Keeper[K, S, T]) Finish(ctx context.Context, want map[K]S) error {
+	k.mu.Lock()
+	todo := map[K]bool{}
+	for key := range k.have {
+		todo[key] = true
+	}
+	for key := range k.own {
+		todo[key] = true
+	}
+	k.told, k.want = true, want
+	k.mu.Unlock()
+	var writers errgroup.Group
+	writers.SetLimit(parallel)
+	for key := range todo {
+		writers.Go(func() error {
+			_, err := k.sync(ctx, key)
+			return err
+		})
+	}
+	return writers.Wait()
+}
+
+// sync makes there be exactly the object about key that is wanted, or none. unseen is set if the cache does not have it yet.
+func (k *Keeper[K, S, T]) sync(ctx context.Context, key K) (unseen bool, err error) {
+	is, there, seen, others := k.look(key)
+	for _, o := range others {
+		if err := k.remove(ctx, key, o); err != nil {
+			return false, err
+		}
+	}
+	k.mu.Lock()
+	want, wanted := k.want[key]
+	due := k.written[key].Add(unseenFor)
+	k.mu.Unlock()
+	switch {
+	case !wanted && !there:
+		k.mu.Lock()
+		delete(k.written, key)
+		k.mu.Unlock()
+		return false, nil
+	case !wanted:
+		return false, k.remove(ctx, key, is)
+	case !there:
+		return true, k.create(ctx, key, want)
+	case !seen && !time.Now().Before(due), !equality.Semantic.DeepEqual(*k.Status(is), want):
+		err := k.write(ctx, key, is, want)
+		if apierrors.IsInvalid(err) { // somebody has made it say what cannot be changed any more
+			err = k.remove(ctx, key, is)
+			if err == nil {
+				return true, k.create(ctx, key, want)
+			}
+		}
+		if apierrors.IsNotFound(err) { // somebody has removed it
+			k.mu.Lock()
+			k.dropLocked(key, is.GetUID(), true)
+			k.mu.Unlock()
+			return true, k.create(ctx, key, want)
+		}
+		return !seen, err
+	}
+	return !seen, nil
+}
+
+// look returns the object about key, whether the cache has it, and those that are too many.
+func (k *Keeper[K, S, T]) look(key K) (is T, there, seen bool, others []T) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	is, there = k.own[key]
+	for _, o := range k.have[key] {
+		switch {
+		case there && o.GetUID() == is.GetUID():
+			is, seen = newest(is, o), true
+		case !there && (!seen || cmp.Less(o.GetName(), is.GetName())):
+			if seen {
+				others = append(others, is)
+			}
+			is, seen = o, true
+		default:
+			others = append(others, o)
+		}
+	}
+	return is, there || seen, seen, others
+}
+
+// newest returns an object as it was written last, or as the cache has it, if somebody has written it since.
+func newest[T client.Object](written, cached T) T {
+	if order, err := resourceversion.CompareResourceVersion(written.GetResourceVersion(), cached.GetResourceVersion()); err == nil && order < 0 {
+		return cached
+	}
+	return written
+}
+
+func (k *Keeper[K, S, T]) create(ctx context.Context, key K, want S) error {
+	o := k.New(key)
+	if err := k.Client.Create(ctx, o); err != nil {
+		return fmt.Errorf("create the %T about %v: %w", o, key, err)
+	}
+	k.wrote(key, o)
+	if k.Created != nil {
+		k.Created(ctx, key)
+	}
+	return k.write(ctx, key, o, want)
+}
+
+// write replaces the whole status: a merge would keep what it does not name.
+func (k *Keeper[K, S, T]) write(ctx context.Context, key K, is T, want S) error {
+	patch, err := json.Marshal([]map[string]any{{"op": "add", "path": "/status", "value": want}})
+	if err != nil {
+		return fmt.Errorf("encode the status of %s: %w", is.GetName(), err)
+	}
+	o := is.DeepCopyObject().(T)
+	if err := k.Client.Status().Patch(ctx, o, client.RawPatch(types.JSONPatchType, patch)); err != nil {
+		return fmt.Errorf("write the %T about %v: %w", o, key, err)
+	}
+	k.wrote(key, o)
+	return nil
+}
+
+func (k *Keeper[K, S, T]) wrote(key K, o T) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.own[key], k.written[key] = o, time.Now()
+}
+
+func (k *Keeper[K, S, T]) remove(ctx context.Context, key K, o T) error {
+	uid := o.GetUID()
+	err := k.Client.Delete(ctx, o.DeepCopyObject().(T), client.Preconditions{UID: &uid})
+	if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
+		return fmt.Errorf("remove %T %s about %v: %w", o, o.GetName(), key, err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.dropLocked(key, uid, true)
+	return nil
+}

@@ -1,0 +1,361 @@
+package keep_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/internal/process/cli"
+	"github.com/fairlead/fairlead/internal/process/keep"
+	"github.com/fairlead/fairlead/internal/process/keep/keeptest"
+)
+
+const (
+	namespace = "metallb-system"
+	nodeLabel = "metallb.io/node"
+	about     = "metallb.io/service-name"
+)
+
+type (
+	says   = v1beta1.ServiceL2StatusStatus
+	keeper = keep.Keeper[string, says, *v1beta1.ServiceL2Status]
+)
+
+func options(d *keeptest.Desk, node string) keep.Options[string, says, *v1beta1.ServiceL2Status] {
+	return keep.Options[string, says, *v1beta1.ServiceL2Status]{
+		Client: d, Cache: d.Cache(), Log: slog.New(slog.DiscardHandler), Every: 200 * time.Millisecond,
+		Mine: func(o *v1beta1.ServiceL2Status) bool { return o.Labels[nodeLabel] == node },
+		Key:  func(o *v1beta1.ServiceL2Status) string { return o.Labels[about] },
+		New: func(key string) *v1beta1.ServiceL2Status {
+			return &v1beta1.ServiceL2Status{ObjectMeta: metav1.ObjectMeta{
+				GenerateName: "l2-", Namespace: namespace, Labels: map[string]string{nodeLabel: node, about: key},
+			}}
+		},
+		Status: func(o *v1beta1.ServiceL2Status) *says { return &o.Status },
+	}
+}
+
+func newDesk(t *testing.T) *keeptest.Desk {
+	return keeptest.New(t, cli.NewScheme(), &v1beta1.ServiceL2Status{})
+}
+
+// start has a Keeper at work until the test ends.
+func start(t *testing.T, k *keeper) {
+	t.Helper()
+	require.NoError(t, k.Follow(t.Context()))
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		assert.NoError(t, k.Run(ctx))
+	}()
+	t.Cleanup(func() {
+		stop()
+		<-ended
+	})
+}
+
+func say(node string, keys ...string) map[string]says {
+	out := map[string]says{}
+	for _, key := range keys {
+		out[key] = says{Node: node, ServiceName: key}
+	}
+	return out
+}
+
+// said returns what the objects of a node say, by what they are about.
+func said(t *testing.T, d *keeptest.Desk, node string) map[string]says {
+	t.Helper()
+	out := map[string]says{}
+	for _, o := range objects(t, d) {
+		if o.Labels[nodeLabel] != node {
+			continue
+		}
+		require.NotContains(t, out, o.Labels[about], "twice")
+		out[o.Labels[about]] = o.Status
+	}
+	return out
+}
+
+func objects(t *testing.T, d *keeptest.Desk) []v1beta1.ServiceL2Status {
+	t.Helper()
+	var list v1beta1.ServiceL2StatusList
+	require.NoError(t, d.List(t.Context(), &list))
+	return list.Items
+}
+
+// settle lets time pass in which everything is written.
+func settle() {
+	time.Sleep(time.Second)
+	synctest.Wait()
+}
+
+func TestKeep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		k := keep.New(options(d, "a"))
+		start(t, k)
+		settle()
+		assert.Zero(t, d.Writes(""), "nothing is removed before it is known what is to be said")
+		for range 3 {
+			k.Set(say("a", "web", "db"), nil)
+			settle()
+			assert.Equal(t, say("a", "web", "db"), said(t, d, "a"))
+			assert.Equal(t, 4, d.Writes(""), "two to create and two to say it")
+		}
+		k.Set(say("a", "db"), nil)
+		settle()
+		assert.Equal(t, say("a", "db"), said(t, d, "a"))
+		assert.Equal(t, 5, d.Writes(""))
+		for i := range 10 { // faster than it is written
+			k.Set(map[string]says{"db": {Node: fmt.Sprint(i)}}, nil)
+			time.Sleep(10 * time.Millisecond)
+		}
+		settle()
+		assert.Equal(t, "9", said(t, d, "a")["db"].Node)
+		assert.LessOrEqual(t, d.Writes(""), 7)
+	})
+}
+
+// TestPutRight has somebody remove one object and edit others.
+func TestPutRight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		k := keep.New(options(d, "a"))
+		start(t, k)
+		want := say("a", "web", "db", "dns")
+		k.Set(want, nil)
+		settle()
+		for _, o := range objects(t, d) {
+			switch o.Labels[about] {
+			case "web":
+				require.NoError(t, d.Delete(t.Context(), &o))
+			case "db":
+				o.Status = says{Node: "b", Interfaces: []v1beta1.InterfaceInfo{{Name: "eth0"}}}
+				require.NoError(t, d.Status().Update(t.Context(), &o))
+			}
+		}
+		settle()
+		assert.Equal(t, want, said(t, d, "a"))
+		before := d.Writes("")
+		time.Sleep(time.Hour)
+		assert.Equal(t, before, d.Writes(""), "nothing is written again")
+	})
+}
+
+// TestOthers has two processes that do not hear of each other say things about the same.
+func TestOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		a, b := keep.New(options(d, "a")), keep.New(options(d, "b"))
+		start(t, a)
+		start(t, b)
+		for range 20 {
+			a.Set(say("a", "web", "db"), nil)
+			b.Set(say("b", "web", "db"), nil)
+			settle()
+		}
+		assert.Equal(t, 4, d.Writes("create"))
+		assert.Zero(t, d.Writes("delete"))
+		a.Set(nil, nil)
+		settle()
+		assert.Empty(t, said(t, d, "a"))
+		assert.Equal(t, say("b", "web", "db"), said(t, d, "b"))
+	})
+}
+
+// TestTakenOver: what a process before this one has left counts, but not twice.
+func TestTakenOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		o := options(d, "a")
+		for _, key := range []string{"web", "web", "db", "gone"} {
+			x := o.New(key)
+			require.NoError(t, d.Create(t.Context(), x))
+			x.Status = say("a", key)[key]
+			require.NoError(t, d.Status().Update(t.Context(), x))
+		}
+		before := d.Writes("")
+		k := keep.New(o)
+		start(t, k)
+		k.Set(say("a", "web", "db"), nil)
+		settle()
+		assert.Equal(t, say("a", "web", "db"), said(t, d, "a"))
+		assert.Equal(t, 2, d.Writes("")-before, "one that is too many and one that is not wanted")
+	})
+}
+
+// TestSlowCache has a cache that does not show what was created: it is not created twice, is put right all the same, and removed.
+func TestSlowCache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		k := keep.New(options(d, "a"))
+		start(t, k)
+		d.Freeze()
+		for range 3 {
+			k.Set(say("a", "web", "db"), nil)
+			settle()
+		}
+		require.Equal(t, 2, d.Writes("create"))
+		all := objects(t, d)
+		require.NoError(t, d.Delete(t.Context(), &all[0]))
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		assert.Equal(t, say("a", "web", "db"), said(t, d, "a"))
+		k.Set(nil, nil)
+		settle()
+		assert.Empty(t, objects(t, d))
+	})
+}
+
+// TestRefused has an API server that refuses one object for good, and all others for a while.
+func TestRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		var down bool
+		tries := 0
+		d.Fail = func(_ string, o client.Object) error {
+			switch bad := o.GetLabels()[about] == "bad"; {
+			case bad:
+				tries++
+				return errors.New("forbidden")
+			case down:
+				return errors.New("no API server")
+			}
+			return nil
+		}
+		k := keep.New(options(d, "a"))
+		start(t, k)
+		k.Set(say("a", "bad", "web"), nil)
+		settle()
+		assert.Equal(t, say("a", "web"), said(t, d, "a"))
+		time.Sleep(5 * time.Minute)
+		assert.Less(t, tries, 20, "later each time")
+		assert.Greater(t, tries, 8)
+
+		down = true
+		k.Set(say("a", "db"), nil)
+		settle()
+		assert.Equal(t, say("a", "web"), said(t, d, "a"))
+		down = false
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		assert.Equal(t, say("a", "db"), said(t, d, "a"))
+	})
+}
+
+// TestDone: what comes after something else waits until that has been tried.
+func TestDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		d.Fail = func(_ string, o client.Object) error {
+			time.Sleep(time.Second)
+			if o.GetLabels()[about] == "bad" {
+				return errors.New("forbidden")
+			}
+			return nil
+		}
+		k := keep.New(options(d, "a"))
+		start(t, k)
+		var done []string
+		k.Set(say("a", "web"), func() { done = append(done, "first") })
+		k.Set(say("a", "web", "bad"), func() { done = append(done, "second") })
+		time.Sleep(1500 * time.Millisecond)
+		synctest.Wait()
+		assert.Empty(t, done)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		assert.Equal(t, []string{"second"}, done)
+		assert.Equal(t, say("a", "web"), said(t, d, "a"))
+		k.Set(say("a", "web", "bad"), func() { done = append(done, "third") })
+		assert.Equal(t, []string{"second", "third"}, done, "there is no difference")
+	})
+}
+
+// TestFinish: what a process leaves behind that ends.
+func TestFinish(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		k := keep.New(options(d, "a"))
+		require.NoError(t, k.Follow(t.Context()))
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- k.Run(ctx) }()
+		k.Set(say("a", "web", "db"), nil)
+		settle()
+		d.Freeze()
+		k.Set(say("a", "web", "db", "dns"), nil)
+		settle()
+		stop()
+		require.NoError(t, <-ended)
+		require.NoError(t, k.Finish(t.Context(), map[string]says{"web": {Node: "a", ServiceName: "down"}}))
+		assert.Equal(t, map[string]says{"web": {Node: "a", ServiceName: "down"}}, said(t, d, "a"))
+	})
+}
+
+// TestAnything: after any sequence of things to say, edits and removals by others, and failures, what is to be said is said.
+func TestAnything(t *testing.T) {
+	for seed := range uint64(6) {
+		synctest.Test(t, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // it is to be repeated
+			d := newDesk(t)
+			failing := false
+			d.Fail = func(string, client.Object) error {
+				if failing && r.IntN(2) == 0 {
+					return errors.New("no API server")
+				}
+				return nil
+			}
+			k := keep.New(options(d, "a"))
+			start(t, k)
+			names := []string{"web", "db", "dns", "mail", "ftp"}
+			var want map[string]says
+			for range 60 {
+				synctest.Wait()
+				switch all := objects(t, d); r.IntN(5) {
+				case 0, 1:
+					want = map[string]says{}
+					for _, name := range names {
+						if r.IntN(2) == 0 {
+							want[name] = says{Node: fmt.Sprint(r.IntN(3)), ServiceName: name}
+						}
+					}
+					k.Set(want, nil)
+				case 2:
+					if len(all) > 0 {
+						o := all[r.IntN(len(all))]
+						_ = d.Delete(t.Context(), &o)
+					}
+				case 3:
+					if len(all) > 0 {
+						o := all[r.IntN(len(all))]
+						o.Status.ServiceNamespace = "elsewhere"
+						_ = d.Status().Update(t.Context(), &o)
+					}
+				case 4:
+					failing = !failing
+				}
+				time.Sleep(time.Duration(r.IntN(400)) * time.Millisecond)
+			}
+			synctest.Wait()
+			failing = false
+			time.Sleep(time.Minute)
+			synctest.Wait()
+			if want == nil {
+				want = map[string]says{}
+			}
+			assert.Equal(t, want, said(t, d, "a"), "seed %d", seed)
+		})
+	}
+}

@@ -1,0 +1,322 @@
+// Package demo shows the product at work on a real API server, on a cluster of its own: Services and their addresses, and the
+// configuration that Calico or Cilium would act on; or speakers on a network of namespaces, and what a client and a router there see.
+package demo
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/fairlead/fairlead/api/crds"
+	"github.com/fairlead/fairlead/internal/tool/localcluster"
+)
+
+//go:embed manifests
+var manifests embed.FS
+
+const (
+	configNamespace  = "metallb-system"
+	serviceNamespace = "demo"
+	// patience is how long each step may wait for the cluster to do its part.
+	patience = time.Minute
+)
+
+// The backends that can be shown.
+const (
+	Calico  = "calico"
+	Cilium  = "cilium"
+	Speaker = "speaker"
+)
+
+// Backends lists the backends that can be shown, the default first.
+var Backends = []string{Calico, Cilium, Speaker}
+
+// Options are what a Demo needs.
+type Options struct {
+	Backend    string   // one of Backends
+	Assets     string   // folder with kube-apiserver and etcd
+	Folders    []string // where kubectl, calico-crds and cilium-crds are looked for
+	Controller string   // path of the controller binary
+	Speaker    string   // path of the speaker binary
+	Once       bool     // end after the last step instead of waiting for ctx to end
+	Out        io.Writer
+}
+
+// step is one of those that a demo consists of.
+type step struct {
+	title string
+	do    func(context.Context) error
+}
+
+// demo is one run.
+type demo struct {
+	Options
+	dir       string
+	cluster   *localcluster.Cluster
+	client    client.Client
+	processes []*process
+	network   *network // of the speakers; nil without
+}
+
+// Run shows everything, step by step. It removes what it has started before it returns. The error names the step that failed.
+func Run(ctx context.Context, o Options) (err error) {
+	d := &demo{Options: o}
+	defer func() { err = errors.Join(err, d.stop()) }()
+	steps, err := d.steps()
+	if err != nil {
+		return err
+	}
+	for i, s := range steps {
+		start := time.Now()
+		fmt.Fprintf(d.Out, "[%d/%d] %s\n", i+1, len(steps), s.title)
+		err := ctx.Err() // not every step heeds it
+		if err == nil {
+			err = s.do(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("step %d of %d (%s): %w", i+1, len(steps), s.title, err)
+		}
+		fmt.Fprintf(d.Out, "      done in %.1f s\n", time.Since(start).Seconds())
+	}
+	if o.Once {
+		return nil
+	}
+	d.showNext()
+	err = d.watch(ctx)
+	if err == nil {
+		fmt.Fprintln(d.Out, "\nStopping and removing everything.")
+	}
+	return err
+}
+
+// steps returns those of the backend. The error names all that is missing for them; nothing has been started then.
+func (d *demo) steps() ([]step, error) {
+	switch d.Backend {
+	case Calico:
+		return d.calicoSteps(), nil
+	case Cilium:
+		return d.ciliumSteps(), nil
+	case Speaker:
+		return d.speakerSteps()
+	}
+	return nil, fmt.Errorf("backend %q: want one of %s", d.Backend, strings.Join(Backends, ", "))
+}
+
+func (d *demo) startCluster(context.Context) (err error) {
+	if d.dir, err = os.MkdirTemp("", "fairlead-demo-"); err != nil {
+		return err
+	}
+	if d.cluster, err = localcluster.Start(d.Assets); err != nil {
+		return err
+	}
+	if err := os.WriteFile(d.kubeconfig(), d.cluster.Kubeconfig, 0o600); err != nil {
+		return err
+	}
+	d.client, err = client.New(d.cluster.Config, client.Options{})
+	return err
+}
+
+func (d *demo) kubeconfig() string { return filepath.Join(d.dir, "kubeconfig") }
+
+// installCRDs installs ours, and those in a folder.
+func (d *demo) installCRDs(folders ...string) func(context.Context) error {
+	return func(context.Context) error {
+		all, err := crds.All()
+		if err != nil {
+			return err
+		}
+		for _, name := range folders {
+			more, err := localcluster.ReadCRDs(name, d.Folders...)
+			if err != nil {
+				return err
+			}
+			all = append(all, more...)
+		}
+		return d.cluster.InstallCRDs(all...)
+	}
+}
+
+func (d *demo) startController(ctx context.Context) error {
+	for _, name := range []string{configNamespace, serviceNamespace} {
+		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		if err := d.client.Create(ctx, ns); err != nil {
+			return fmt.Errorf("create namespace %q: %w", name, err)
+		}
+	}
+	cmd := exec.Command(d.Controller, "--kubeconfig", d.kubeconfig(), "--namespace", configNamespace, "--backend="+d.Backend, "--log-format=text")
+	// Its own process group: Ctrl-C is for the demo, which stops the controller in its turn.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if _, err := d.launch("controller", cmd, here); err != nil {
+		return fmt.Errorf("start the controller: %w; build it with 'make build'", err)
+	}
+	state := schema.GroupVersionKind{Group: "metallb.io", Version: "v1beta1", Kind: "ConfigurationState"}
+	return d.until(ctx, "the controller to report its configuration", func(ctx context.Context) (bool, error) {
+		u := &unstructured.Unstructured{}
+		u.SetGroupVersionKind(state)
+		err := d.client.Get(ctx, types.NamespacedName{Namespace: configNamespace, Name: "controller"}, u)
+		return err == nil, client.IgnoreNotFound(err)
+	})
+}
+
+// apply returns a step that creates every object of a manifest.
+func (d *demo) apply(name string) func(context.Context) error {
+	return func(ctx context.Context) error { return d.create(ctx, name) }
+}
+
+// create creates every object of a manifest, as it is.
+func (d *demo) create(ctx context.Context, name string) error {
+	b, err := manifests.ReadFile("manifests/" + name)
+	if err != nil {
+		return err
+	}
+	for _, doc := range strings.Split(string(b), "\n---\n") {
+		u := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal([]byte(doc), &u.Object); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if err := d.client.Create(ctx, u); err != nil {
+			return fmt.Errorf("create %s %s: %w", u.GetKind(), nameOf(u), err)
+		}
+		fmt.Fprintf(d.Out, "      %s %s\n", u.GetKind(), nameOf(u))
+	}
+	return nil
+}
+
+// nameOf returns namespace/name, or the name of what has no namespace.
+func nameOf(o client.Object) string { return strings.TrimPrefix(o.GetNamespace()+"/"+o.GetName(), "/") }
+
+// createServices returns a step that creates the objects of a manifest and shows the addresses of the Services in it.
+func (d *demo) createServices(name string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := d.create(ctx, name); err != nil {
+			return err
+		}
+		list, err := d.services(ctx)
+		if err != nil {
+			return err
+		}
+		w := tabwriter.NewWriter(d.Out, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "      SERVICE\tADDRESS\tPOOL\tASKED FOR")
+		for _, s := range list {
+			fmt.Fprintf(w, "      %s\t%s\t%s\t%s\n", s.Name, strings.Join(addresses(&s), " "), s.Annotations["metallb.io/ip-allocated-from-pool"], asked(&s))
+		}
+		return w.Flush()
+	}
+}
+
+// services returns all Services of the demo when they have an address of each of their families.
+func (d *demo) services(ctx context.Context) ([]corev1.Service, error) {
+	var list corev1.ServiceList
+	err := d.until(ctx, "every Service to have its addresses", func(ctx context.Context) (bool, error) {
+		if err := d.client.List(ctx, &list, client.InNamespace(serviceNamespace)); err != nil {
+			return false, err
+		}
+		return !slices.ContainsFunc(list.Items, func(s corev1.Service) bool {
+			return len(s.Status.LoadBalancer.Ingress) < len(s.Spec.IPFamilies)
+		}), nil
+	})
+	return list.Items, err
+}
+
+func addresses(s *corev1.Service) []string {
+	var out []string
+	for _, in := range s.Status.LoadBalancer.Ingress {
+		out = append(out, in.IP)
+	}
+	return out
+}
+
+func asked(s *corev1.Service) string {
+	var out []string
+	for k, v := range s.Annotations {
+		if !strings.HasSuffix(k, "/ip-allocated-from-pool") {
+			out = append(out, k+"="+v)
+		}
+	}
+	slices.Sort(out)
+	if len(out) == 0 {
+		return "any address"
+	}
+	return strings.Join(out, " ")
+}
+
+func (d *demo) showNext() {
+	kubectl := "kubectl"
+	for _, dir := range d.Folders {
+		path := filepath.Join(dir, "kubectl")
+		if _, err := os.Stat(path); err == nil {
+			kubectl = path
+			break
+		}
+	}
+	fmt.Fprintf(d.Out, `
+The cluster stays up until Ctrl-C. In another terminal:
+
+  export KUBECONFIG=%s
+  %s get services -n %s
+  %s get ipaddresspools,bgpadvertisements,configurationstates -n %s
+  %s get backends.fairlead.io%s -o yaml
+`, d.kubeconfig(), kubectl, serviceNamespace, kubectl, configNamespace, kubectl, map[string]string{
+		Calico:  ",bgpconfigurations.crd.projectcalico.org",
+		Cilium:  "," + strings.Join(ciliumResources(), ","),
+		Speaker: ",servicel2statuses.metallb.io,bgpsessions.fairlead.io -n " + configNamespace,
+	}[d.Backend])
+	d.network.showNext(d.Out)
+	fmt.Fprintf(d.Out, "\nThe controller's log is in %s.\n", d.logFile("controller"))
+}
+
+// until polls done; it fails if a process ends that is to run on, or patience runs out.
+func (d *demo) until(ctx context.Context, what string, done func(context.Context) (bool, error)) error {
+	return d.poll(ctx, 100*time.Millisecond, what, done)
+}
+
+// poll is until with another interval.
+func (d *demo) poll(ctx context.Context, every time.Duration, what string, done func(context.Context) (bool, error)) error {
+	err := wait.PollUntilContextTimeout(ctx, every, patience, true, func(ctx context.Context) (bool, error) {
+		for _, p := range d.processes {
+			if err := p.lost(); err != nil {
+				return false, err
+			}
+		}
+		return done(ctx)
+	})
+	if err != nil {
+		return fmt.Errorf("waiting for %s: %w", what, err)
+	}
+	return nil
+}
+
+// stop ends and removes everything that was started.
+func (d *demo) stop() error {
+	var failed error
+	for _, p := range slices.Backward(d.processes) {
+		failed = errors.Join(failed, p.end())
+	}
+	failed = errors.Join(failed, d.network.remove())
+	if d.cluster != nil {
+		failed = errors.Join(failed, d.cluster.Stop())
+	}
+	if d.dir != "" {
+		failed = errors.Join(failed, os.RemoveAll(d.dir))
+	}
+	return failed
+}

@@ -1,0 +1,159 @@
+package explain
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/internal/tool/survey"
+)
+
+// Pools is how full the pools are.
+type Pools struct {
+	// Pools are in the order in which they are tried; those that are set aside come last.
+	Pools []PoolUse `json:"pools"`
+	Gaps  []string  `json:"gaps,omitempty"`
+}
+
+// PoolUse is how full one pool is.
+type PoolUse struct {
+	Name      string   `json:"name"`
+	Addresses []string `json:"addresses"`
+	// AutoAssign is set if Services that ask for nothing get addresses from it; Restricted, if only those that serviceAllocation admits.
+	AutoAssign bool `json:"autoAssign"`
+	Restricted bool `json:"restricted"`
+	// Priority orders restricted pools; 0 comes last.
+	Priority      int  `json:"priority"`
+	AvoidBuggyIPs bool `json:"avoidBuggyIPs"`
+	// Families has an entry for each family that the pool has addresses of.
+	Families []FamilyUse `json:"families"`
+	// Holders are the addresses that somebody has, in their order.
+	Holders []Holder `json:"holders"`
+	// Reservations are the AddressReservations that have addresses of the pool.
+	Reservations []string `json:"reservations,omitempty"`
+	// Waiting are the Services that the pool could not serve.
+	Waiting int `json:"waiting"`
+	// Problem says why the pool is set aside; absent: it is in force.
+	Problem string `json:"problem,omitempty"`
+}
+
+// FamilyUse counts the addresses of one family. A count that does not fit is 9223372036854775807.
+type FamilyUse struct {
+	// Family is IPv4 or IPv6.
+	Family   string `json:"family"`
+	Capacity int64  `json:"capacity"`
+	InUse    int64  `json:"inUse"`
+	Reserved int64  `json:"reserved"`
+	Free     int64  `json:"free"`
+}
+
+// Percent returns how much of the capacity is in use or reserved.
+func (f FamilyUse) Percent() int {
+	if f.Capacity == 0 || f.Free == math.MaxInt64 {
+		return 0
+	}
+	taken := float64(f.Capacity - f.Free)
+	if percent := int(taken / float64(f.Capacity) * 100); percent > 0 || taken == 0 {
+		return percent
+	}
+	return 1 // not nothing
+}
+
+// Holder is an address and the Services that have it, as namespace/name.
+type Holder struct {
+	IP       string   `json:"ip"`
+	Services []string `json:"services"`
+}
+
+// OfPools tells of the pools of these names, or of all.
+func OfPools(m *survey.Model, only ...string) *Pools {
+	out := &Pools{Pools: []PoolUse{}, Gaps: gaps(m.Survey, "IPAddressPools", "Services", "AddressReservations", "Namespaces")}
+	wanted := func(name string) bool {
+		for _, o := range only {
+			if o == name {
+				return true
+			}
+		}
+		return len(only) == 0
+	}
+	holdings := m.Assigner.Holdings()
+	specs := map[string][]string{}
+	for i := range m.Config.Pools {
+		specs[m.Config.Pools[i].Name] = m.Config.Pools[i].Spec.Addresses
+	}
+	waiting := waitingFor(m)
+	for _, name := range m.Assigner.PoolOrder() {
+		if !wanted(name) {
+			continue
+		}
+		p := m.Snapshot.Pool(name)
+		u := PoolUse{
+			Name: name, Addresses: append([]string{}, specs[name]...), AutoAssign: p.AutoAssign, Restricted: p.Restricted, Priority: p.Priority, AvoidBuggyIPs: p.AvoidBuggy,
+			Families: families(m, name), Holders: []Holder{}, Waiting: waiting[name],
+		}
+		for _, h := range holdings[name] {
+			x := Holder{IP: h.Addr.String()}
+			for _, o := range h.Owners {
+				x.Services = append(x.Services, o.String())
+			}
+			u.Holders = append(u.Holders, x)
+		}
+		for _, r := range m.Snapshot.Reservations() {
+			if reserves(r, p.Pool) {
+				u.Reservations = append(u.Reservations, r.Name)
+			}
+		}
+		out.Pools = append(out.Pools, u)
+	}
+	for _, name := range m.Snapshot.SetAsidePools() {
+		if wanted(name) {
+			fault, _ := m.Snapshot.SetAside(name)
+			out.Pools = append(out.Pools, PoolUse{
+				Name: name, Addresses: append([]string{}, specs[name]...), Families: []FamilyUse{}, Holders: []Holder{}, Problem: fmt.Sprintf("%s: %s", fault.Field, fault.Problem),
+			})
+		}
+	}
+	return out
+}
+
+func families(m *survey.Model, pool string) []FamilyUse {
+	s, _ := m.Assigner.Stats(pool)
+	out := []FamilyUse{}
+	for _, f := range []FamilyUse{
+		{allocator.IPv4.String(), s.TotalIPv4, s.AssignedIPv4, s.ReservedIPv4, s.AvailableIPv4},
+		{allocator.IPv6.String(), s.TotalIPv6, s.AssignedIPv6, s.ReservedIPv6, s.AvailableIPv6},
+	} {
+		if f.Capacity > 0 {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+func reserves(r allocator.Reservation, p allocator.Pool) bool {
+	for _, x := range r.Ranges {
+		for _, y := range p.Ranges {
+			if x.Overlaps(y) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// waitingFor counts, by pool, the Services without an address that the pool was tried for.
+func waitingFor(m *survey.Model) map[string]int {
+	out := map[string]int{}
+	for i := range m.Services {
+		svc := &m.Services[i]
+		if !m.Rules.Serves(svc) || len(addressesOf(m, svc)) > 0 || !m.Assigner.Held(ownerOf(svc)).IsZero() {
+			continue
+		}
+		for _, p := range poolsFor(m, svc) {
+			if p.Verdict == PoolRefuses {
+				out[p.Name]++
+			}
+		}
+	}
+	return out
+}
