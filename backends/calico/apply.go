@@ -72,9 +72,10 @@ func (x *apply) look(ctx context.Context) error {
 }
 
 func (x *apply) plan(current *configuration, narrowing bool) *sessions {
-	in := planning{narrowing: narrowing,
+	rest, going := x.rest(narrowing)
+	in := planning{narrowing: narrowing, rest: rest, going: going,
 		want: x.want, world: x.world, installation: x.b.cfg.Installation, namespace: x.d.nodeNamespace, has: x.has, filters: x.d.filters,
-		recorded: map[string]bool{}, rest: x.rest(narrowing), asNumber: defaultASNumber,
+		recorded: map[string]bool{}, asNumber: defaultASNumber,
 	}
 	in.want.BGPAdvertisements, in.want.Announcements = x.routes.served, x.announced()
 	for _, k := range x.record.Objects {
@@ -87,20 +88,23 @@ func (x *apply) plan(current *configuration, narrowing bool) *sessions {
 }
 
 // rest returns the prefixes of ours that no announcement covers: those of pools that are held, and, at first, those that are about
-// to go.
-func (x *apply) rest(leaving bool) []netip.Prefix {
-	announced := map[string][]netip.Prefix{}
+// to go; going are those of them that no other pool takes over anything of.
+func (x *apply) rest(leaving bool) (rest, going []netip.Prefix) {
+	announced, all := map[string][]netip.Prefix{}, []netip.Prefix{}
 	for _, a := range x.announced() {
-		announced[a.Pool] = append(announced[a.Pool], a.Prefix)
+		announced[a.Pool], all = append(announced[a.Pool], a.Prefix), append(all, a.Prefix)
 	}
-	var out []netip.Prefix
 	for _, e := range x.record.Owned {
-		covered := slices.ContainsFunc(announced[e.Pool], func(p netip.Prefix) bool { return p.Overlaps(e.Prefix) })
-		if !covered && (leaving || slices.Contains(x.want.Hold, e.Pool)) {
-			out = append(out, e.Prefix)
+		held := slices.Contains(x.want.Hold, e.Pool)
+		if slices.ContainsFunc(announced[e.Pool], e.Prefix.Overlaps) || !leaving && !held {
+			continue
+		}
+		rest = append(rest, e.Prefix)
+		if !held && !slices.ContainsFunc(all, e.Prefix.Overlaps) {
+			going = append(going, e.Prefix)
 		}
 	}
-	return out
+	return rest, going
 }
 
 // put makes those objects of s that are of some kinds. A failure that keeps something from being hidden is remembered by pool; err

@@ -133,8 +133,9 @@ func (s *sessions) remote() *v3.BGPFilter {
 	return &v3.BGPFilter{ObjectMeta: s.meta(remoteFilter, ""), Spec: spec(with(rules))}
 }
 
-// hide returns the filter of that name, which keeps the routes of hidden pools from a peer; nil if it is to hear everything.
-func (s *sessions) hide(p *backends.Peer, name, hidden string) *v3.BGPFilter {
+// hide returns the filter of a session, which keeps the routes of hidden pools from a peer; nil if it is to hear everything.
+func (s *sessions) hide(p *backends.Peer, o *v3.BGPPeer, hidden string) *v3.BGPFilter {
+	name := o.Name
 	if !s.filters {
 		return nil
 	}
@@ -152,8 +153,12 @@ func (s *sessions) hide(p *backends.Peer, name, hidden string) *v3.BGPFilter {
 	}
 	// Prefixes that no announcement covers are hidden from those that they were hidden from, and from sessions that are new.
 	before, knew := s.before(p, name)
+	have := s.world.peers[name]
+	changesNodes := have != nil && have.Spec.NodeSelector != o.Spec.NodeSelector
 	for _, prefix := range s.rest {
-		if knew {
+		if changesNodes && slices.Contains(s.going, prefix) { // also as it was hidden from the nodes that come
+			rules = append(rules, covering(s.all(p), prefix)...)
+		} else if knew {
 			rules = append(rules, covering(before, prefix)...)
 		} else {
 			rules = append(rules, rule{Prefix: prefix})
@@ -171,12 +176,20 @@ func (s *sessions) before(p *backends.Peer, name string) (rules []rule, knew boo
 	if s.world.peers[name] != nil {
 		return rulesOf(s.world.filters[name]), true
 	}
-	for other, o := range s.world.peers {
+	for _, o := range s.world.peers {
+		knew = knew || o.Annotations[backends.AnnotationSource] == p.Source.String()
+	}
+	return s.all(p), knew
+}
+
+// all returns the rules that the filters of all sessions with a peer have.
+func (s *sessions) all(p *backends.Peer) (rules []rule) {
+	for name, o := range s.world.peers {
 		if o.Annotations[backends.AnnotationSource] == p.Source.String() {
-			rules, knew = append(rules, rulesOf(s.world.filters[other])...), true
+			rules = append(rules, rulesOf(s.world.filters[name])...)
 		}
 	}
-	return rules, knew
+	return rules
 }
 
 // wider returns rules for the routes that advertisements make of a prefix of a pool and that are wider than it. What else is in them

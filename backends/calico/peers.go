@@ -46,6 +46,8 @@ type planning struct {
 	// rest are prefixes of ours in the BGPConfiguration that no announcement covers: of held pools, or about to go. Who hears them
 	// stays as it is.
 	rest []netip.Prefix
+	// going are those of rest that are about to go.
+	going []netip.Prefix
 	// narrowing is set while nothing may be shown that was hidden: filters keep the rules that they have.
 	narrowing bool
 }
@@ -124,7 +126,7 @@ func (s *sessions) add(p *backends.Peer, earlier []backends.Peer, filters []stri
 		if secret != nil {
 			o.Spec.Password = &v3.BGPPassword{SecretKeyRef: secret}
 		}
-		if f := s.hide(p, o.Name, hidden); f != nil {
+		if f := s.hide(p, o, hidden); f != nil {
 			o.Spec.Filters = []string{f.Name}
 			s.objects = append(s.objects, f)
 		}

@@ -1,6 +1,7 @@
 package calico
 
 import (
+	"net/netip"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -51,6 +52,25 @@ func TestSessionsChangeOver(t *testing.T) {
 		"what goes is emptied when the others have what it had")
 	assert.Contains(t, rendered(one.emptied(second.keys()).objects), "BGPPeer "+hides+": 192.0.2.1 as64513 local as64512 on !all()")
 	assert.NotContains(t, rendered(one.objects), hides)
+}
+
+// TestGoingStaysHidden: nodes that come to a session keep hidden what was hidden from the peer on them, until it is gone.
+func TestGoingStaysHidden(t *testing.T) {
+	want := backends.Desired{
+		Peers: []backends.Peer{router("tor-a", "192.0.2.1"), router("tor-b", "192.0.2.2")}, Nodes: []backends.Node{node("n1", "rack", "1"), node("n2")},
+		Announcements:     append(announce("main", "192.0.2.0/24"), announce("other", "198.51.100.0/24")...),
+		BGPAdvertisements: []backends.BGPAdvertisement{adv("a", pools("main"), to("tor-b")), adv("b", pools("other"), from("rack=1"))},
+	}
+	first := plan(planned(want))
+	hides := groupName("tor-a", "main", 2)
+	assert.Contains(t, rendered(first.objects), "BGPFilter "+hides+": [In 192.0.2.0/24 all]")
+	want.Announcements = announce("main", "192.0.2.0/24")
+	want.BGPAdvertisements[1] = adv("b", pools("main"), from("rack=1"))
+	rest := []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}
+	going := func(in *planning) { in.narrowing, in.rest, in.going = true, rest, rest }
+	now := plan(planned(want, after(first), going))
+	assert.Contains(t, rendered(now.objects), "BGPFilter "+hides+": [In 192.0.2.0/24 all] [In 198.51.100.0/24 all]")
+	assert.NotContains(t, rendered(plan(planned(want, after(now))).objects), "198.51.100.0/24")
 }
 
 // TestHandingOver: an entry that others take over, and the communities of one that goes, stay for a step.

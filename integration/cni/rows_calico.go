@@ -364,6 +364,24 @@ var calicoRows = []Row{
 		},
 	},
 	{
+		Name: "a pool goes while its nodes get another one", Only: onCalico,
+		Steps: []Step{
+			{
+				Change: "a pool for r2, and one from n2", Label: []string{"n2 zone=a"},
+				Apply: all(poolA, webA, adv("three", "ipAddressPools: [a], peers: [r2]"), poolB, webB, adv("one", "ipAddressPools: [b], "+onZone("a"))),
+				Routes: `
+					r2: 198.51.100.0 from all
+					r1 r2: 203.0.113.0 from n2`,
+			},
+			{
+				Change: "the second one is of the first pool, too", Apply: adv("one", "ipAddressPools: [a], "+onZone("a")),
+				Routes: `
+					r2: 198.51.100.0 from all
+					r1: 198.51.100.0 from n2`,
+			},
+		},
+	},
+	{
 		// Which sessions of which nodes hide a pool changes before the communities do.
 		Name: "a route moves to other nodes with another community", Only: onCalico,
 		Steps: []Step{
