@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 )
 
-// Desired is everything a backend has to make reachable.
+// Desired is everything that a ClusterBackend has to make reachable.
 type Desired struct {
 	// Announcements are the prefixes, in any order, each at most once.
 	Announcements []Announcement
@@ -30,34 +30,17 @@ type Desired struct {
 	Nodes []Node
 	// Services have addresses from the pools; known only where an advertisement selects Services or wants routes of single addresses.
 	Services []Service
-
-	// Routes are what Peers hear, at node scope; there, Peers are those of this node and everything else but Hold is empty. Several
-	// may have the same prefix if no peer hears two of them.
-	Routes []Route
 }
 
 // IsEmpty reports whether nothing is wanted.
 func (d *Desired) IsEmpty() bool {
-	return len(d.Announcements)+len(d.BGPAdvertisements)+len(d.L2Advertisements)+len(d.Peers)+len(d.Routes) == 0
-}
-
-// Route is one prefix advertised by BGP from this node.
-type Route struct {
-	Prefix      netip.Prefix // masked
-	Peers       []string     // names of the Peers that hear it; empty: all
-	LocalPref   uint32       // told to iBGP peers only; 0: not set
-	Communities []Community
-	// Draining asks routers to prefer other nodes (RFC 8326): it is told with the community GRACEFUL_SHUTDOWN, to iBGP peers with the
-	// local preference 0.
-	Draining bool
+	return len(d.Announcements)+len(d.BGPAdvertisements)+len(d.L2Advertisements)+len(d.Peers) == 0
 }
 
 // Announcement asks for one prefix to be reachable.
 type Announcement struct {
 	Prefix netip.Prefix // masked; one address is a /32 or /128
 	Pool   string       // the pool it belongs to
-	// Interfaces are the names of the node's interfaces to announce on, for layer 2 at node scope; empty: all.
-	Interfaces []string
 }
 
 // Source names the user's object that something was made from.
@@ -163,8 +146,8 @@ type Peer struct {
 	MultiHop        bool
 	DualStack       bool // both families over this session
 	DisableMP       bool
-	// FromNode are the annotations of the user's object that have settings come from annotations of the Nodes; at node scope there
-	// are none: the settings are those of the node.
+	// FromNode are the annotations of the user's object that have settings come from annotations of the Nodes; a NodeDesired
+	// has none: the settings are those of the node.
 	FromNode []string
 }
 

@@ -24,7 +24,7 @@ import (
 type Fixture interface {
 	// New returns a backend as a process that has just started has it. What it keeps outside the API server, like a ledger, is that
 	// of the process before. Its requests go through the Recorder, whose Next it sets.
-	New(t testing.TB, r *Recorder) backends.Backend
+	New(t testing.TB, r *Recorder) backends.ClusterBackend
 	// States are desired sets to go between. The first is empty, none is equal to another.
 	States() []State
 	// AddForeign adds entries of somebody else: beside, before and after those of the backend, and equal to some of them where the
@@ -99,7 +99,7 @@ func (s *suite) learn(t *testing.T, prepare func()) map[string]string {
 // process is a backend in use.
 type process struct {
 	t       testing.TB
-	backend backends.Backend
+	backend backends.ClusterBackend
 	*Recorder
 }
 

@@ -22,7 +22,7 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// Backend holds BGP sessions with routers and tells them routes. It implements backends.Backend.
+// Backend holds BGP sessions with routers and tells them routes. It implements backends.RoutingBackend.
 type Backend struct {
 	config  Config
 	changes chan struct{} // room for one
@@ -39,7 +39,7 @@ type Backend struct {
 	ends sync.WaitGroup // those in ending, and what Shutdown has yet to end
 }
 
-var _ backends.Backend = (*Backend)(nil)
+var _ backends.RoutingBackend[Session] = (*Backend)(nil)
 
 // New returns a Backend without sessions. It opens and starts nothing before Run.
 func New(c Config) *Backend {
@@ -59,7 +59,7 @@ func New(c Config) *Backend {
 // What cannot be done costs a *PeerError for each fault of a peer, and a *backends.AnnounceError for each route that no peer hears.
 // A peer with a fault keeps the session that it has. A session begins anew if a setting of its peer changes, and only then. Before
 // Run, the set is only stored.
-func (b *Backend) Apply(_ context.Context, want backends.Desired) error {
+func (b *Backend) Apply(_ context.Context, want backends.NodeDesired) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	next, errs := newPlan(want, b.settingsLocked)

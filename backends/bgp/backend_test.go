@@ -30,8 +30,8 @@ func running(t testing.TB) (*Backend, func()) {
 }
 
 // state is one of the sets of a random walk.
-func state(r *rand.Rand, peers []backends.Peer) backends.Desired {
-	d := backends.Desired{Peers: peers}
+func state(r *rand.Rand, peers []backends.Peer) backends.NodeDesired {
+	d := backends.NodeDesired{Peers: peers}
 	for i := range 12 {
 		if r.IntN(2) == 0 {
 			continue
@@ -62,7 +62,7 @@ func state(r *rand.Rand, peers []backends.Peer) backends.Desired {
 
 // heard is what a peer is to have in a state: the slow, obvious way. Only v6 prefixes for which there is a next hop are told; on
 // loopback there is none.
-func heard(d backends.Desired, name string) string {
+func heard(d backends.NodeDesired, name string) string {
 	var out []string
 	for _, r := range d.Routes {
 		if len(r.Peers) > 0 && !slices.Contains(r.Peers, name) || r.Prefix.Addr().Is6() {
@@ -92,7 +92,7 @@ func TestRandomWalk(t *testing.T) {
 	peers := []backends.Peer{a.peer("a"), c.peer("b")}
 	b, _ := running(t)
 	r := rand.New(rand.NewPCG(1, 2))
-	states := make([]backends.Desired, 8)
+	states := make([]backends.NodeDesired, 8)
 	for i := range states {
 		states[i] = state(r, peers)
 	}
@@ -114,7 +114,7 @@ func TestRandomWalk(t *testing.T) {
 		s.mu.Unlock()
 	}
 	// The empty set withdraws everything and ends the sessions.
-	require.NoError(t, b.Apply(ctx, backends.Desired{}))
+	require.NoError(t, b.Apply(ctx, backends.NodeDesired{}))
 	for _, s := range []*stub{a, c} {
 		s.await("the end", func() bool { return slices.Contains(s.ends, "peer not configured any more (NOTIFICATION 6/3)") })
 	}
@@ -130,7 +130,7 @@ func TestEngineIsUsedAgain(t *testing.T) {
 		p := s.peer("a")
 		hold := time.Duration(10+i) * time.Second
 		p.HoldTime = &hold
-		require.NoError(t, b.Apply(context.Background(), backends.Desired{Peers: []backends.Peer{p}, Routes: []backends.Route{
+		require.NoError(t, b.Apply(context.Background(), backends.NodeDesired{Peers: []backends.Peer{p}, Routes: []backends.Route{
 			{Prefix: netip.MustParsePrefix("198.51.100.1/32")},
 		}}))
 		s.await("a session with the new hold time", func() bool { return len(s.opens) > i && s.opens[i].hold == hold })
@@ -148,7 +148,7 @@ func TestRunAgain(t *testing.T) {
 	b := New(Config{NodeName: "n1"})
 	p := s.peer("a")
 	p.GracefulRestart = true
-	require.NoError(t, b.Apply(context.Background(), backends.Desired{Peers: []backends.Peer{p}, Routes: []backends.Route{
+	require.NoError(t, b.Apply(context.Background(), backends.NodeDesired{Peers: []backends.Peer{p}, Routes: []backends.Route{
 		{Prefix: netip.MustParsePrefix("198.51.100.1/32")},
 	}}))
 	for i := range 2 {
@@ -169,14 +169,14 @@ func TestRunAgain(t *testing.T) {
 
 // BenchmarkRoutes is 10,000 prefixes to one peer: of a session that comes up, and of one that is there.
 func BenchmarkRoutes(b *testing.B) {
-	var d backends.Desired
+	var d backends.NodeDesired
 	for i := range 10_000 {
 		d.Routes = append(d.Routes, backends.Route{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32)})
 	}
 	s := newStub(b, 65002, ipv4)
 	be, _ := running(b)
 	d.Peers = []backends.Peer{s.peer("a")}
-	none := backends.Desired{Peers: d.Peers}
+	none := backends.NodeDesired{Peers: d.Peers}
 	if err := be.Apply(context.Background(), none); err != nil {
 		b.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func BenchmarkRoutes(b *testing.B) {
 
 // BenchmarkRoute is one prefix more, and one less, beside 10,000 others: from Apply to the router.
 func BenchmarkRoute(b *testing.B) {
-	var d backends.Desired
+	var d backends.NodeDesired
 	for i := range 10_000 {
 		d.Routes = append(d.Routes, backends.Route{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32)})
 	}
@@ -209,7 +209,7 @@ func BenchmarkRoute(b *testing.B) {
 	}
 	s.await("the session", func() bool { return len(s.table) == len(less.Routes) })
 	for b.Loop() {
-		for _, x := range []backends.Desired{d, less} {
+		for _, x := range []backends.NodeDesired{d, less} {
 			if err := be.Apply(context.Background(), x); err != nil {
 				b.Fatal(err)
 			}
@@ -237,7 +237,7 @@ func TestChanged(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
 	go func() { done <- b.Run(ctx) }()
-	require.NoError(t, b.Apply(ctx, backends.Desired{Peers: []backends.Peer{s.peer("a")}}))
+	require.NoError(t, b.Apply(ctx, backends.NodeDesired{Peers: []backends.Peer{s.peer("a")}}))
 	x := <-up
 	assert.Equal(t, "a", x.Peer)
 	assert.EqualValues(t, 65002, x.PeerASN)

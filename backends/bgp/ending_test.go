@@ -31,12 +31,12 @@ func TestSlowEnd(t *testing.T) {
 			k := key{address: netip.MustParseAddr(addr), port: defaultPort}
 			slow := held(b, k, "slow")
 			ctx := context.Background()
-			require.NoError(t, b.Apply(ctx, backends.Desired{})) // returns
+			require.NoError(t, b.Apply(ctx, backends.NodeDesired{})) // returns
 			assert.Empty(t, b.Sessions())
 			peer := backends.Peer{Source: backends.Source{Kind: "BGPPeer", Name: "slow"}, Address: k.address, MyASN: 65001, PeerASN: 65003}
 			other := peer
 			other.Source.Name, other.VRF = "other", "no-such-vrf"
-			require.NoError(t, b.Apply(ctx, backends.Desired{Peers: []backends.Peer{peer, other}}))
+			require.NoError(t, b.Apply(ctx, backends.NodeDesired{Peers: []backends.Peer{peer, other}}))
 			sessions := b.Sessions()
 			require.Len(t, sessions, 1, "the other peer's begins, the one that follows does not yet")
 			assert.Equal(t, "other", sessions[0].Peer)
@@ -45,7 +45,7 @@ func TestSlowEnd(t *testing.T) {
 			for len(b.Sessions()) < 2 {
 				<-b.changes
 			}
-			require.NoError(t, b.Apply(ctx, backends.Desired{}))
+			require.NoError(t, b.Apply(ctx, backends.NodeDesired{}))
 			b.ends.Wait()
 			assert.Len(t, b.idle, 2, "GoBGP's servers are used again")
 			assert.Empty(t, b.ending)
@@ -87,7 +87,7 @@ func TestManyBegin(t *testing.T) {
 		stubs = append(stubs, newStub(t, 65002+uint32(i), ipv4))
 	}
 	for round := range 3 {
-		var want backends.Desired
+		var want backends.NodeDesired
 		for i, s := range stubs {
 			p := s.peer(string(rune('a' + i)))
 			hold := time.Duration(10+round) * time.Second

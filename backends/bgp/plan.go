@@ -51,7 +51,7 @@ type plan map[key]*planned
 type existing func(name string) (settings, bool)
 
 // newPlan returns what is wanted of which session. The errors are of the type *PeerError and *backends.AnnounceError.
-func newPlan(want backends.Desired, has existing) (plan, []error) {
+func newPlan(want backends.NodeDesired, has existing) (plan, []error) {
 	p := plan{}
 	var errs []error
 	byName := map[string]*planned{}

@@ -100,13 +100,13 @@ func TestPlan(t *testing.T) {
 	}
 	for _, tc := range []struct {
 		name   string
-		want   backends.Desired
+		want   backends.NodeDesired
 		routes map[string][]string
 		errs   []string
 	}{
 		{
 			"families",
-			backends.Desired{
+			backends.NodeDesired{
 				Peers:  []backends.Peer{named("v4", "192.0.2.2"), named("v6", "2001:db8::2"), named("both", "192.0.2.3", func(p *backends.Peer) { p.DualStack = true })},
 				Routes: []backends.Route{to("198.51.100.1/32"), to("2001:db8:1::1/128")},
 			},
@@ -115,19 +115,19 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			"no peer of the family",
-			backends.Desired{Peers: []backends.Peer{named("v4", "192.0.2.2")}, Routes: []backends.Route{to("2001:db8:1::1/128")}},
+			backends.NodeDesired{Peers: []backends.Peer{named("v4", "192.0.2.2")}, Routes: []backends.Route{to("2001:db8:1::1/128")}},
 			map[string][]string{"v4": nil},
 			[]string{"announce 2001:db8:1::1/128: no peer of this node takes prefixes of its IP family: give it a peer of that family, or set dualStackAddressFamily"},
 		},
 		{
 			"unknown peers",
-			backends.Desired{Peers: []backends.Peer{named("v4", "192.0.2.2")}, Routes: []backends.Route{to("198.51.100.1/32", "x"), to("198.51.100.2/32", "x", "v4")}},
+			backends.NodeDesired{Peers: []backends.Peer{named("v4", "192.0.2.2")}, Routes: []backends.Route{to("198.51.100.1/32", "x"), to("198.51.100.2/32", "x", "v4")}},
 			map[string][]string{"v4": {"198.51.100.2/32"}},
 			[]string{`announce 198.51.100.1/32: none of the peers ["x"] is a usable peer of this node`},
 		},
 		{
 			"the same address twice",
-			backends.Desired{
+			backends.NodeDesired{
 				Peers: []backends.Peer{
 					named("a", "192.0.2.2"), named("b", "192.0.2.2"), named("c", "192.0.2.2", func(p *backends.Peer) { p.VRF = "red" }),
 					named("d", "192.0.2.2", func(p *backends.Peer) { p.Port = 1179 }),
@@ -139,7 +139,7 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			"a faulty peer stops no other",
-			backends.Desired{
+			backends.NodeDesired{
 				Peers:  []backends.Peer{named("a", "192.0.2.2", func(p *backends.Peer) { p.MyASN = 0 }), named("b", "192.0.2.3")},
 				Routes: []backends.Route{to("198.51.100.1/32")},
 			},
@@ -148,7 +148,7 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			"bad routes",
-			backends.Desired{Peers: []backends.Peer{named("a", "192.0.2.2")}, Routes: []backends.Route{
+			backends.NodeDesired{Peers: []backends.Peer{named("a", "192.0.2.2")}, Routes: []backends.Route{
 				{Prefix: netip.PrefixFrom(netip.MustParseAddr("198.51.100.1"), 24)},
 				{Prefix: netip.MustParsePrefix("198.51.100.2/32"), Communities: []backends.Community{{Parts: [3]uint32{70000, 1}}}},
 				to("198.51.100.3/32"),
@@ -163,7 +163,7 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			"no peer",
-			backends.Desired{Routes: []backends.Route{to("198.51.100.1/32")}},
+			backends.NodeDesired{Routes: []backends.Route{to("198.51.100.1/32")}},
 			map[string][]string{},
 			[]string{"announce 198.51.100.1/32: this node has no usable peer"},
 		},
@@ -195,7 +195,7 @@ func TestFaultyPeerKeepsItsSession(t *testing.T) {
 	before, errs := settingsOf(&good)
 	require.Empty(t, errs)
 	bad := valid(func(p *backends.Peer) { p.Unready, p.Address = "no Secret", netip.MustParseAddr("192.0.2.99") })
-	p, errs := newPlan(backends.Desired{Peers: []backends.Peer{bad}, Routes: []backends.Route{{Prefix: netip.MustParsePrefix("198.51.100.1/32")}}},
+	p, errs := newPlan(backends.NodeDesired{Peers: []backends.Peer{bad}, Routes: []backends.Route{{Prefix: netip.MustParsePrefix("198.51.100.1/32")}}},
 		func(name string) (settings, bool) { return before, name == "p" })
 	require.Len(t, errs, 1)
 	assert.ErrorIs(t, errs[0], ErrUnready)

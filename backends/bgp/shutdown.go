@@ -5,25 +5,19 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/fairlead/fairlead/backends"
 )
 
 // flushWait is how long withdrawals may take to get to the wire.
 const flushWait = time.Second
-
-// Leave says how to go away.
-type Leave struct {
-	// Wait is how long routers get to prefer other nodes.
-	Wait time.Duration
-	// Back is set if this node will soon be back and forwards meanwhile: routers that do graceful restart (RFC 4724) keep its routes.
-	Back bool
-}
 
 // Shutdown goes away without losing a packet (RFC 8326): it tells every route again with the community GRACEFUL_SHUTDOWN, so that
 // routers prefer other nodes, waits, withdraws everything, and closes the sessions with Cease, administrative shutdown (RFC 4486). If
 // the node will be back, sessions with graceful restart are closed without a word instead. If ctx ends it goes on at once with what
 // comes next. Without an established session it does not wait. There are no sessions afterwards, whatever is applied, until Run is
 // called anew.
-func (b *Backend) Shutdown(ctx context.Context, how Leave) {
+func (b *Backend) Shutdown(ctx context.Context, how backends.Leave) {
 	b.mu.Lock()
 	if b.gone || !b.running {
 		b.mu.Unlock()

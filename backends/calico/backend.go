@@ -56,7 +56,7 @@ type Backend struct {
 	refused map[string]bool
 }
 
-var _ backends.Backend = (*Backend)(nil)
+var _ backends.ClusterBackend = (*Backend)(nil)
 
 // New returns a Backend; it contacts nobody.
 func New(cfg Config) *Backend {

@@ -44,7 +44,7 @@ type Backend struct {
 	refused time.Time
 }
 
-var _ backends.Backend = (*Backend)(nil)
+var _ backends.ClusterBackend = (*Backend)(nil)
 
 // New returns a Backend; it contacts nobody.
 func New(cfg Config) *Backend { return &Backend{cfg: cfg, now: time.Now} }

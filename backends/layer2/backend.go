@@ -56,7 +56,7 @@ func (nobody) Answered(netip.Addr)                           {}
 func (nobody) Gratuitous(netip.Addr)                         {}
 func (nobody) Conflict(netip.Addr, net.HardwareAddr, string) {}
 
-// Backend answers ARP requests and neighbour solicitations for addresses. It implements backends.Backend.
+// Backend answers ARP requests and neighbour solicitations for addresses. It implements backends.LinkBackend.
 type Backend struct {
 	exclude    []*regexp.Regexp
 	sameSubnet bool
@@ -80,7 +80,7 @@ type Backend struct {
 	told       []backends.Link
 }
 
-var _ backends.Backend = (*Backend)(nil)
+var _ backends.LinkBackend = (*Backend)(nil)
 
 // New returns a Backend that announces nothing yet. It opens and starts nothing before Run.
 func New(c Config) *Backend {
@@ -109,25 +109,23 @@ func New(c Config) *Backend {
 	return b
 }
 
-// Apply announces exactly the addresses in want.Announcements, each on the usable links it may be announced on. Only single
-// addresses are possible, each at most once. Which pools are on hold is of no importance: what is announced on a node are the
-// addresses of Services, not pools.
+// Apply announces exactly want.Addresses, each on the usable links it may be announced on; it looks at nothing else.
 //
 // When it returns, requests are answered, or are not any more, and no unsolicited frame is sent for what was withdrawn; the first
 // unsolicited frames of what was added follow at once, but at most 20 in a millisecond. An address that no usable link carries at
 // present costs a *backends.AnnounceError and is announced as soon as there is such a link; Config.Changed tells when it is worth
 // applying again. Before Run has listed the links, the set is only stored, which is no error.
-func (b *Backend) Apply(_ context.Context, want backends.Desired) error {
+func (b *Backend) Apply(_ context.Context, want backends.NodeDesired) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var errs []error
-	b.want = make(map[netip.Addr][]string, len(want.Announcements))
-	for _, a := range want.Announcements {
-		if err := announceable(a.Prefix); err != nil {
-			errs = append(errs, &backends.AnnounceError{Prefix: a.Prefix, Err: err})
+	b.want = make(map[netip.Addr][]string, len(want.Addresses))
+	for _, a := range want.Addresses {
+		if err := announceable(a.Addr); err != nil {
+			errs = append(errs, &backends.AnnounceError{Prefix: netip.PrefixFrom(a.Addr, a.Addr.BitLen()), Err: err})
 			continue
 		}
-		b.want[a.Prefix.Addr()] = slices.Clone(a.Interfaces)
+		b.want[a.Addr] = slices.Clone(a.Interfaces)
 	}
 	if !b.listed {
 		return errors.Join(errs...)
@@ -139,12 +137,11 @@ func (b *Backend) Apply(_ context.Context, want backends.Desired) error {
 	return errors.Join(errs...)
 }
 
-// announceable returns why a prefix cannot be announced on a link, whatever links there are.
-func announceable(p netip.Prefix) error {
-	a := p.Addr()
+// announceable returns why an address cannot be announced on a link, whatever links there are.
+func announceable(a netip.Addr) error {
 	switch {
-	case !p.IsSingleIP():
-		return errors.New("layer 2 announces single addresses only")
+	case !a.IsValid():
+		return errors.New("there is no address")
 	case a.Is4In6():
 		return errors.New("an IPv4 address in the form of an IPv6 address has no link layer of its own")
 	case a.IsUnspecified(), a.IsLoopback(), a.IsMulticast(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):

@@ -409,12 +409,12 @@ func (n *node) await(names ...string) {
 }
 
 // desired asks for addresses on any interface.
-func desired(addrs ...netip.Addr) backends.Desired { return restricted(nil, addrs...) }
+func desired(addrs ...netip.Addr) backends.NodeDesired { return restricted(nil, addrs...) }
 
-func restricted(interfaces []string, addrs ...netip.Addr) backends.Desired {
-	var d backends.Desired
+func restricted(interfaces []string, addrs ...netip.Addr) backends.NodeDesired {
+	var d backends.NodeDesired
 	for _, a := range addrs {
-		d.Announcements = append(d.Announcements, backends.Announcement{Prefix: netip.PrefixFrom(a, a.BitLen()), Pool: "p", Interfaces: interfaces})
+		d.Addresses = append(d.Addresses, backends.LinkAddress{Addr: a, Interfaces: interfaces})
 	}
 	return d
 }

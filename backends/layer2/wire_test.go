@@ -284,10 +284,10 @@ func TestSelection(t *testing.T) {
 		assert.Empty(t, e.during(200*time.Millisecond, one4, one6))
 	})
 	t.Run("not possible", func(t *testing.T) {
-		err := New(Config{}).Apply(t.Context(), backends.Desired{Announcements: []backends.Announcement{
-			{Prefix: netip.MustParsePrefix("192.0.2.0/24")}, {Prefix: netip.MustParsePrefix("ff02::1/128")}, {Prefix: netip.MustParsePrefix("192.0.2.1/32")},
+		err := New(Config{}).Apply(t.Context(), backends.NodeDesired{Addresses: []backends.LinkAddress{
+			{}, {Addr: netip.MustParseAddr("ff02::1")}, {Addr: netip.MustParseAddr("192.0.2.1")},
 		}})
-		assert.EqualError(t, err, "announce 192.0.2.0/24: layer 2 announces single addresses only\nannounce ff02::1/128: it is not the address of a host")
+		assert.EqualError(t, err, "announce invalid Prefix: there is no address\nannounce ff02::1/128: it is not the address of a host")
 	})
 }
 

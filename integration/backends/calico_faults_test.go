@@ -26,7 +26,7 @@ import (
 
 // calicoRun is a backend in use, and what it reported last.
 type calicoRun struct {
-	backends.Backend
+	backends.ClusterBackend
 	calicoFixture
 	*backendtest.Recorder
 	outcome backends.Outcome
@@ -43,7 +43,7 @@ func (f calicoFixture) start(t testing.TB, change ...func(*calico.Config)) *cali
 			c(cfg)
 		}
 	}
-	r.Backend = f.New(t, r.Recorder)
+	r.ClusterBackend = f.New(t, r.Recorder)
 	return r
 }
 

@@ -93,7 +93,7 @@ func (f calicoFixture) served(t testing.TB) {
 	schemaIsServed(t, f.group, v3.KindBGPConfiguration, v3.KindBGPPeer, v3.KindBGPFilter)
 }
 
-func (f calicoFixture) New(t testing.TB, r *backendtest.Recorder) backends.Backend {
+func (f calicoFixture) New(t testing.TB, r *backendtest.Recorder) backends.ClusterBackend {
 	dc, c := connect(t, r)
 	cfg := calico.Config{Discovery: dc, Client: c, Ledger: f.ledger, Installation: ourNamespace, FieldManager: "fairlead-test"}
 	if f.change != nil {

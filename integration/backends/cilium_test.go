@@ -78,7 +78,7 @@ func (f ciliumFixture) config(t testing.TB, r *backendtest.Recorder) cilium.Conf
 	return cilium.Config{Discovery: dc, Client: c, Installation: ourNamespace, FieldManager: "fairlead-test"}
 }
 
-func (f ciliumFixture) New(t testing.TB, r *backendtest.Recorder) backends.Backend {
+func (f ciliumFixture) New(t testing.TB, r *backendtest.Recorder) backends.ClusterBackend {
 	return cilium.New(f.config(t, r))
 }
 

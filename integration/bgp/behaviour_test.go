@@ -40,7 +40,7 @@ func newPair(t *testing.T, config string, c bgp.Config, change ...func(*backends
 	p.node, p.router = p.AddHost("node", nodeV4, nodeV6), p.AddHost("router", routerV4, routerV6)
 	p.frr = routing.StartFRR(t, p.Lab, p.router, config)
 	p.speaker = startSpeaker(t, p.Lab, p.node, c, nil)
-	p.want = backends.Desired{Peers: []backends.Peer{peer("r", routerV4.Addr(), 65001, 65002, change...)}, Routes: routes("198.51.100.1/32")}
+	p.want = backends.NodeDesired{Peers: []backends.Peer{peer("r", routerV4.Addr(), 65001, 65002, change...)}, Routes: routes("198.51.100.1/32")}
 	p.order(order{Apply: &p.want})
 	return p
 }
@@ -65,7 +65,7 @@ func TestOneUpdatePerChange(t *testing.T) {
 		peers = append(peers, peer(name, addr, 65001, 65002))
 	}
 	s := startSpeaker(t, l, node, bgp.Config{}, nil)
-	s.want = backends.Desired{Peers: peers, Routes: routes("198.51.100.1/32", "198.51.100.2/32")}
+	s.want = backends.NodeDesired{Peers: peers, Routes: routes("198.51.100.1/32", "198.51.100.2/32")}
 	s.apply()
 	s.established("r0", "r1")
 	for _, r := range routers {
@@ -244,7 +244,7 @@ func TestPending(t *testing.T) {
 	node, router := l.AddHost("node", nodeV4), l.AddHost("router", routerV4)
 	r := routing.StartFRR(t, l, router, external("192.0.2.2", "address-family ipv6 unicast", "neighbor 192.0.2.1 activate", "exit-address-family"))
 	s := startSpeaker(t, l, node, bgp.Config{}, nil)
-	s.want = backends.Desired{Peers: []backends.Peer{peer("r", routerV4.Addr(), 65001, 65002, dual)}, Routes: routes("198.51.100.1/32", "2001:db8:1::1/128")}
+	s.want = backends.NodeDesired{Peers: []backends.Peer{peer("r", routerV4.Addr(), 65001, 65002, dual)}, Routes: routes("198.51.100.1/32", "2001:db8:1::1/128")}
 	s.apply()
 	s.established("r")
 	r.Hears("ipv4", "198.51.100.1/32")
@@ -279,7 +279,7 @@ func TestShutdown(t *testing.T) {
 	p.frr.Hears("ipv4", "198.51.100.1/32")
 	seen := make(chan report, 1)
 	before := p.frr.Neighbor("192.0.2.1").MessageStats
-	go func() { seen <- p.order(order{Shutdown: &bgp.Leave{Wait: 2 * time.Second}}) }()
+	go func() { seen <- p.order(order{Shutdown: &backends.Leave{Wait: 2 * time.Second}}) }()
 	await(t, "the community", func() bool {
 		d := p.frr.Detail("ipv4", "198.51.100.1/32")
 		return len(d) == 1 && d[0].Community.String == "graceful-shutdown"
@@ -324,7 +324,7 @@ func TestComingBack(t *testing.T) {
 			p.frr.Hears("ipv4", "198.51.100.1/32")
 			before := p.frr.Neighbor("192.0.2.1").MessageStats
 			began := time.Now()
-			assert.Empty(t, p.order(order{Shutdown: &bgp.Leave{Wait: 2 * time.Second, Back: true}}).Sessions)
+			assert.Empty(t, p.order(order{Shutdown: &backends.Leave{Wait: 2 * time.Second, Back: true}}).Sessions)
 			if !graceful {
 				p.frr.Hears("ipv4")
 				return
@@ -405,7 +405,7 @@ func TestUnprivileged(t *testing.T) {
 			node, router := l.AddHost("node", nodeV4), l.AddHost("router", routerV4)
 			r := routing.StartFRR(t, l, router, external("192.0.2.2", "neighbor 192.0.2.1 password secret"))
 			s := startSpeaker(t, l, node, bgp.Config{}, &netlab.Rights{UID: netlab.Nobody, Capabilities: tc.caps})
-			s.want = backends.Desired{
+			s.want = backends.NodeDesired{
 				Peers:  []backends.Peer{peer("r", routerV4.Addr(), 65001, 65002, func(p *backends.Peer) { p.Password, p.VRF = "secret", "eth0" })},
 				Routes: routes("198.51.100.1/32"),
 			}

@@ -183,7 +183,7 @@ func (f *feature) run(t *testing.T, start func(*netlab.Lab, *netlab.Host) (summa
 	node, router := l.AddHost("node", nodeV4, nodeV6, second), l.AddHost("router", routerV4, routerV6)
 	summary := start(l, router)
 	s := startSpeaker(t, l, node, bgp.Config{}, nil)
-	s.want = backends.Desired{Peers: f.peers, Routes: f.routes}
+	s.want = backends.NodeDesired{Peers: f.peers, Routes: f.routes}
 	s.order(order{Apply: &s.want})
 	s.established("r")
 	var got []string

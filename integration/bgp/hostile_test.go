@@ -151,7 +151,7 @@ func TestHostilePeers(t *testing.T) {
 			connections := rogue(t, bad, netip.MustParseAddr("192.0.2.66"), tc.treat)
 			r := routing.StartFRR(t, l, good, external("192.0.2.2"))
 			s := startSpeaker(t, l, node, bgp.Config{}, nil)
-			s.want = backends.Desired{
+			s.want = backends.NodeDesired{
 				Peers: []backends.Peer{
 					peer("good", routerV4.Addr(), 65001, 65002), peer("bad", netip.MustParseAddr("192.0.2.66"), 65001, 65002),
 					peer("nowhere", netip.MustParseAddr("192.0.2.67"), 65001, 65002),
@@ -214,7 +214,7 @@ func TestFlood(t *testing.T) {
 		}
 	})
 	s := startSpeaker(t, l, node, bgp.Config{}, nil)
-	s.want = backends.Desired{Routes: routes("198.51.100.1/32")}
+	s.want = backends.NodeDesired{Routes: routes("198.51.100.1/32")}
 	s.order(order{Apply: &s.want}) // which says that there is no peer
 	before := s.order(order{Memory: true}).Heap
 	rss := s.p.RSS()

@@ -35,9 +35,9 @@ func TestMain(m *testing.M) {
 
 // order is what a speaker is told to do; one of the fields is set.
 type order struct {
-	Apply    *backends.Desired
+	Apply    *backends.NodeDesired
 	Down     string
-	Shutdown *bgp.Leave
+	Shutdown *backends.Leave
 	Memory   bool
 }
 

@@ -30,7 +30,7 @@ router bgp 65002
  exit-address-family
 `)
 	s := startSpeaker(t, l, node, bgp.Config{}, &netlab.Rights{UID: netlab.Nobody, Capabilities: []uintptr{unix.CAP_NET_RAW}})
-	s.want = backends.Desired{
+	s.want = backends.NodeDesired{
 		Peers: []backends.Peer{peer("r", netip.Addr{}, 65001, 0, func(p *backends.Peer) {
 			p.Interface, p.DynamicASN = "eth0", "external"
 		})},
@@ -70,7 +70,7 @@ router bgp 65002
  neighbor 2001:db8::1 capability extended-nexthop
 `)
 	s := startSpeaker(t, l, node, bgp.Config{}, nil)
-	s.want = backends.Desired{Peers: []backends.Peer{peer("r", routerV6.Addr(), 65001, 65002, dual)}, Routes: routes("198.51.100.1/32")}
+	s.want = backends.NodeDesired{Peers: []backends.Peer{peer("r", routerV6.Addr(), 65001, 65002, dual)}, Routes: routes("198.51.100.1/32")}
 	s.apply()
 	s.established("r")
 	r.Hears("ipv4", "198.51.100.1/32")
@@ -92,7 +92,7 @@ func TestRouterConnects(t *testing.T) {
 			}
 			r := routing.StartFRR(t, l, router, config)
 			s := startSpeaker(t, l, node, bgp.Config{ListenPort: 1179}, nil)
-			s.want = backends.Desired{
+			s.want = backends.NodeDesired{
 				Peers: []backends.Peer{peer("r", routerV4.Addr(), 65001, 65002, func(p *backends.Peer) {
 					p.Port, p.Password = 1790, password // nobody is there
 				})},

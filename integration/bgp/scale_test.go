@@ -71,7 +71,7 @@ func TestGracefulRestartBIRD(t *testing.T) {
 	l := netlab.New(t, nil)
 	node, router := l.AddHost("node", nodeV4, nodeV6), l.AddHost("router", routerV4, routerV6)
 	r := routing.StartBIRD(t, l, router, "protocol bgp speaker { local as 65002; neighbor 192.0.2.1 as 65001; ipv4 { import all; export none; }; ipv6 { import all; export none; }; }\n")
-	want := backends.Desired{
+	want := backends.NodeDesired{
 		Peers:  []backends.Peer{peer("r", routerV4.Addr(), 65001, 65002, dual, func(p *backends.Peer) { p.GracefulRestart = true })},
 		Routes: routes("198.51.100.1/32", "2001:db8:1::1/128"),
 	}

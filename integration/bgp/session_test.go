@@ -32,7 +32,7 @@ func TestFirst(t *testing.T) {
 	node, router := l.AddHost("node", nodeV4, nodeV6), l.AddHost("router", routerV4, routerV6)
 	r := routing.StartFRR(t, l, router, frrExternal)
 	s := startSpeaker(t, l, node, bgp.Config{}, nil)
-	s.want = backends.Desired{Peers: []backends.Peer{peer("router", routerV4.Addr(), 65001, 65002)}, Routes: routes("198.51.100.1/32")}
+	s.want = backends.NodeDesired{Peers: []backends.Peer{peer("router", routerV4.Addr(), 65001, 65002)}, Routes: routes("198.51.100.1/32")}
 	s.apply()
 	s.established("router")
 	r.Hears("ipv4", "198.51.100.1/32")

@@ -26,7 +26,7 @@ type speaker struct {
 	p    *netlab.Process
 	conn net.Conn
 	in   *json.Decoder
-	want backends.Desired
+	want backends.NodeDesired
 }
 
 // speak starts a speaker in a host.

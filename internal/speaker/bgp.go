@@ -29,14 +29,7 @@ const protocolBGP = "bgp"
 const coalesceBGP = 5 * time.Millisecond
 
 // Router is the backend that holds BGP sessions.
-type Router interface {
-	backends.Backend
-	// Sessions returns how each session is.
-	Sessions() []bgp.Session
-	// Shutdown tells every peer to prefer other nodes, waits, withdraws everything and closes the sessions; or lets routers keep the
-	// routes until this node is back.
-	Shutdown(ctx context.Context, how bgp.Leave)
-}
+type Router = backends.RoutingBackend[bgp.Session]
 
 // BGPOptions are what a BGP task needs.
 type BGPOptions struct {
@@ -131,7 +124,7 @@ func (t *BGP) Run(ctx, inner context.Context) error {
 	t.follow(ctx, inner)
 	if inner.Err() == nil {
 		// A node that is not on its way out gets a new speaker soon, and forwards until then.
-		t.Router.Shutdown(inner, bgp.Leave{Wait: t.ShutdownWait, Back: !t.leaving()})
+		t.Router.Shutdown(inner, backends.Leave{Wait: t.ShutdownWait, Back: !t.leaving()})
 		t.BFD.stop() // after the sessions, lest a router take it for a failure
 		t.status.set(bgpView{})
 	}
@@ -207,7 +200,7 @@ func (t *BGP) step(ctx context.Context) bool {
 		in.Node = &n
 	}
 	d := announce.Routes(in)
-	want := backends.Desired{Routes: d.Routes}
+	want := backends.NodeDesired{Routes: d.Routes}
 	var watched []nodePeer
 	// A session is held only while the speakers serve BGP at all: another daemon of the node may hold it otherwise.
 	if in.Node != nil && slices.ContainsFunc(snapshot.BGPAdvertisements(), in.Serves) {

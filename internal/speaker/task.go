@@ -34,15 +34,7 @@ const (
 )
 
 // Announcer is the backend that answers on the local network.
-type Announcer interface {
-	backends.Backend
-	// Links returns the interfaces that can announce at present.
-	Links() []backends.Link
-	// Repeat announces addrs again, or everything if none is given.
-	Repeat(addrs ...netip.Addr)
-	// Probe returns which of addrs somebody else has on the local network; nodes are hosts whose answers do not count.
-	Probe(ctx context.Context, addrs map[netip.Addr][]string, nodes []netip.Addr) map[netip.Addr]backends.Taken
-}
+type Announcer = backends.LinkBackend
 
 // Options are what a Task needs.
 type Options struct {
@@ -269,11 +261,9 @@ func (t *Task) step(ctx context.Context) (again time.Time) {
 
 // apply has the backend announce exactly these addresses, and tells the other speakers. It returns which failed, and why.
 func (t *Task) apply(ctx context.Context, wanted map[netip.Addr][]string) map[netip.Addr]error {
-	var desired backends.Desired
+	var desired backends.NodeDesired
 	for _, addr := range slices.SortedFunc(maps.Keys(wanted), netip.Addr.Compare) {
-		desired.Announcements = append(desired.Announcements, backends.Announcement{
-			Prefix: netip.PrefixFrom(addr, addr.BitLen()), Interfaces: wanted[addr],
-		})
+		desired.Addresses = append(desired.Addresses, backends.LinkAddress{Addr: addr, Interfaces: wanted[addr]})
 	}
 	failed := map[netip.Addr]error{}
 	err := t.Announcer.Apply(ctx, desired)

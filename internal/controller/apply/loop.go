@@ -53,7 +53,7 @@ type Result struct {
 // Loop drives one backend towards the newest desired set.
 type Loop struct {
 	Name     string
-	Backend  backends.Backend
+	Backend  backends.ClusterBackend
 	Reporter Reporter
 	Log      *slog.Logger
 	// Heard says what is known of an advertisement by BGP that the backend has been told of, as part of what is wanted; nil: to be told is
@@ -86,7 +86,7 @@ type target struct {
 }
 
 // NewLoop returns a Loop; it starts nothing.
-func NewLoop(name string, b backends.Backend, r Reporter, log *slog.Logger) *Loop {
+func NewLoop(name string, b backends.ClusterBackend, r Reporter, log *slog.Logger) *Loop {
 	return &Loop{Name: name, Backend: b, Reporter: r, Log: log, changed: make(chan struct{}, 1), inPlace: map[backends.Source]bool{}}
 }
 

@@ -72,7 +72,7 @@ func (o *Options) backends(ctx context.Context) error {
 	state := func(name string) *apply.State {
 		return &apply.State{Client: o.Client, Name: name, Installation: o.Namespace}
 	}
-	withdraw := func(name string, b backends.Backend) error {
+	withdraw := func(name string, b backends.ClusterBackend) error {
 		for b != nil {
 			err := b.Apply(ctx, backends.Desired{})
 			if errors.Is(err, backends.ErrInProgress) {

@@ -59,7 +59,7 @@ type speakers struct {
 	pending  int      // Services that are to be announced and are not yet
 }
 
-var _ backends.Backend = (*speakers)(nil)
+var _ backends.ClusterBackend = (*speakers)(nil)
 
 // judged is a Service, and the kind of advertisement that a verdict on it is about.
 type judged struct {

@@ -153,7 +153,7 @@ func NewTask(o Options) (*Task, error) {
 
 // loops returns the loops of all backends there are.
 func (t *Task) loops() []*apply.Loop {
-	loop := func(name string, build func(*apply.State, func(backends.Outcome)) backends.Backend) *apply.Loop {
+	loop := func(name string, build func(*apply.State, func(backends.Outcome)) backends.ClusterBackend) *apply.Loop {
 		state := &apply.State{Client: t.Manager.GetClient(), Name: name, Installation: t.Namespace}
 		l := apply.NewLoop(name, nil, state, t.Log)
 		l.Backend, l.Changed = build(state, l.Observe), t.heard
@@ -166,19 +166,19 @@ func (t *Task) loops() []*apply.Loop {
 		return l
 	}
 	return []*apply.Loop{
-		loop(Calico, func(s *apply.State, report func(backends.Outcome)) backends.Backend {
+		loop(Calico, func(s *apply.State, report func(backends.Outcome)) backends.ClusterBackend {
 			return calico.New(calico.Config{
 				Discovery: t.discovery, Client: t.dynamic, Ledger: s, Installation: t.Namespace, FieldManager: t.FieldManager,
 				Aggregation: t.Aggregation, AllowWider: t.AllowWider, Settle: calico.Settle, Report: report,
 			})
 		}),
-		loop(Cilium, func(_ *apply.State, report func(backends.Outcome)) backends.Backend {
+		loop(Cilium, func(_ *apply.State, report func(backends.Outcome)) backends.ClusterBackend {
 			return cilium.New(cilium.Config{
 				Discovery: t.discovery, Client: t.dynamic, Namespace: t.CiliumConfig, Installation: t.Namespace, FieldManager: t.FieldManager,
 				AllowWider: t.AllowWider, Report: report,
 			})
 		}),
-		loop(Speaker, func(_ *apply.State, report func(backends.Outcome)) backends.Backend {
+		loop(Speaker, func(_ *apply.State, report func(backends.Outcome)) backends.ClusterBackend {
 			t.speakers.report = report
 			return t.speakers
 		}),

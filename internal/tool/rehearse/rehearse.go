@@ -36,7 +36,7 @@ type Options struct {
 // Stage is where one backend rehearses.
 type Stage struct {
 	cluster *Cluster
-	backend backends.Backend
+	backend backends.ClusterBackend
 	outcome *backends.Outcome
 }
 
