@@ -5,11 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
-	v3 "github.com/projectcalico/api/pkg/apis/projectcalico/v3"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -19,7 +17,6 @@ import (
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/backends"
-	"github.com/fairlead/fairlead/backends/calico"
 	"github.com/fairlead/fairlead/internal/process/text"
 )
 
@@ -41,7 +38,7 @@ const (
 	ReasonNotHeard     = "NotHeard"   // of HandingOver
 )
 
-// State is a Backend object: the public face of a backend, and the durable record of what it has written.
+// State is a Backend object: the public face of a backend. A backend that has to know what it has written keeps its record there, too.
 type State struct {
 	// Client must read from the API server, not from a cache: the record decides what may be removed.
 	Client       client.Client
@@ -49,59 +46,11 @@ type State struct {
 	Installation string // namespace of the installation
 }
 
-var (
-	_ calico.Ledger = (*State)(nil)
-	_ Reporter      = (*State)(nil)
-)
-
-// Load returns the record of what has been written.
-func (s *State) Load(ctx context.Context) (calico.Record, error) {
-	o, err := s.get(ctx)
-	if err != nil || o == nil {
-		return calico.Record{}, err
-	}
-	owned := &o.Status.Owned
-	r := calico.Record{APIVersion: owned.APIVersion, CreatedDefault: owned.CreatedDefault, Objects: owned.Objects}
-	for i, p := range owned.Prefixes {
-		prefix, err := netip.ParsePrefix(p.Prefix)
-		if err != nil {
-			return calico.Record{}, fmt.Errorf("backend %q: status.owned.prefixes[%d]: %w", s.Name, i, err)
-		}
-		r.Owned = append(r.Owned, calico.Entry{Prefix: prefix, Pool: p.Pool})
-	}
-	for i, c := range owned.Communities {
-		prefix, err := netip.ParsePrefix(c.Prefix)
-		if err != nil {
-			return calico.Record{}, fmt.Errorf("backend %q: status.owned.communities[%d]: %w", s.Name, i, err)
-		}
-		r.Tags = append(r.Tags, calico.Tag{Prefix: prefix, Communities: c.Communities})
-	}
-	if a := owned.Aggregation; a != nil {
-		r.Aggregation = &calico.Switched{Before: v3.ServiceLoadBalancerAggregation(a.Before), Set: v3.ServiceLoadBalancerAggregation(a.Set)}
-	}
-	return r, nil
-}
-
-// Save replaces the record.
-func (s *State) Save(ctx context.Context, r calico.Record) error {
-	return s.update(ctx, func(status *v1alpha1.BackendStatus) {
-		status.APIVersion = r.APIVersion
-		status.Owned = v1alpha1.OwnedObjects{APIVersion: r.APIVersion, CreatedDefault: r.CreatedDefault, Objects: r.Objects}
-		for _, e := range r.Owned {
-			status.Owned.Prefixes = append(status.Owned.Prefixes, v1alpha1.OwnedPrefix{Prefix: e.Prefix.String(), Pool: e.Pool})
-		}
-		for _, t := range r.Tags {
-			status.Owned.Communities = append(status.Owned.Communities, v1alpha1.OwnedCommunities{Prefix: t.Prefix.String(), Communities: t.Communities})
-		}
-		if a := r.Aggregation; a != nil {
-			status.Owned.Aggregation = &v1alpha1.OwnedAggregation{Before: string(a.Before), Set: string(a.Set)}
-		}
-	})
-}
+var _ Reporter = (*State)(nil)
 
 // Report keeps the conditions and what was detected. outcome is nil if the CNI was not reached.
 func (s *State) Report(ctx context.Context, serves []string, outcome *backends.Outcome, err error) error {
-	return s.update(ctx, func(status *v1alpha1.BackendStatus) {
+	return s.Update(ctx, func(status *v1alpha1.BackendStatus) {
 		status.Serves = serves
 		c := metav1.Condition{Type: ConditionReady, Status: metav1.ConditionTrue, Reason: ReasonApplied, Message: "everything wanted is in place"}
 		switch lacks := lacking(outcome); {
@@ -135,7 +84,7 @@ func (s *State) Waits(ctx context.Context, message string) (goesOn bool, err err
 		}
 		return false, err
 	}
-	return true, s.update(ctx, func(status *v1alpha1.BackendStatus) {
+	return true, s.Update(ctx, func(status *v1alpha1.BackendStatus) {
 		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
 			Type: string(backends.HandingOver), Status: metav1.ConditionTrue, Reason: ReasonNotHeard,
 			Message: text.Cut("goes on until another backend is heard. "+message, text.MaxMessage),
@@ -194,11 +143,20 @@ func (s *State) Forget(ctx context.Context) error {
 	if err != nil || o == nil {
 		return err
 	}
-	if r, err := s.Load(ctx); err != nil || r.APIVersion != "" && !r.IsEmpty() {
-		return fmt.Errorf("backend %q still owns %d prefixes and %d objects: %w", s.Name, len(r.Owned), len(r.Objects), err)
+	if r := &o.Status.Owned; r.APIVersion != "" && len(r.Prefixes)+len(r.Communities)+len(r.Objects) > 0 {
+		return fmt.Errorf("backend %q still owns %d prefixes and %d objects", s.Name, len(r.Prefixes), len(r.Objects))
 	}
 	err = s.Client.Delete(ctx, o, client.Preconditions{UID: &o.UID, ResourceVersion: &o.ResourceVersion})
 	return client.IgnoreNotFound(err)
+}
+
+// Status returns the status of the object, nil if there is none; an object that belongs to another installation is an error.
+func (s *State) Status(ctx context.Context) (*v1alpha1.BackendStatus, error) {
+	o, err := s.get(ctx)
+	if err != nil || o == nil {
+		return nil, err
+	}
+	return &o.Status, nil
 }
 
 // get returns the object, nil if there is none; one that belongs to another installation is an error.
@@ -217,7 +175,8 @@ func (s *State) get(ctx context.Context) (*v1alpha1.Backend, error) {
 	return &o, nil
 }
 
-func (s *State) update(ctx context.Context, change func(*v1alpha1.BackendStatus)) error {
+// Update changes the status of the object, which it makes if there is none. It writes nothing if nothing changes.
+func (s *State) Update(ctx context.Context, change func(*v1alpha1.BackendStatus)) error {
 	o, err := s.get(ctx)
 	if err != nil {
 		return err

@@ -26,6 +26,7 @@ import (
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/controller/apply"
 	"github.com/fairlead/fairlead/internal/controller/delegate"
+	"github.com/fairlead/fairlead/internal/controller/ledger"
 )
 
 // listPage is how many Services are asked for at once.
@@ -98,7 +99,7 @@ func (o *Options) backends(ctx context.Context) error {
 	return errors.Join(
 		delegate.RemoveQuestions(ctx, d, dyn, o.Namespace),
 		withdraw(delegate.Calico, calico.New(calico.Config{
-			Discovery: d, Client: dyn, Ledger: state(delegate.Calico), Installation: o.Namespace, FieldManager: o.FieldManager,
+			Discovery: d, Client: dyn, Ledger: &ledger.Ledger{State: state(delegate.Calico)}, Installation: o.Namespace, FieldManager: o.FieldManager,
 			Settle: calico.Settle,
 		})),
 		withdraw(delegate.Cilium, cilium.New(cilium.Config{

@@ -39,6 +39,7 @@ import (
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/config/password"
 	"github.com/fairlead/fairlead/internal/controller/apply"
+	"github.com/fairlead/fairlead/internal/controller/ledger"
 )
 
 const (
@@ -168,7 +169,7 @@ func (t *Task) loops() []*apply.Loop {
 	return []*apply.Loop{
 		loop(Calico, func(s *apply.State, report func(backends.Outcome)) backends.ClusterBackend {
 			return calico.New(calico.Config{
-				Discovery: t.discovery, Client: t.dynamic, Ledger: s, Installation: t.Namespace, FieldManager: t.FieldManager,
+				Discovery: t.discovery, Client: t.dynamic, Ledger: &ledger.Ledger{State: s}, Installation: t.Namespace, FieldManager: t.FieldManager,
 				Aggregation: t.Aggregation, AllowWider: t.AllowWider, Settle: calico.Settle, Report: report,
 			})
 		}),

@@ -17,6 +17,7 @@ import (
 	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/controller/apply"
 	"github.com/fairlead/fairlead/internal/controller/delegate"
+	"github.com/fairlead/fairlead/internal/controller/ledger"
 )
 
 // Options are what a Stage needs.
@@ -49,9 +50,9 @@ func New(name string, o Options) (*Stage, error) {
 	report := func(out backends.Outcome) { s.outcome = &out }
 	switch name {
 	case delegate.Calico:
-		ledger := &ledger{state: &apply.State{Client: o.Client, Name: name, Installation: o.Installation}}
+		book := &once{ledger: ledger.Ledger{State: &apply.State{Client: o.Client, Name: name, Installation: o.Installation}}}
 		s.backend = calico.New(calico.Config{
-			Discovery: o.Discovery, Client: s.cluster, Ledger: ledger, Installation: o.Installation, FieldManager: assign.FieldManager,
+			Discovery: o.Discovery, Client: s.cluster, Ledger: book, Installation: o.Installation, FieldManager: assign.FieldManager,
 			Aggregation: calico.Aggregation(o.Aggregation), AllowWider: o.AllowWider, Report: report,
 		})
 	case delegate.Cilium:
@@ -86,17 +87,17 @@ func (s *Stage) Apply(ctx context.Context, want backends.Desired) (Result, error
 	return r, err
 }
 
-// ledger reads the record of the real backend once, then keeps it to itself.
-type ledger struct {
-	state  *apply.State
+// once reads the record of the real backend once, then keeps it to itself.
+type once struct {
+	ledger ledger.Ledger
 	loaded bool
 	record calico.Record
 }
 
 // Load returns the record.
-func (l *ledger) Load(ctx context.Context) (calico.Record, error) {
+func (l *once) Load(ctx context.Context) (calico.Record, error) {
 	if !l.loaded {
-		r, err := l.state.Load(ctx)
+		r, err := l.ledger.Load(ctx)
 		if err != nil {
 			return calico.Record{}, err
 		}
@@ -106,7 +107,7 @@ func (l *ledger) Load(ctx context.Context) (calico.Record, error) {
 }
 
 // Save keeps the record.
-func (l *ledger) Save(_ context.Context, r calico.Record) error {
+func (l *once) Save(_ context.Context, r calico.Record) error {
 	l.record, l.loaded = r, true
 	return nil
 }
