@@ -48,6 +48,8 @@ type Step struct {
 	Told string
 	// Resets is set if sessions may be set up anew: it is about the session.
 	Resets bool
+	// Ends names, by the backend, the node whose sessions end with the change: a node that is excluded holds none with Cilium.
+	Ends map[string]string
 	// Interrupts is set if routes may go and come back, because the user asks for what cannot be had otherwise.
 	Interrupts bool
 	// WithinSeconds is how long it may take until the routes are as meant and the user is told; 0: as long as anything may.

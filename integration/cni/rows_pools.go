@@ -173,17 +173,27 @@ var poolRows = []Row{
 				Routes: `
 					r1 r2: 198.51.100.0 from all
 					r1 r2: 2001:db8:6:: from all`,
+				Instead: map[string]Instead{"cilium": {Told: `selects pool "four" and not "six": select both, or give the Service addresses of one pool`}},
 			},
 			{
-				Change: "that of IPv6 goes",
-				Delete: []string{"BGPAdvertisement/six"},
-				Routes: `r1 r2: 198.51.100.0 from all`,
+				Change:  "that of IPv6 goes",
+				Delete:  []string{"BGPAdvertisement/six"},
+				Routes:  `r1 r2: 198.51.100.0 from all`,
+				Instead: map[string]Instead{"cilium": {Told: `no BGPAdvertisement or L2Advertisement selects pool "six"`}},
 			},
 			{
-				Change: "it comes back, that of IPv4 goes",
-				Apply:  adv("six", "ipAddressPools: [six]"),
-				Delete: []string{"BGPAdvertisement/four"},
-				Routes: `r1 r2: 2001:db8:6:: from all`,
+				Change:  "it comes back, that of IPv4 goes",
+				Apply:   adv("six", "ipAddressPools: [six]"),
+				Delete:  []string{"BGPAdvertisement/four"},
+				Routes:  `r1 r2: 2001:db8:6:: from all`,
+				Instead: map[string]Instead{"cilium": {Told: `selects pool "six" and not "four": select both`}},
+			},
+			{
+				Change: "one is of both",
+				Apply:  adv("six", "ipAddressPools: [four, six]"),
+				Routes: `
+					r1 r2: 198.51.100.0 from all
+					r1 r2: 2001:db8:6:: from all`,
 			},
 		},
 	},

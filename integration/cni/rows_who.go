@@ -197,7 +197,7 @@ var whoRows = []Row{
 			{
 				Change: "the label comes",
 				Label:  []string{"n2 node.kubernetes.io/exclude-from-external-load-balancers=true"},
-				Routes: `r1 r2: 198.51.100.0 from n1 n3`,
+				Routes: `r1 r2: 198.51.100.0 from n1 n3`, Ends: map[string]string{"cilium": "n2"},
 			},
 			{
 				Change: "it goes",
@@ -213,7 +213,7 @@ var whoRows = []Row{
 			{
 				Change: "the label comes",
 				Label:  []string{"n2 node.kubernetes.io/exclude-from-external-load-balancers="},
-				Routes: `r1 r2: 198.51.100.0 from n1 n3`,
+				Routes: `r1 r2: 198.51.100.0 from n1 n3`, Ends: map[string]string{"cilium": "n2"},
 				Instead: map[string]Instead{"calico": {
 					Routes: `r1 r2: 198.51.100.0 from all`,
 					Told:   `the value is "", and Calico keeps a node from advertising only if it is "true"`,

@@ -135,7 +135,7 @@ func (s *Scene) step(step *Step, before, after Routes, targets map[string]bool, 
 		faults = slices.DeleteFunc(faults, func(f string) bool { return strings.HasPrefix(f, "meant and not heard") })
 	}
 	if !step.Resets {
-		faults = append(faults, s.lost(sessions)...)
+		faults = append(faults, s.lost(sessions, step.Ends[s.Lab.cni.Name()])...)
 	}
 	s.tell(step.Change, told)
 	s.Logf("%s: after %.1f s", step.Change, took.Seconds())
@@ -160,15 +160,16 @@ func (s *Scene) tell(change, told string) {
 	})
 }
 
-// lost says which sessions that were there are there no more, or are others, but for those of a node that has left.
-func (s *Scene) lost(sessions map[string]int) []string {
+// lost says which sessions that were there are there no more, or are others, but for those of a node that has left, and of ends, a node's name.
+func (s *Scene) lost(sessions map[string]int, ends string) []string {
 	s.Helper()
 	var out []string
 	now := s.Lab.sessions(s)
 	for who, was := range sessions {
 		_, addr, _ := strings.Cut(who, " ")
+		node := s.Lab.nodeOf(addr)
 		switch count := now[who]; {
-		case count == was || s.Lab.leave[s.Lab.nodeOf(addr)] == nil:
+		case count == was || node == ends || s.Lab.leave[node] == nil:
 		case count == 0:
 			out = append(out, "session lost: "+who)
 		default:
