@@ -68,8 +68,12 @@ func (g *Group) hear(b []byte) []part {
 	return slices.DeleteFunc(news, own)
 }
 
-// pass leaves a part to gossip.
-func (g *Group) pass(p part) { g.queue.QueueBroadcast(broadcast(encode(p))) }
+// pass leaves a part to gossip, if it fits into a packet: one that does not was sent to everybody by whom it is about.
+func (g *Group) pass(p part) {
+	if b := encode(p); len(b) <= maxPacket {
+		g.queue.QueueBroadcast(broadcast(b))
+	}
+}
 
 // events is what memberlist tells of members that come and go. It holds a lock of its own meanwhile: nothing here may call it.
 type events struct{ *Group }

@@ -32,6 +32,9 @@ const (
 	tick = 100 * time.Millisecond
 	// sendToAll is up to how many members are told of a change at once, instead of by gossip alone.
 	sendToAll = 64
+	// maxPacket is the longest message that gossip carries: memberlist's packets have 1400 bytes, with what it and encryption add. It leaves
+	// a longer one in its queue for good.
+	maxPacket = 1200
 	// leaveTimeout is how long a farewell may take.
 	leaveTimeout = 500 * time.Millisecond
 )
@@ -156,14 +159,18 @@ func (g *Group) Claim(addrs map[netip.Addr]bool) {
 	}
 }
 
-// spread sends what is new to all at once if there are few, and lets gossip do the rest.
+// spread sends what is new to all at once if there are few, and lets gossip do the rest. What fits into no packet goes to all by TCP.
 func (g *Group) spread(p *part) {
 	if p == nil {
 		return
 	}
-	g.pass(*p)
 	message := encode(*p)
 	others := g.state.others()
+	if len(message) > maxPacket {
+		go g.stream(others, message)
+		return
+	}
+	g.pass(*p)
 	if len(others) > sendToAll {
 		return
 	}
@@ -186,6 +193,19 @@ func (g *Group) send(node string, addr netip.AddrPort, message []byte) {
 	// memberlist's own list of members is not to be read: it changes under the reader's hands.
 	if err := g.list.SendToAddress(memberlist.Address{Addr: addr.String(), Name: node}, message); err != nil {
 		g.c.Log.Debug("speaker not told", "node", node, "err", err)
+	}
+}
+
+// stream sends a message to speakers one after the other. Who is not reached hears it with the next exchange of everything.
+func (g *Group) stream(to map[string]netip.AddrPort, message []byte) {
+	for node, addr := range to {
+		if !g.up.Load() {
+			return
+		}
+		n := &memberlist.Node{Name: node, Addr: addr.Addr().AsSlice(), Port: addr.Port()}
+		if err := g.list.SendReliable(n, message); err != nil {
+			g.c.Log.Debug("speaker not told", "node", node, "err", err)
+		}
 	}
 }
 

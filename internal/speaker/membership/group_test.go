@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/fairlead/fairlead/backends"
 )
 
 // peer is a member of a group on loopback.
@@ -130,6 +132,26 @@ func TestGroup(t *testing.T) {
 	c2 := start(t, mortal, port[2], "secret", port[0])
 	c2.until(t, "a's claim at the new c", func(m map[string]Member) bool { return m["a"].Claims[addrs[2]] })
 	a.until(t, "c to be back", func(m map[string]Member) bool { _, is := m["c"]; return is })
+}
+
+// TestLargeChange: what fits into no packet is heard all the same, and does not stay in the queue of what is to be passed on.
+func TestLargeChange(t *testing.T) {
+	port := ports(t, 2)
+	a := start(t, "a", port[0], "secret", port[1])
+	b := start(t, "b", port[1], "secret", port[0])
+	b.until(t, "two members", func(m map[string]Member) bool { return len(m) == 2 })
+	var links []backends.Link
+	for i := range 300 {
+		links = append(links, backends.Link{Name: fmt.Sprintf("bond0.%d", i), IPv4: true, IPv6: true, Prefixes: []netip.Prefix{
+			netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 24), netip.MustParsePrefix(fmt.Sprintf("2001:db8:%x::/64", i)),
+		}})
+	}
+	a.SetLinks(links, false)
+	b.until(t, "the links of a", func(m map[string]Member) bool { return len(m["a"].Links) == len(links) })
+	assert.Equal(t, links, b.Members()["a"].Links)
+	for _, p := range []*peer{a, b} {
+		assert.Eventually(t, func() bool { return p.queue.NumQueued() == 0 }, 10*time.Second, 20*time.Millisecond, "%s has %d messages to pass on", p.c.Node, p.queue.NumQueued())
+	}
 }
 
 // TestProfile checks what --help says.
