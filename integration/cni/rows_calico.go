@@ -68,6 +68,7 @@ func (s *Scene) change(list string, to func([]any) []any) {
 func block(cidr string) func(*Scene) {
 	return func(s *Scene) {
 		s.change("serviceLoadBalancerIPs", func(list []any) []any { return append(list, map[string]any{"cidr": cidr}) })
+		s.undo = append(s.undo, func() { noBlock(cidr)(s) }) // in case that the row ends early
 	}
 }
 
