@@ -23,6 +23,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // Holds keeps an AddressReservation for each Service with a hold, so that the addresses stay the Service's for a while after it
@@ -73,7 +74,7 @@ func (h *Holds) Ensure(ctx context.Context, svc *corev1.Service, v Verdict) erro
 		o = v1alpha1.AddressReservation{ObjectMeta: metav1.ObjectMeta{
 			Namespace: key.Namespace, Name: key.Name, Labels: map[string]string{backends.LabelManagedBy: backends.ManagedBy},
 		}, Spec: spec}
-		if err := h.Client.Create(ctx, &o, client.FieldOwner(FieldManager)); err != nil {
+		if err := h.Client.Create(ctx, &o, client.FieldOwner(service.FieldManager)); err != nil {
 			return fmt.Errorf("create the hold of service %s: %w", owner, err)
 		}
 		h.Assigner.HoldRecorded(owner)
@@ -94,7 +95,8 @@ func (h *Holds) patch(ctx context.Context, o *v1alpha1.AddressReservation, do pa
 	if err != nil {
 		return fmt.Errorf("encode hold %q: %w", o.Name, err)
 	}
-	if err := do(ctx, o, client.RawPatch(types.MergePatchType, b), client.FieldOwner(FieldManager)); client.IgnoreNotFound(err) != nil {
+	err = do(ctx, o, client.RawPatch(types.MergePatchType, b), client.FieldOwner(service.FieldManager))
+	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("write hold %q: %w", o.Name, err)
 	}
 	return nil
@@ -128,7 +130,7 @@ func (h *Holds) Reconcile(ctx context.Context, req reconcile.Request) (reconcile
 	gone := err != nil || !h.Assigner.serves(&svc)
 	setExpiry := func(at any) error {
 		return h.patch(ctx, &o, func(ctx context.Context, o client.Object, p client.Patch, _ ...client.PatchOption) error {
-			return h.Client.Status().Patch(ctx, o, p, client.FieldOwner(FieldManager))
+			return h.Client.Status().Patch(ctx, o, p, client.FieldOwner(service.FieldManager))
 		}, map[string]any{"status": map[string]any{"expiresAt": at}})
 	}
 	switch {

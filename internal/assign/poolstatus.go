@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // poolStatusPeriod is how often at most the counters of a pool are written.
@@ -99,7 +100,7 @@ func (p *PoolStatus) write(ctx context.Context, pool string) error {
 	if err != nil {
 		return fmt.Errorf("encode the counters: %w", err)
 	}
-	err = p.Client.Status().Patch(ctx, &o, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(FieldManager))
+	err = p.Client.Status().Patch(ctx, &o, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(service.FieldManager))
 	if apierrors.IsNotFound(err) {
 		return nil
 	}

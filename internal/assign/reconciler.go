@@ -19,11 +19,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/fairlead/fairlead/allocator"
-	"github.com/fairlead/fairlead/internal/announce"
+	"github.com/fairlead/fairlead/internal/service"
 )
-
-// FieldManager is the name under which this product writes.
-const FieldManager = "fairlead-controller"
 
 // conflictRetry is how long to wait for the event that a conflicting write must bring, before looking again regardless.
 const conflictRetry = time.Second
@@ -50,7 +47,7 @@ type Reconciler struct {
 
 	// Advertised says whether what a Service holds is advertised, nil if nobody is asked to advertise, and why the CNI's own
 	// allocator would replace it, empty if it would not. It may be nil.
-	Advertised func(svc *corev1.Service, held allocator.Assignment) (advertised *announce.Verdict, claimed string)
+	Advertised func(svc *corev1.Service, held allocator.Assignment) (advertised *service.Advertised, claimed string)
 	// Pacer says how fast the CNI can follow. It may be nil.
 	Pacer Pacer
 	// Await waits until changes of the configuration that came before are in force. It may be nil.
@@ -142,10 +139,10 @@ func sooner(a, b time.Duration) time.Duration {
 }
 
 func (r *Reconciler) write(ctx context.Context, svc *corev1.Service, change *Change, start time.Time) (reconcile.Result, error) {
-	had := ShownAddresses(svc)
+	had := service.ShownAddresses(svc)
 	patched := svc.DeepCopy()
 	done := r.Recorder.Writing()
-	err := r.Client.Status().Patch(ctx, patched, client.RawPatch(types.MergePatchType, change.Patch), client.FieldOwner(FieldManager))
+	err := r.Client.Status().Patch(ctx, patched, client.RawPatch(types.MergePatchType, change.Patch), client.FieldOwner(service.FieldManager))
 	done()
 	switch {
 	case apierrors.IsConflict(err):
@@ -162,8 +159,8 @@ func (r *Reconciler) write(ctx context.Context, svc *corev1.Service, change *Cha
 	if change.AddressesChanged {
 		r.contention.wrote(svc, r.Now())
 		r.Metrics.latency.Observe(time.Since(start).Seconds())
-		r.Log.Info("addresses changed", "service", ownerOf(svc).String(), "from", joinAddrs(had), "to", joinAddrs(ShownAddresses(patched)),
-			"pool", patched.Annotations[AnnotationFromPool])
+		r.Log.Info("addresses changed", "service", ownerOf(svc).String(), "from", joinAddrs(had),
+			"to", joinAddrs(service.ShownAddresses(patched)), "pool", patched.Annotations[service.AnnotationFromPool])
 	}
 	for _, e := range change.Events {
 		r.Recorder.Eventf(patched, nil, e.Type, e.Reason, "Assign", "%s", e.Message)
@@ -194,7 +191,8 @@ func (r *Reconciler) reportClass(svc *corev1.Service) {
 			served = append(served, fmt.Sprintf("class %q", c))
 		}
 	}
-	r.Recorder.Eventf(svc, nil, corev1.EventTypeNormal, EventClassNotServed, "Assign", "%s is not served here; served are %s", class, strings.Join(served, " and "))
+	r.Recorder.Eventf(svc, nil, corev1.EventTypeNormal, service.EventClassNotServed, "Assign",
+		"%s is not served here; served are %s", class, strings.Join(served, " and "))
 }
 
 // behind reports whether the cache has yet to see our own last write to svc (resource versions can be ordered: KEP-5504).

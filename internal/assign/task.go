@@ -26,8 +26,8 @@ import (
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/api/v1beta1"
-	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // workers is how many status writes are under way at once.
@@ -158,7 +158,7 @@ func poolEdited(old, new any, mark func(string)) {
 
 // holdOf returns the hold of a Service that came, went or changed its type.
 func (t *Task) holdOf(_ context.Context, svc *corev1.Service) []reconcile.Request {
-	if _, ok := svc.Annotations[AnnotationHold]; !ok {
+	if _, ok := svc.Annotations[service.AnnotationHold]; !ok {
 		return nil
 	}
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: t.namespace, Name: HoldName(ownerOf(svc))}}}
@@ -202,7 +202,7 @@ func (t *Task) Adopt(ctx context.Context, s *config.Snapshot) error {
 			return fmt.Errorf("list services to adopt their addresses: %w", err)
 		}
 		for i := range page.Items {
-			trimService(&page.Items[i])
+			service.TrimService(&page.Items[i])
 			services = append(services, &page.Items[i])
 			t.reconciler.Adopted.add(client.ObjectKeyFromObject(&page.Items[i]))
 		}
@@ -236,7 +236,7 @@ func (t *Task) namespaceLabels(ctx context.Context) NamespaceLabels {
 }
 
 // Advertised sets who knows whether addresses are advertised. It must be called before Run.
-func (t *Task) Advertised(f func(*corev1.Service, allocator.Assignment) (*announce.Verdict, string)) {
+func (t *Task) Advertised(f func(*corev1.Service, allocator.Assignment) (*service.Advertised, string)) {
 	t.reconciler.Advertised = f
 }
 
