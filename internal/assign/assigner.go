@@ -148,7 +148,7 @@ func (a *Assigner) Observe(s *config.Snapshot, services []*corev1.Service, holds
 // take takes over what there is; it returns the services by age.
 func (a *Assigner) take(s *config.Snapshot, services []*corev1.Service, holds []Reserved) ([]*corev1.Service, error) {
 	a.snapshot = s
-	if _, err := a.engine.SetPools(s.AllocatorPools()); err != nil {
+	if _, err := a.engine.SetPools(poolsIn(s)); err != nil {
 		return nil, err
 	}
 	all := slices.SortedFunc(slices.Values(services), ByAge)
@@ -195,7 +195,7 @@ func (a *Assigner) takeOne(svc *corev1.Service, leave func(allocator.Owner)) {
 func (a *Assigner) SetSnapshot(s *config.Snapshot, namespace NamespaceLabels) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	changes, err := a.engine.SetPools(s.AllocatorPools())
+	changes, err := a.engine.SetPools(poolsIn(s))
 	if err != nil {
 		return err
 	}

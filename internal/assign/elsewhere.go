@@ -26,7 +26,7 @@ func newElsewhere() elsewhere {
 
 // reservations returns those of users and what is used elsewhere, as far as it lies in a pool.
 func (a *Assigner) reservations() []allocator.Reservation {
-	out := slices.Clone(a.snapshot.Reservations())
+	out := reservationsIn(a.snapshot)
 	add := func(name, use string, addrs []netip.Addr) {
 		r := allocator.Reservation{Name: name, Use: use}
 		for _, addr := range addrs {
