@@ -12,7 +12,13 @@ import (
 func TestReasonsAreDocumented(t *testing.T) {
 	b, err := os.ReadFile("../../docs/reasons.md")
 	require.NoError(t, err)
-	for _, reason := range Reasons {
+	for _, reason := range []string{
+		ReasonAdvertised, ReasonApplyFailed, ReasonClassNotAdvertised, ReasonIPModeNotVIP, ReasonNoAdvertisement, ReasonNoBackend,
+		ReasonNotAdvertised, ReasonPending, ReasonServiceNotSelected, ReasonAddressTaken, ReasonNoEndpoints, ReasonNoSpeaker, ReasonNotAnnounced,
+		ReasonSharedWithSelector, ReasonConflictingAdvertisements, ReasonNoPeer, ReasonNoSession, ReasonSessionsUnknown,
+		ReasonNoInterface, ReasonNoLocalEndpoints, ReasonNodeLabeledExclude, ReasonNodeNetworkUnavailable,
+		ReasonNodeNotSelected, ReasonNodeUnknown, ReasonSpeakerLeaving,
+	} {
 		assert.Contains(t, string(b), "`"+reason+"`")
 	}
 }

@@ -32,11 +32,11 @@ type Recorder interface {
 	Writing() (done func())
 }
 
-// Reconciler brings each Service to its Verdict.
-type Reconciler struct {
+// reconciler brings each Service to its Verdict.
+type reconciler struct {
 	Client   client.Client
 	Assigner *Assigner
-	Holds    *Holds
+	Holds    *holdKeeper
 	Adopted  *adopted
 	Recorder Recorder
 	Metrics  *Metrics
@@ -60,7 +60,7 @@ type Reconciler struct {
 }
 
 // Reconcile decides on one Service and writes the decision, if it changes anything.
-func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+func (r *reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	r.Metrics.updates.Inc()
 	result, err := r.reconcile(ctx, req)
 	if err != nil {
@@ -69,7 +69,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	return result, err
 }
 
-func (r *Reconciler) reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+func (r *reconciler) reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	start := time.Now()
 	if r.Await != nil {
 		r.Await(ctx)
@@ -104,7 +104,7 @@ func (r *Reconciler) reconcile(ctx context.Context, req reconcile.Request) (reco
 		r.reportClass(&svc)
 	}
 	if verdict.Ours {
-		if err := r.Holds.Ensure(ctx, &svc, verdict); err != nil {
+		if err := r.Holds.ensure(ctx, &svc, verdict); err != nil {
 			return reconcile.Result{}, err
 		}
 	}
@@ -138,7 +138,7 @@ func sooner(a, b time.Duration) time.Duration {
 	return min(a, b)
 }
 
-func (r *Reconciler) write(ctx context.Context, svc *corev1.Service, change *Change, start time.Time) (reconcile.Result, error) {
+func (r *reconciler) write(ctx context.Context, svc *corev1.Service, change *Change, start time.Time) (reconcile.Result, error) {
 	had := service.ShownAddresses(svc)
 	patched := svc.DeepCopy()
 	done := r.Recorder.Writing()
@@ -172,7 +172,7 @@ func (r *Reconciler) write(ctx context.Context, svc *corev1.Service, change *Cha
 }
 
 // reportClass tells a Service that nobody here serves its class, once for each class that it has.
-func (r *Reconciler) reportClass(svc *corev1.Service) {
+func (r *reconciler) reportClass(svc *corev1.Service) {
 	if !r.ReportOtherClasses || svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
 		return
 	}
@@ -196,7 +196,7 @@ func (r *Reconciler) reportClass(svc *corev1.Service) {
 }
 
 // behind reports whether the cache has yet to see our own last write to svc (resource versions can be ordered: KEP-5504).
-func (r *Reconciler) behind(name types.NamespacedName, svc *corev1.Service) bool {
+func (r *reconciler) behind(name types.NamespacedName, svc *corev1.Service) bool {
 	written, ok := r.written.Load(name)
 	if !ok {
 		return false

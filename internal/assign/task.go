@@ -54,8 +54,8 @@ type Options struct {
 type Task struct {
 	manager    manager.Manager
 	assigner   *Assigner
-	pools      *PoolStatus
-	reconciler *Reconciler
+	pools      *poolStatus
+	reconciler *reconciler
 	controller controller.Controller
 	holds      controller.Controller
 	namespace  string
@@ -68,18 +68,18 @@ type Task struct {
 // NewTask returns a Task; it starts nothing.
 func NewTask(o Options) (*Task, error) {
 	c := o.Manager.GetClient()
-	t := &Task{manager: o.Manager, log: o.Log, namespace: o.Namespace, pools: NewPoolStatus(c, o.Namespace, o.Log)}
+	t := &Task{manager: o.Manager, log: o.Log, namespace: o.Namespace, pools: newPoolStatus(c, o.Namespace, o.Log)}
 	t.assigner = New(o.Rules, Notify{Service: t.enqueue, Pool: t.pools.Mark})
 	t.assigner.LetLeave(time.Now)
 	t.assigner.AwaitCNI()
 	t.pools.Assigner = t.assigner
 	live := o.Manager.GetAPIReader()
-	holds := &Holds{Client: c, Assigner: t.assigner, Namespace: o.Namespace, Log: o.Log, Now: time.Now, adopted: adopted{reader: live}}
+	holds := &holdKeeper{Client: c, Assigner: t.assigner, Namespace: o.Namespace, Log: o.Log, Now: time.Now, adopted: adopted{reader: live}}
 	m := NewMetrics(t.assigner)
 	if err := o.Registry.Register(m); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
-	t.reconciler = &Reconciler{
+	t.reconciler = &reconciler{
 		Client: c, Assigner: t.assigner, Holds: holds, Adopted: &adopted{reader: live}, Recorder: o.Recorder, Metrics: m, Log: o.Log, Now: time.Now,
 		ReportOtherClasses: o.ReportOtherClasses,
 	}
@@ -161,7 +161,7 @@ func (t *Task) holdOf(_ context.Context, svc *corev1.Service) []reconcile.Reques
 	if _, ok := svc.Annotations[service.AnnotationHold]; !ok {
 		return nil
 	}
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: t.namespace, Name: HoldName(ownerOf(svc))}}}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: t.namespace, Name: holdName(ownerOf(svc))}}}
 }
 
 func (t *Task) enqueue(owner allocator.Owner) {

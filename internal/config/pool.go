@@ -59,9 +59,9 @@ func (p *Pool) Left(addr netip.Addr) bool {
 	return !p.Contains(addr) && slices.ContainsFunc(p.former, func(r netipx.IPRange) bool { return r.Contains(addr) })
 }
 
-// Admits reports whether the pool's serviceAllocation admits a Service: its namespace is listed or matches one of the namespace
+// admits reports whether the pool's serviceAllocation admits a Service: its namespace is listed or matches one of the namespace
 // selectors, and its labels match one of the service selectors. A group that is absent admits all.
-func (p *Pool) Admits(namespace string, namespaceLabels, serviceLabels labels.Set) bool {
+func (p *Pool) admits(namespace string, namespaceLabels, serviceLabels labels.Set) bool {
 	if len(p.namespaces)+len(p.namespaceSelector) > 0 &&
 		!slices.Contains(p.namespaces, namespace) && !matchesAny(p.namespaceSelector, namespaceLabels) {
 		return false

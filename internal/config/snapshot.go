@@ -167,7 +167,7 @@ func (s *Snapshot) Alias(name string) (CommunityValue, bool) {
 func (s *Snapshot) Admitted(namespace string, namespaceLabels, serviceLabels labels.Set) []string {
 	var out []string
 	for name, p := range s.pools {
-		if p.Restricted && p.Admits(namespace, namespaceLabels, serviceLabels) {
+		if p.Restricted && p.admits(namespace, namespaceLabels, serviceLabels) {
 			out = append(out, name)
 		}
 	}

@@ -134,7 +134,7 @@ func (t *Task) SetLinks(links []backends.Link) {
 		t.Group.Doubt()
 	}
 	t.Group.SetLinks(links, t.SameSubnet)
-	t.Life.Tell(&presence.Links{Links: links, SameSubnet: t.SameSubnet, IgnoreExclude: t.IgnoreExclude, NoServiceBGPStatus: t.NoServiceBGPStatus})
+	t.Life.tell(&presence.Links{Links: links, SameSubnet: t.SameSubnet, IgnoreExclude: t.IgnoreExclude, NoServiceBGPStatus: t.NoServiceBGPStatus})
 	t.Wake()
 }
 
@@ -155,7 +155,7 @@ func (t *Task) Run(ctx, inner context.Context) error {
 	if inner.Err() == nil {
 		t.leave(inner)
 	}
-	t.Life.Tell(nil)
+	t.Life.tell(nil)
 	stop()
 	return g.Wait()
 }

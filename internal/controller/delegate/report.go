@@ -18,9 +18,9 @@ import (
 	"github.com/fairlead/fairlead/internal/service"
 )
 
-// EventNotServed is the reason of events on advertisements that no backend serves. The reasons of other events are the types of
+// eventNotServed is the reason of events on advertisements that no backend serves. The reasons of other events are the types of
 // findings.
-const EventNotServed = "NotServed"
+const eventNotServed = "NotServed"
 
 // Metrics are what this package counts.
 type Metrics struct {
@@ -165,7 +165,7 @@ func (t *Task) reportUnserved(s *config.Snapshot, choice announce.Choice) {
 	var findings []backends.Finding
 	add := func(r config.Ref, message string) {
 		findings = append(findings, backends.Finding{
-			Type: EventNotServed, Object: backends.Source{Kind: r.Kind, Namespace: r.Namespace, Name: r.Name}, Message: message,
+			Type: eventNotServed, Object: backends.Source{Kind: r.Kind, Namespace: r.Namespace, Name: r.Name}, Message: message,
 		})
 	}
 	for _, a := range s.L2Advertisements() {

@@ -46,7 +46,7 @@ var Backends = []string{delegate.Calico, delegate.Cilium}
 
 // New returns a Stage for a backend by its name.
 func New(name string, o Options) (*Stage, error) {
-	s := &Stage{cluster: NewCluster(o.Dynamic)}
+	s := &Stage{cluster: newCluster(o.Dynamic)}
 	report := func(out backends.Outcome) { s.outcome = &out }
 	switch name {
 	case delegate.Calico:
