@@ -137,7 +137,7 @@ chaos: tools ## hurt the controller in every way for five minutes; FAIRLEAD_TEST
 FUZZTIME ?= 30s
 .PHONY: fuzz
 fuzz: ## fuzz the engine, the range parser and what comes from the wire for FUZZTIME each
-	go test -run '^$$' -fuzz FuzzParseRange -fuzztime $(FUZZTIME) ./allocator
+	go test -run '^$$' -fuzz FuzzParse -fuzztime $(FUZZTIME) ./internal/config/ranges
 	go test -run '^$$' -fuzz FuzzHistory -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./allocator
 	go test -run '^$$' -fuzz FuzzARP -fuzztime $(FUZZTIME) ./backends/layer2
 	go test -run '^$$' -fuzz FuzzNDP -fuzztime $(FUZZTIME) ./backends/layer2

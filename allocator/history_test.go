@@ -59,11 +59,10 @@ var (
 )
 
 func mustRange(s string) netipx.IPRange {
-	r, err := ParseRange(s)
-	if err != nil {
-		panic(err)
+	if p, err := netip.ParsePrefix(s); err == nil {
+		return netipx.RangeOfPrefix(p)
 	}
-	return r
+	return netipx.MustParseIPRange(s)
 }
 
 func drawPools(d decisions) []Pool {

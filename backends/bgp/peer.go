@@ -48,11 +48,11 @@ func (e *PeerError) Message() string {
 // Unwrap returns the reason.
 func (e *PeerError) Unwrap() error { return e.Err }
 
-// ErrUnready says that a peer cannot be set up at present; the text of the PeerError around it says why.
-var ErrUnready = errors.New("the peer is not ready")
+// errUnready says that a peer cannot be set up at present; the text of the PeerError around it says why.
+var errUnready = errors.New("the peer is not ready")
 
-// ErrDuplicate says that two peers ask for the same session.
-var ErrDuplicate = errors.New("it is the address of another peer")
+// errDuplicate says that two peers ask for the same session.
+var errDuplicate = errors.New("it is the address of another peer")
 
 // key tells the sessions of a node apart.
 type key struct {
@@ -132,7 +132,7 @@ func settingsOf(p *backends.Peer) (settings, []error) {
 		errs = append(errs, &PeerError{Peer: p.Source, Field: "spec." + field, Value: fmt.Sprint(value), Err: fmt.Errorf(format, args...)})
 	}
 	if p.Unready != "" {
-		return s, []error{&PeerError{Peer: p.Source, Err: fmt.Errorf("%w: %s", ErrUnready, p.Unready)}}
+		return s, []error{&PeerError{Peer: p.Source, Err: fmt.Errorf("%w: %s", errUnready, p.Unready)}}
 	}
 	checkASNs(p, fault)
 	checkAddresses(&s, fault)

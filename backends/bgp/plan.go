@@ -70,7 +70,7 @@ func newPlan(want backends.NodeDesired, has existing) (plan, []error) {
 			if s.iface != "" {
 				field, value = "spec.interface", s.iface
 			}
-			errs = append(errs, &PeerError{Peer: peer.Source, Field: field, Value: value, Err: fmt.Errorf("%w: %q", ErrDuplicate, other.name)})
+			errs = append(errs, &PeerError{Peer: peer.Source, Field: field, Value: value, Err: fmt.Errorf("%w: %q", errDuplicate, other.name)})
 			continue
 		}
 		x := &planned{name: peer.Source.Name, settings: s, routes: map[netip.Prefix]route{}}

@@ -198,7 +198,7 @@ func TestFaultyPeerKeepsItsSession(t *testing.T) {
 	p, errs := newPlan(backends.NodeDesired{Peers: []backends.Peer{bad}, Routes: []backends.Route{{Prefix: netip.MustParsePrefix("198.51.100.1/32")}}},
 		func(name string) (settings, bool) { return before, name == "p" })
 	require.Len(t, errs, 1)
-	assert.ErrorIs(t, errs[0], ErrUnready)
+	assert.ErrorIs(t, errs[0], errUnready)
 	require.Contains(t, p, before.key)
 	assert.Equal(t, before, p[before.key].settings)
 	assert.Len(t, p[before.key].routes, 1)

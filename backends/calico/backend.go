@@ -99,7 +99,7 @@ func (b *Backend) Apply(ctx context.Context, want backends.Desired) error {
 	case !d.Available() && empty(want):
 		return errors.Join(bad, x.abandon(ctx))
 	case !d.Available():
-		err = ErrUnavailable
+		err = errUnavailable
 	case d.migrating:
 		err = ErrMigrating
 	}

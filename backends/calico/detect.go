@@ -22,8 +22,8 @@ import (
 	"github.com/fairlead/fairlead/backends"
 )
 
-// ErrUnavailable: neither of Calico's API groups is served.
-var ErrUnavailable = fmt.Errorf("%w: neither projectcalico.org/v3 nor crd.projectcalico.org/v1 serves bgpconfigurations", backends.ErrNotInstalled)
+// errUnavailable: neither of Calico's API groups is served.
+var errUnavailable = fmt.Errorf("%w: neither projectcalico.org/v3 nor crd.projectcalico.org/v1 serves bgpconfigurations", backends.ErrNotInstalled)
 
 // ErrMigrating: Calico's objects are being moved from one API group to the other. What is written now may go to the side that
 // nobody reads.

@@ -9,9 +9,9 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/controller/cleanup"
 	"github.com/fairlead/fairlead/internal/process/cli"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // inFlight is how long a request may take that was sent in time.
@@ -42,8 +42,8 @@ The command can be repeated. A CNI whose API is gone is passed over.`,
 				return err
 			}
 			return cleanup.Run(ctrl.SetupSignalHandler(), cleanup.Options{
-				Config: rc, Client: c, Namespace: o.Namespace, CiliumNamespace: o.CiliumNamespace, FieldManager: assign.FieldManager,
-				Rules: assign.Rules{Classes: o.LoadBalancerClasses}, ReleaseIPs: releaseIPs,
+				Config: rc, Client: c, Namespace: o.Namespace, CiliumNamespace: o.CiliumNamespace, FieldManager: service.FieldManager,
+				Classes: o.LoadBalancerClasses, ReleaseIPs: releaseIPs,
 				Lease:    cleanup.Lease{Name: leaseName, Stops: renewDeadline + inFlight},
 				Progress: func(format string, args ...any) { fmt.Fprintf(cmd.OutOrStdout(), format+"\n", args...) },
 			})

@@ -39,6 +39,7 @@ import (
 	"github.com/fairlead/fairlead/internal/controller/events"
 	"github.com/fairlead/fairlead/internal/controller/fence"
 	"github.com/fairlead/fairlead/internal/process/cli"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 const (
@@ -85,7 +86,8 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	}
 	delegation, err := delegate.NewTask(delegate.Options{
 		Manager: mgr, Config: rc, Namespace: o.Namespace, Asked: o.asked(), Aggregation: calico.Aggregation(o.CalicoAggregation), ManagePeers: o.ManagePeers,
-		AllowWider: o.AllowWider, CiliumConfig: o.CiliumNamespace, MemberlistSecret: o.MemberlistSecret, CalicoSamples: o.CalicoSessionSamples, FieldManager: assign.FieldManager, Registry: metrics.Registry, Recorder: recorder,
+		AllowWider: o.AllowWider, CiliumConfig: o.CiliumNamespace, MemberlistSecret: o.MemberlistSecret, CalicoSamples: o.CalicoSessionSamples,
+		FieldManager: service.FieldManager, Registry: metrics.Registry, Recorder: recorder,
 		Reconsider: services.Reconsider, Log: log,
 	})
 	if err != nil {
@@ -194,7 +196,7 @@ func newManager(rc *rest.Config, o Options, log *slog.Logger) (manager.Manager, 
 		LeaderElectionResourceLockInterface: lock,
 		GracefulShutdownTimeout:             &stop,
 		Cache: cache.Options{
-			DefaultTransform: assign.Trim,
+			DefaultTransform: service.Trim,
 			ByObject:         byObject,
 		},
 		// A Backend object is the record of what may be removed: it is never read from a cache.

@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/api/v1beta1"
-	"github.com/fairlead/fairlead/internal/assign"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // patience is how long completion may take; nobody waits longer for it.
@@ -88,7 +88,7 @@ func (c *connection) addresses(ctx context.Context, _ string) ([]string, error) 
 	}
 	var all []netip.Addr
 	for i := range list.Items {
-		all = append(all, assign.ShownAddresses(&list.Items[i])...)
+		all = append(all, service.ShownAddresses(&list.Items[i])...)
 	}
 	out := make([]string, len(all))
 	for i, a := range all {

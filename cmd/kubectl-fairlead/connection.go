@@ -35,8 +35,8 @@ type connection struct {
 
 // What --namespace can be about beside the installation.
 const (
-	service = "the Service"
-	objects = "objects without one"
+	oneService = "the Service"
+	objects    = "objects without one"
 )
 
 // addClusterFlags adds the flags that say which cluster is meant.

@@ -36,7 +36,7 @@ func one(what string) cobra.PositionalArgs {
 }
 
 func explainServiceCommand() *cobra.Command {
-	c := connection{about: service}
+	c := connection{about: oneService}
 	var o output
 	cmd := &cobra.Command{
 		Use:     "service [NAMESPACE/]NAME",

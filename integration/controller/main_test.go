@@ -20,6 +20,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/integration/testbed"
 	"github.com/fairlead/fairlead/internal/assign"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 var bed *testbed.Bed
@@ -94,7 +95,7 @@ func ips(s *corev1.Service) string {
 }
 
 func condition(s *corev1.Service) string {
-	c := meta.FindStatusCondition(s.Status.Conditions, assign.ConditionAllocated)
+	c := meta.FindStatusCondition(s.Status.Conditions, service.ConditionAllocated)
 	if c == nil {
 		return ""
 	}

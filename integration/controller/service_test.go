@@ -16,7 +16,7 @@ import (
 
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/integration/testbed"
-	"github.com/fairlead/fairlead/internal/assign"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 func TestAddressIsOneWrite(t *testing.T) {
@@ -40,7 +40,8 @@ func TestAddressIsOneWrite(t *testing.T) {
 			t.Fatalf("watch: %v", e.Object)
 		}
 		now := e.Object.(*corev1.Service)
-		seen = append(seen, fmt.Sprintf("%s [%s] pool=%q annotation=%q", e.Type, ips(now), now.Labels[assign.LabelPool], now.Annotations[assign.AnnotationFromPool]))
+		seen = append(seen, fmt.Sprintf("%s [%s] pool=%q annotation=%q", e.Type, ips(now),
+			now.Labels[service.LabelPool], now.Annotations[service.AnnotationFromPool]))
 		if ips(now) != "" {
 			break
 		}

@@ -13,21 +13,41 @@ import (
 const module = "github.com/fairlead/fairlead/"
 
 // may lists which rooms the packages of a room may import besides their own; what is not listed, no room may. The districts of internal are the
-// core (config, announce, assign), which is pure or nearly so, and what is built on it: the controller, the speaker and the user's tool.
+// core (service, config, announce, assign), which is pure or nearly so, and what is built on it: the controller, the speaker and the
+// user's tool.
 var may = map[string][]string{
 	"cmd":                 {"internal", "backends", "api"},
 	"internal/process":    {"backends", "api"},
-	"internal/config":     {"internal/process", "allocator", "backends", "api"},
-	"internal/announce":   {"internal/config", "internal/assign", "internal/process", "backends"},
-	"internal/assign":     {"internal/config", "internal/announce", "internal/process", "allocator", "backends", "api"},
-	"internal/controller": {"internal/config", "internal/announce", "internal/assign", "internal/process", "allocator", "backends", "api"},
-	"internal/speaker":    {"internal/config", "internal/announce", "internal/assign", "internal/process", "backends", "api"},
-	"internal/tool":       {"internal/config", "internal/announce", "internal/assign", "internal/process", "internal/controller", "allocator", "backends", "api"},
+	"internal/config":     {"internal/process", "backends", "api"},
+	"internal/service":    {"internal/process", "backends", "api"},
+	"internal/announce":   {"internal/config", "internal/service", "internal/process", "backends"},
+	"internal/assign":     {"internal/config", "internal/service", "internal/process", "allocator", "backends", "api"},
+	"internal/controller": {"internal/config", "internal/service", "internal/announce", "internal/process", "allocator", "backends", "api"},
+	"internal/speaker":    {"internal/config", "internal/service", "internal/announce", "internal/process", "backends", "api"},
+	"internal/tool": {
+		"internal/config", "internal/service", "internal/announce", "internal/process", "internal/controller", "allocator", "backends",
+		"api",
+	},
 
+	"internal/config/ranges":        nil,
 	"internal/controller/admission": {"internal/config", "api"},
 	"internal/speaker/membership":   {"backends"},
-	"internal/tool/convert":         {"allocator", "api"},
-	"internal/tool/migrate":         {"internal/tool/screen", "allocator", "api"},
+	"internal/tool/convert":         {"internal/config/ranges", "api"},
+	"internal/tool/migrate":         {"internal/tool/screen", "internal/config/ranges", "api"},
+
+	// These three have the Assigner at work on a copy of the cluster.
+	"internal/tool/survey": {
+		"internal/config", "internal/service", "internal/announce", "internal/assign", "internal/process", "internal/controller",
+		"backends", "allocator", "api",
+	},
+	"internal/tool/explain": {
+		"internal/tool", "internal/config", "internal/service", "internal/announce", "internal/assign", "internal/controller",
+		"allocator", "backends", "api",
+	},
+	"internal/tool/plan": {
+		"internal/tool", "internal/config", "internal/service", "internal/announce", "internal/assign", "internal/controller",
+		"allocator", "backends", "api",
+	},
 
 	"allocator":            nil,
 	"api":                  nil,
@@ -99,4 +119,15 @@ func TestImports(t *testing.T) {
 		}
 	}
 	assert.Greater(t, seen, 20, "go list found too few imports to mean anything")
+}
+
+// TestSpeakerIsLean: a speaker announces what the controller has assigned, so it holds nothing that assigns.
+func TestSpeakerIsLean(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", module+"cmd/speaker").Output()
+	require.NoError(t, err)
+	deps := strings.Fields(string(out))
+	assert.Contains(t, deps, module+"internal/announce")
+	for _, not := range []string{"internal/assign", "allocator"} {
+		assert.NotContains(t, deps, module+not)
+	}
 }

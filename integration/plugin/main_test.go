@@ -25,7 +25,7 @@ import (
 
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/integration/testbed"
-	"github.com/fairlead/fairlead/internal/assign"
+	"github.com/fairlead/fairlead/internal/service"
 	"github.com/fairlead/fairlead/internal/tool/localcluster"
 )
 
@@ -155,7 +155,7 @@ func (i *installation) service(name string, change ...func(*corev1.Service)) *co
 		if err := bed.Client.Get(ctx, client.ObjectKeyFromObject(s), s); err != nil {
 			return err
 		}
-		if meta.FindStatusCondition(s.Status.Conditions, assign.ConditionAllocated) == nil {
+		if meta.FindStatusCondition(s.Status.Conditions, service.ConditionAllocated) == nil {
 			return errors.New("there is none")
 		}
 		return nil

@@ -51,15 +51,6 @@ const (
 	ReasonSpeakerLeaving         = "SpeakerLeaving"
 )
 
-// Reasons are all of them.
-var Reasons = []string{
-	ReasonAdvertised, ReasonApplyFailed, ReasonClassNotAdvertised, ReasonIPModeNotVIP, ReasonNoAdvertisement, ReasonNoBackend,
-	ReasonNotAdvertised, ReasonPending, ReasonServiceNotSelected, ReasonAddressTaken, ReasonNoEndpoints, ReasonNoSpeaker, ReasonNotAnnounced,
-	ReasonSharedWithSelector, ReasonConflictingAdvertisements, ReasonNoPeer, ReasonNoSession, ReasonSessionsUnknown,
-	ReasonNoInterface, ReasonNoLocalEndpoints, ReasonNodeLabeledExclude, ReasonNodeNetworkUnavailable,
-	ReasonNodeNotSelected, ReasonNodeUnknown, ReasonSpeakerLeaving,
-}
-
 func refuse(reason, format string, args ...any) *Verdict {
 	return &Verdict{metav1.ConditionFalse, reason, fmt.Sprintf(format, args...)}
 }

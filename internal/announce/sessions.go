@@ -25,9 +25,9 @@ type Session struct {
 	Error string // why it is not, or was not; empty if nobody knows
 }
 
-// Spoken is the verdict on a Service that speakers advertise by BGP over these sessions: it is advertised as long as one of them is up.
+// spoken is the verdict on a Service that speakers advertise by BGP over these sessions: it is advertised as long as one of them is up.
 // Which are is for BGPSessions to tell, lest every Service change with every session.
-func Spoken(over []NodePeer, sessions map[NodePeer]Session) Verdict {
+func spoken(over []NodePeer, sessions map[NodePeer]Session) Verdict {
 	nodes, peers := map[string]bool{}, map[string]bool{}
 	var down []string
 	up, failed := false, false
@@ -57,7 +57,7 @@ func Spoken(over []NodePeer, sessions map[NodePeer]Session) Verdict {
 	return Verdict{metav1.ConditionFalse, ReasonNoSession, "speaker: no BGP session is up over which to advertise it: " + strings.Join(down, "; ") + more}
 }
 
-// SpokenTo is Spoken for the addresses of a Service: a family that none of the sessions carries is named, and a Service of which every
+// SpokenTo is spoken for the addresses of a Service: a family that none of the sessions carries is named, and a Service of which every
 // family is such a one is not advertised.
 func SpokenTo(s *config.Snapshot, addrs []netip.Addr, over []NodePeer, sessions map[NodePeer]Session) Verdict {
 	carries := map[string]func(bool) bool{}
@@ -71,7 +71,7 @@ func SpokenTo(s *config.Snapshot, addrs []netip.Addr, over []NodePeer, sessions 
 		}
 		by := slices.DeleteFunc(slices.Clone(over), func(x NodePeer) bool { f := carries[x.Peer]; return f != nil && !f(is6) })
 		if len(by) > 0 {
-			all = append(all, Spoken(by, sessions))
+			all = append(all, spoken(by, sessions))
 			continue
 		}
 		peers := map[string]bool{}
@@ -83,7 +83,7 @@ func SpokenTo(s *config.Snapshot, addrs []netip.Addr, over []NodePeer, sessions 
 	}
 	alike := func(v Verdict) bool { return v.Reason != ReasonNoPeer && v.Reason == all[0].Reason }
 	if !slices.ContainsFunc(all, func(v Verdict) bool { return !alike(v) }) {
-		return Spoken(over, sessions)
+		return spoken(over, sessions)
 	}
 	return together(all)
 }

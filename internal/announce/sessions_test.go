@@ -33,7 +33,7 @@ func TestSpoken(t *testing.T) {
 		{"many", many, map[NodePeer]Session{many[7]: {Error: "refused"}}, Verdict{metav1.ConditionFalse, ReasonNoSession,
 			"speaker: no BGP session is up over which to advertise it: n0 to tor; n1 to tor; n2 to tor; n3 to tor; n4 to tor; and 3 more"}},
 	} {
-		t.Run(tc.name, func(t *testing.T) { assert.Equal(t, tc.want, Spoken(tc.over, tc.sessions)) })
+		t.Run(tc.name, func(t *testing.T) { assert.Equal(t, tc.want, spoken(tc.over, tc.sessions)) })
 	}
 }
 

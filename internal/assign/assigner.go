@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -15,8 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/fairlead/fairlead/allocator"
-	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // Assigner decides which Service holds which address. It performs no I/O; it is safe for concurrent use.
@@ -96,7 +95,7 @@ type Verdict struct {
 	Missing     allocator.Family
 	MissingFrom []string
 	// Advertised says whether what is Held is advertised; nil if nobody is asked to advertise.
-	Advertised *announce.Verdict
+	Advertised *service.Advertised
 	// Claimed says why the CNI's own allocator would replace the addresses; while it is set, the status is left alone.
 	Claimed string
 	// Dropping and Fading are set for the first of two steps: addresses go before those of another pool come, and LabelPool is empty before
@@ -149,7 +148,7 @@ func (a *Assigner) Observe(s *config.Snapshot, services []*corev1.Service, holds
 // take takes over what there is; it returns the services by age.
 func (a *Assigner) take(s *config.Snapshot, services []*corev1.Service, holds []Reserved) ([]*corev1.Service, error) {
 	a.snapshot = s
-	if _, err := a.engine.SetPools(s.AllocatorPools()); err != nil {
+	if _, err := a.engine.SetPools(poolsIn(s)); err != nil {
 		return nil, err
 	}
 	all := slices.SortedFunc(slices.Values(services), ByAge)
@@ -176,11 +175,11 @@ func ByAge(x, y *corev1.Service) int {
 // takeOne takes over what one Service has. What others wrote to its status is noted, so that it goes to nobody.
 func (a *Assigner) takeOne(svc *corev1.Service, leave func(allocator.Owner)) {
 	owner := ownerOf(svc)
-	foreign := ShownAddresses(svc)
+	foreign := service.ShownAddresses(svc)
 	if a.serves(svc) {
 		req, _ := a.rules.requestOf(svc, nil)
 		if foreign = a.judge(svc, &req); len(foreign) > 0 {
-			_ = a.engine.Restore(req, kept(svc)...) // if somebody else has it by now, it is not kept
+			_ = a.engine.Restore(req, service.Kept(svc)...) // if somebody else has it by now, it is not kept
 		}
 	}
 	held := a.engine.Held(owner)
@@ -196,7 +195,7 @@ func (a *Assigner) takeOne(svc *corev1.Service, leave func(allocator.Owner)) {
 func (a *Assigner) SetSnapshot(s *config.Snapshot, namespace NamespaceLabels) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	changes, err := a.engine.SetPools(s.AllocatorPools())
+	changes, err := a.engine.SetPools(poolsIn(s))
 	if err != nil {
 		return err
 	}
@@ -363,40 +362,29 @@ func compareBool(x, y bool) int {
 	return 1
 }
 
-func (a *Assigner) serves(svc *corev1.Service) bool { return a.rules.serves(svc) }
-
-func (r Rules) serves(svc *corev1.Service) bool {
-	if svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
-		return false
-	}
-	class := ""
-	if svc.Spec.LoadBalancerClass != nil {
-		class = *svc.Spec.LoadBalancerClass
-	}
-	return slices.Contains(r.Classes, class)
-}
+func (a *Assigner) serves(svc *corev1.Service) bool { return a.rules.Serves(svc) }
 
 func (a *Assigner) decide(svc *corev1.Service, namespace labels.Set) Verdict {
 	owner := ownerOf(svc)
 	if !a.serves(svc) {
 		foreign := a.taken.foreign(svc, a.engine.Held(owner).Addrs())
-		a.partFrom(owner, ShownAddresses(svc))
+		a.partFrom(owner, service.ShownAddresses(svc))
 		sharing, ports := a.engine.Shares(owner)
 		before := a.engine.Held(owner)
 		held := a.forget(owner)
 		a.part(svc, before.Grants(), sharing, ports)
-		a.shows(owner, slices.DeleteFunc(ShownAddresses(svc), func(addr netip.Addr) bool { return slices.Contains(a.parting[owner], addr) }))
-		_, marked := svc.Annotations[AnnotationFromPool]
-		judged := meta.FindStatusCondition(svc.Status.Conditions, ConditionAllocated) != nil
+		a.shows(owner, slices.DeleteFunc(service.ShownAddresses(svc), func(addr netip.Addr) bool { return slices.Contains(a.parting[owner], addr) }))
+		_, marked := svc.Annotations[service.AnnotationFromPool]
+		judged := meta.FindStatusCondition(svc.Status.Conditions, service.ConditionAllocated) != nil
 		marked = marked || judged
-		if _, labelled := svc.Labels[LabelPool]; labelled && !judged && !held {
+		if _, labelled := svc.Labels[service.LabelPool]; labelled && !judged && !held {
 			// No installation writes the label without the condition: somebody has borrowed it, and Cilium would advertise the Service.
 			return Verdict{Borrowed: true}
 		}
 		return Verdict{Released: held || marked && svc.Spec.Type != corev1.ServiceTypeLoadBalancer, Foreign: foreign}
 	}
 	v := Verdict{Ours: true}
-	a.partFrom(owner, ShownAddresses(svc))
+	a.partFrom(owner, service.ShownAddresses(svc))
 	if v.Hold, _ = holdOf(svc); v.Hold > 0 {
 		a.holds[owner] = false
 	} else {
@@ -414,7 +402,7 @@ func (a *Assigner) decide(svc *corev1.Service, namespace labels.Set) Verdict {
 	a.letGo(svc, namespace)
 	before := a.engine.Held(owner)
 	sharing, ports := a.engine.Shares(owner)
-	from4, from6 := poolsOf(svc)
+	from4, from6 := service.PoolsByFamily(svc)
 	lingers, left := a.lingers(svc, &req, before)
 	switch aside := a.setAside(svc, before); {
 	case a.shut && !before.IsZero():
@@ -480,28 +468,17 @@ func (a *Assigner) settle(svc *corev1.Service, before allocator.Assignment, shar
 // stillShown returns the conflict over an address that the status of svc still shows, nil if there is none.
 func (a *Assigner) stillShown(svc *corev1.Service) *allocator.ConflictError {
 	lost := a.lost[ownerOf(svc)]
-	if lost != nil && !slices.Contains(ShownAddresses(svc), lost.Addr) {
+	if lost != nil && !slices.Contains(service.ShownAddresses(svc), lost.Addr) {
 		delete(a.lost, ownerOf(svc))
 		return nil
 	}
 	return lost
 }
 
-// ShownAddresses returns the addresses in the status of svc.
-func ShownAddresses(svc *corev1.Service) []netip.Addr {
-	var out []netip.Addr
-	for _, in := range svc.Status.LoadBalancer.Ingress {
-		if addr, err := netip.ParseAddr(in.IP); err == nil {
-			out = append(out, addr.Unmap())
-		}
-	}
-	return out
-}
-
 // setAside returns why the addresses that svc holds outside every pool must stay: the pool they came from exists, but no valid
 // version of it is known.
 func (a *Assigner) setAside(svc *corev1.Service, held allocator.Assignment) error {
-	from4, from6 := poolsOf(svc)
+	from4, from6 := service.PoolsByFamily(svc)
 	for _, x := range []struct {
 		grant allocator.Grant
 		from  string
@@ -511,27 +488,6 @@ func (a *Assigner) setAside(svc *corev1.Service, held allocator.Assignment) erro
 		}
 	}
 	return nil
-}
-
-// poolsOf returns the pools that the addresses in the status of svc came from.
-func poolsOf(svc *corev1.Service) (v4, v6 string) {
-	v4, v6, two := strings.Cut(svc.Annotations[AnnotationFromPool], ",")
-	if !two {
-		v6 = v4
-	}
-	return v4, v6
-}
-
-// PoolsOf returns the names of the pools that the addresses in the status of svc came from.
-func PoolsOf(svc *corev1.Service) []string {
-	v4, v6 := poolsOf(svc)
-	switch {
-	case v4 == "":
-		return nil
-	case v6 == v4:
-		return []string{v4}
-	}
-	return []string{v4, v6}
 }
 
 // errPoolSetAside: the pool of an address is faulty and has no valid version.
@@ -585,17 +541,4 @@ func missing(req *allocator.Request, v Verdict) allocator.Family {
 		return allocator.IPv6
 	}
 	return 0
-}
-
-// Announced returns what matters of a Service to who announces it; false if it has no address of ours. Its endpoints are not known.
-func Announced(svc *corev1.Service) (announce.Service, bool) {
-	addrs, pools := ShownAddresses(svc), PoolsOf(svc)
-	if svc.Spec.Type != corev1.ServiceTypeLoadBalancer || svc.Labels[LabelPool] == "" || len(addrs) == 0 || len(pools) == 0 {
-		return announce.Service{}, false
-	}
-	_, shares := annotation(svc, askSharing)
-	return announce.Service{
-		Namespace: svc.Namespace, Name: svc.Name, Labels: svc.Labels, Pools: pools, Addrs: addrs, Shares: shares != "",
-		Local: svc.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
-	}, true
 }

@@ -7,6 +7,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 const (
@@ -31,8 +33,8 @@ type emptied struct {
 
 // isEmptied reports whether somebody else emptied a status that we wrote.
 func isEmptied(svc *corev1.Service) bool {
-	_, marked := svc.Annotations[AnnotationFromPool]
-	return marked && len(ShownAddresses(svc)) == 0
+	_, marked := svc.Annotations[service.AnnotationFromPool]
+	return marked && len(service.ShownAddresses(svc)) == 0
 }
 
 // pause returns how long the status of svc must be left alone, 0 if it may be written now.

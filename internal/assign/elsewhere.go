@@ -10,6 +10,7 @@ import (
 	"go4.org/netipx"
 
 	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // elsewhere is who uses addresses that they were not given here. The engine gives none of these to anybody (allocator.Reservation.Use).
@@ -25,7 +26,7 @@ func newElsewhere() elsewhere {
 
 // reservations returns those of users and what is used elsewhere, as far as it lies in a pool.
 func (a *Assigner) reservations() []allocator.Reservation {
-	out := slices.Clone(a.snapshot.Reservations())
+	out := reservationsIn(a.snapshot)
 	add := func(name, use string, addrs []netip.Addr) {
 		r := allocator.Reservation{Name: name, Use: use}
 		for _, addr := range addrs {
@@ -49,7 +50,7 @@ func (a *Assigner) reservations() []allocator.Reservation {
 // shows notes which addresses the status of a Service shows that it does not hold; they go to nobody else as long as it does.
 func (a *Assigner) shows(owner allocator.Owner, addrs []netip.Addr) {
 	was := a.elsewhere.shown[owner]
-	if sameAddrs(was, addrs) {
+	if service.SameAddresses(was, addrs) {
 		return
 	}
 	if len(addrs) > 0 {
@@ -109,7 +110,7 @@ func (a *Assigner) SetNode(node string, addrs []netip.Addr) bool {
 
 func (a *Assigner) setNode(node string, addrs []netip.Addr) bool {
 	was := a.elsewhere.nodes[node]
-	if sameAddrs(was, addrs) {
+	if service.SameAddresses(was, addrs) {
 		return false
 	}
 	for _, addr := range was {
@@ -160,25 +161,19 @@ func (a *Assigner) nodeNote(held allocator.Assignment) string {
 	return note
 }
 
-// NodeAddress is an address that a node has itself and that lies in a pool.
-type NodeAddress struct {
-	Addr       netip.Addr
-	Node, Pool string
-}
-
 // NodeAddresses returns the addresses of nodes that lie in pools, by address.
-func (a *Assigner) NodeAddresses() []NodeAddress {
+func (a *Assigner) NodeAddresses() []service.NodeAddress {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	var out []NodeAddress
+	var out []service.NodeAddress
 	for node, addrs := range a.elsewhere.nodes {
 		for _, addr := range addrs {
 			if pool, in := a.engine.PoolOf(addr); in {
-				out = append(out, NodeAddress{addr, node, pool})
+				out = append(out, service.NodeAddress{Addr: addr, Node: node, Pool: pool})
 			}
 		}
 	}
-	slices.SortFunc(out, func(x, y NodeAddress) int { return cmp.Or(x.Addr.Compare(y.Addr), cmp.Compare(x.Node, y.Node)) })
+	slices.SortFunc(out, func(x, y service.NodeAddress) int { return cmp.Or(x.Addr.Compare(y.Addr), cmp.Compare(x.Node, y.Node)) })
 	return out
 }
 

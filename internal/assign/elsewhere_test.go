@@ -8,6 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // TestNodeAddress: an address that a node has is given to no Service; who has it already keeps it and is told.
@@ -18,12 +20,12 @@ func TestNodeAddress(t *testing.T) {
 			w := newWorld(t, ipPool("p", f.pool))
 			w.nodes = of
 			w.start()
-			w.put(service("web", f.with...))
-			w.put(service("asks", append(f.with, annotated("metallb.io/loadBalancerIPs", f.first))...))
+			w.put(loadBalancer("web", f.with...))
+			w.put(loadBalancer("asks", append(f.with, annotated("metallb.io/loadBalancerIPs", f.first))...))
 			w.settle()
 			assert.Equal(t, f.second, w.shown("web"))
 			assert.Equal(t, `False AddressInUse: address `+f.first+` is in use: it is an address of node "n1"`, w.condition(named("asks")))
-			assert.Equal(t, []NodeAddress{{netip.MustParseAddr(f.first), "n1", "p"}}, w.assigner.NodeAddresses())
+			assert.Equal(t, []service.NodeAddress{{Addr: netip.MustParseAddr(f.first), Node: "n1", Pool: "p"}}, w.assigner.NodeAddresses())
 
 			w.nodes = nil
 			w.assigner.SetNodes(nil)
@@ -43,7 +45,7 @@ func TestNodeAddress(t *testing.T) {
 			require.Len(t, events, 1)
 			assert.Contains(t, events[0], "default/asks Warning AddressOfNode")
 			w.delete(named("asks"))
-			w.put(service("next", f.with...))
+			w.put(loadBalancer("next", f.with...))
 			w.settle()
 			assert.NotEqual(t, f.first, w.shown("next"))
 		})
@@ -58,7 +60,7 @@ func TestNodeAddressRemarks(t *testing.T) {
 		{Type: corev1.NodeHostName, Address: "192.0.2.9"}, {Type: corev1.NodeInternalIP, Address: "192.0.2.1"},
 		{Type: corev1.NodeExternalIP, Address: "2001:db8::1"}, {Type: corev1.NodeInternalIP, Address: "no address"},
 	}}}
-	addrs := NodeAddressesOf(node)
+	addrs := service.NodeAddressesOf(node)
 	assert.Equal(t, []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}, addrs)
 	assert.True(t, w.assigner.SetNode("n1", addrs))
 	assert.False(t, w.assigner.SetNode("n1", addrs))
@@ -66,7 +68,7 @@ func TestNodeAddressRemarks(t *testing.T) {
 	remarks := w.assigner.remarks(w.snapshot)
 	require.Len(t, remarks, 1)
 	assert.Equal(t, `IPAddressPool metallb-system/p`, remarks[0].Object.String())
-	assert.Equal(t, EventNodeAddressInPool, remarks[0].Reason)
+	assert.Equal(t, service.EventNodeAddressInPool, remarks[0].Reason)
 	assert.Equal(t, `spec.addresses contains 192.0.2.1, an address of node "n1", 2001:db8::1, an address of node "n1"; `+
 		`no Service is given an address of a node; take them out of the pool`, remarks[0].Message)
 	for range 10 {
@@ -92,7 +94,7 @@ func TestTerminatingServiceComesLast(t *testing.T) {
 		for _, restart := range []bool{false, true} {
 			w := newWorld(t, ipPool("one", f.first+"-"+f.first))
 			for _, name := range []string{"holder", "dying", "live"} {
-				w.put(service(name, f.with...))
+				w.put(loadBalancer(name, f.with...))
 				w.settle()
 			}
 			w.edit("dying", terminating)
@@ -117,8 +119,8 @@ func TestTerminatingServiceComesLast(t *testing.T) {
 // TestTerminatingServiceAtStart: when a controller starts, what is free goes to those that live.
 func TestTerminatingServiceAtStart(t *testing.T) {
 	w := newWorld(t)
-	w.put(service("dying", terminating))
-	w.put(service("live"))
+	w.put(loadBalancer("dying", terminating))
+	w.put(loadBalancer("live"))
 	w.settle()
 	w.pools = append(w.pools, ipPool("one", "10.0.0.1/32"))
 	w.start()

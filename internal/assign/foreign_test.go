@@ -1,11 +1,11 @@
 package assign
 
 import (
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"testing"
 
-	"encoding/json"
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -30,12 +30,12 @@ func TestShownAddressGoesToNobody(t *testing.T) {
 	for _, f := range families {
 		for name, before := range map[string]func(w *world){
 			"a Service that has another": func(w *world) {
-				w.put(service("web", f.with...))
+				w.put(loadBalancer("web", f.with...))
 				w.settle()
 				require.Equal(t, f.first, w.shown("web"))
 			},
 			"a Service of another class": func(w *world) {
-				w.put(service("web", append(f.with, func(s *corev1.Service) { s.Spec.LoadBalancerClass = &other })...))
+				w.put(loadBalancer("web", append(f.with, func(s *corev1.Service) { s.Spec.LoadBalancerClass = &other })...))
 				w.settle()
 			},
 		} {
@@ -44,9 +44,9 @@ func TestShownAddressGoesToNobody(t *testing.T) {
 				before(w)
 				w.overwrite(named("web"), "other-lb", f.second)
 				w.settle()
-				w.put(service("asks", append(f.with, annotated("metallb.io/loadBalancerIPs", f.second))...))
+				w.put(loadBalancer("asks", append(f.with, annotated("metallb.io/loadBalancerIPs", f.second))...))
 				for i := range 4 {
-					w.put(service(fmt.Sprint("s", i), f.with...))
+					w.put(loadBalancer(fmt.Sprint("s", i), f.with...))
 				}
 				w.settle()
 				shown := func() map[string]string {
@@ -81,8 +81,8 @@ func TestShownAddressGoesToNobody(t *testing.T) {
 func TestShownAddressOfAnother(t *testing.T) {
 	for _, f := range families {
 		w := newWorld(t, ipPool("p", f.pool))
-		w.put(service("web", f.with...))
-		w.put(service("innocent", f.with...))
+		w.put(loadBalancer("web", f.with...))
+		w.put(loadBalancer("innocent", f.with...))
 		w.settle()
 		require.Equal(t, f.second, w.shown("innocent"))
 		w.overwrite(named("web"), "other-lb", f.second)
@@ -95,7 +95,7 @@ func TestShownAddressOfAnother(t *testing.T) {
 		}
 		w.delete(named("innocent"))
 		w.settle()
-		w.put(service("next", f.with...))
+		w.put(loadBalancer("next", f.with...))
 		w.settle()
 		assert.NotEqual(t, f.second, w.shown("next"))
 	}
@@ -106,8 +106,8 @@ func TestShownAddressOfAnother(t *testing.T) {
 func TestNeverServedButOlder(t *testing.T) {
 	for _, f := range families {
 		w := newWorld(t, ipPool("p", f.pool))
-		w.put(service("older", append(f.with, annotated("metallb.io/address-pool", "nowhere"))...))
-		w.put(service("younger", f.with...))
+		w.put(loadBalancer("older", append(f.with, annotated("metallb.io/address-pool", "nowhere"))...))
+		w.put(loadBalancer("younger", f.with...))
 		w.settle()
 		require.Equal(t, f.first, w.shown("younger"))
 		w.overwrite(named("older"), "other-lb", f.first)
@@ -122,15 +122,15 @@ func TestNeverServedButOlder(t *testing.T) {
 func TestWaiterWithAForeignStatus(t *testing.T) {
 	for _, f := range families {
 		w := newWorld(t, ipPool("one", f.first+"-"+f.first))
-		w.put(service("first", f.with...))
+		w.put(loadBalancer("first", f.with...))
 		w.settle()
-		w.put(service("waits", f.with...))
+		w.put(loadBalancer("waits", f.with...))
 		w.settle()
 		w.overwrite(named("waits"), "other-controller", f.outside)
 		w.settle()
 		w.delete(named("first"))
 		w.settle()
-		w.put(service("third", f.with...))
+		w.put(loadBalancer("third", f.with...))
 		w.settle()
 		assert.Equal(t, f.first, w.shown("third"), w.condition(named("third")))
 		assert.Contains(t, w.condition(named("waits")), "False ForeignStatus")
@@ -151,11 +151,11 @@ func TestForeignStatusComesIntoAPool(t *testing.T) {
 		} {
 			t.Run(f.name+" "+name, func(t *testing.T) {
 				w := newWorld(t)
-				w.put(service("web", f.with...))
+				w.put(loadBalancer("web", f.with...))
 				tt.before(w)
 				w.overwrite(named("web"), "kube-vip", f.outside)
 				w.settle()
-				w.put(service("next", f.with...))
+				w.put(loadBalancer("next", f.with...))
 				w.settle()
 				require.Contains(t, w.condition(named("web")), "To have the status taken over, add "+f.outside+" to a pool.")
 				pools := append(w.pools, ipPool("more", f.outside+"-"+f.outside))
@@ -180,7 +180,7 @@ func TestForeignStatusComesIntoAPool(t *testing.T) {
 // TestManyForeignAddresses: a status with more addresses than a Service can have here is left alone wherever they lie, also after a restart.
 func TestManyForeignAddresses(t *testing.T) {
 	w := newWorld(t, ipPool("lan", "192.0.2.100-192.0.2.120"))
-	w.put(service("ingress"))
+	w.put(loadBalancer("ingress"))
 	w.queue = nil
 	w.overwrite(named("ingress"), "k3s", "192.0.2.11", "192.0.2.12", "192.0.2.13")
 	w.settle()
@@ -193,10 +193,10 @@ func TestManyForeignAddresses(t *testing.T) {
 		w.start()
 		w.settle()
 	}
-	w.put(service("next", annotated("metallb.io/address-pool", "nodes")))
+	w.put(loadBalancer("next", annotated("metallb.io/address-pool", "nodes")))
 	w.settle()
 	assert.Equal(t, "192.0.2.10", w.shown("next"))
-	w.put(service("after", annotated("metallb.io/address-pool", "nodes")))
+	w.put(loadBalancer("after", annotated("metallb.io/address-pool", "nodes")))
 	w.settle()
 	assert.Equal(t, "192.0.2.14", w.shown("after"))
 }
@@ -208,8 +208,8 @@ func TestEmptyTheStatus(t *testing.T) {
 	for _, f := range families {
 		for _, restart := range []bool{false, true} {
 			w := newWorld(t, ipPool("p", f.pool))
-			w.put(service("zero", f.with...))
-			w.put(service("web", f.with...))
+			w.put(loadBalancer("zero", f.with...))
+			w.put(loadBalancer("web", f.with...))
 			w.settle()
 			mine := w.shown("web")
 			require.Equal(t, f.second, mine)
@@ -221,7 +221,7 @@ func TestEmptyTheStatus(t *testing.T) {
 				w.start()
 				w.settle()
 			}
-			w.put(service("next", f.with...))
+			w.put(loadBalancer("next", f.with...))
 			w.settle()
 			command := statusPatch.FindStringSubmatch(w.condition(named("web")))
 			require.Len(t, command, 4, w.condition(named("web")))

@@ -12,12 +12,12 @@ func TestNothingNewBeforeTheCNIIsKnown(t *testing.T) {
 	for _, f := range families {
 		t.Run(f.name, func(t *testing.T) {
 			w := newWorld(t, ipPool("p", f.first+"-"+f.second))
-			w.put(service("has", f.with...))
+			w.put(loadBalancer("has", f.with...))
 			w.settle()
 			w.shut = true
 			w.start()
-			w.put(service("waits", f.with...))
-			w.put(service("last", f.with...))
+			w.put(loadBalancer("waits", f.with...))
+			w.put(loadBalancer("last", f.with...))
 			writes := w.writes
 			w.edit("has", annotated("metallb.io/loadBalancerIPs", f.second))
 			w.settle()

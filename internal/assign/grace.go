@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // LeaveGrace is how long a Service keeps an address that has left its pool: a configuration is applied object by object, and the pool
@@ -73,7 +74,7 @@ func (a *Assigner) lingers(svc *corev1.Service, req *allocator.Request, held all
 		if !a.stillAsks(req, held) {
 			return nil, 0
 		}
-		from, from6 := poolsOf(svc)
+		from, from6 := service.PoolsByFamily(svc)
 		if allocator.FamilyOf(g.Addr) == allocator.IPv6 {
 			from = from6
 		}

@@ -40,8 +40,8 @@ func TestSplitPool(t *testing.T) {
 			}
 			for _, restart := range []bool{false, true} {
 				w, now := graceful(t, ipPool("lan", f.whole))
-				w.put(service("gw", append(with, annotated("metallb.io/loadBalancerIPs", f.pinned))...))
-				w.put(service("auto", with...))
+				w.put(loadBalancer("gw", append(with, annotated("metallb.io/loadBalancerIPs", f.pinned))...))
+				w.put(loadBalancer("auto", with...))
 				w.settle()
 				auto := w.shown("auto")
 				w.takeEvents()
@@ -75,7 +75,7 @@ func TestSplitPool(t *testing.T) {
 // TestGraceEnds: a decision that keeps an address for a moment says when to decide anew, and what the Service asks for now ends it.
 func TestGraceEnds(t *testing.T) {
 	w, now := graceful(t, ipPool("p", "10.0.0.0/30"), ipPool("q", "10.1.0.0/30"))
-	w.put(service("web", annotated("metallb.io/loadBalancerIPs", "10.0.0.1")))
+	w.put(loadBalancer("web", annotated("metallb.io/loadBalancerIPs", "10.0.0.1")))
 	w.settle()
 	w.setPools(ipPool("q", "10.1.0.0/30"))
 	*now = now.Add(2 * time.Second)
@@ -103,7 +103,7 @@ func TestLeaveTogether(t *testing.T) {
 	for _, first := range []string{"a", "b", "c"} {
 		w, now := graceful(t, ipPool("lan", "192.0.2.0/30"))
 		for i, name := range []string{"c", "a", "b"} {
-			w.put(service(name, func(s *corev1.Service) { s.CreationTimestamp = metav1.Unix(int64(100+i), 0) }))
+			w.put(loadBalancer(name, func(s *corev1.Service) { s.CreationTimestamp = metav1.Unix(int64(100+i), 0) }))
 		}
 		w.settle()
 		w.setPools(ipPool("lan", "198.51.100.0/30"))

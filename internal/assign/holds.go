@@ -23,11 +23,12 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
-// Holds keeps an AddressReservation for each Service with a hold, so that the addresses stay the Service's for a while after it
+// holdKeeper keeps an AddressReservation for each Service with a hold, so that the addresses stay the Service's for a while after it
 // is gone, over a restart of the controller, too.
-type Holds struct {
+type holdKeeper struct {
 	Client    client.Client
 	Assigner  *Assigner
 	Namespace string
@@ -38,17 +39,17 @@ type Holds struct {
 	owners  sync.Map // name of a hold -> allocator.Owner; an object that is gone cannot tell any more
 }
 
-// HoldName returns the name of the AddressReservation that holds the addresses of a Service: readable at the front, unique by
+// holdName returns the name of the AddressReservation that holds the addresses of a Service: readable at the front, unique by
 // the first 16 digits of the SHA-256 of "namespace/name".
-func HoldName(owner allocator.Owner) string {
+func holdName(owner allocator.Owner) string {
 	sum := sha256.Sum256([]byte(owner.String()))
 	return "hold-" + owner.Name[:min(len(owner.Name), 40)] + "-" + hex.EncodeToString(sum[:8])
 }
 
-// Ensure makes the AddressReservation of svc say what v says, before the Service itself does.
-func (h *Holds) Ensure(ctx context.Context, svc *corev1.Service, v Verdict) error {
+// ensure makes the AddressReservation of svc say what v says, before the Service itself does.
+func (h *holdKeeper) ensure(ctx context.Context, svc *corev1.Service, v Verdict) error {
 	owner := ownerOf(svc)
-	key := types.NamespacedName{Namespace: h.Namespace, Name: HoldName(owner)}
+	key := types.NamespacedName{Namespace: h.Namespace, Name: holdName(owner)}
 	var o v1alpha1.AddressReservation
 	err := h.Client.Get(ctx, key, &o)
 	switch {
@@ -73,7 +74,7 @@ func (h *Holds) Ensure(ctx context.Context, svc *corev1.Service, v Verdict) erro
 		o = v1alpha1.AddressReservation{ObjectMeta: metav1.ObjectMeta{
 			Namespace: key.Namespace, Name: key.Name, Labels: map[string]string{backends.LabelManagedBy: backends.ManagedBy},
 		}, Spec: spec}
-		if err := h.Client.Create(ctx, &o, client.FieldOwner(FieldManager)); err != nil {
+		if err := h.Client.Create(ctx, &o, client.FieldOwner(service.FieldManager)); err != nil {
 			return fmt.Errorf("create the hold of service %s: %w", owner, err)
 		}
 		h.Assigner.HoldRecorded(owner)
@@ -88,20 +89,21 @@ func (h *Holds) Ensure(ctx context.Context, svc *corev1.Service, v Verdict) erro
 
 type patcher func(context.Context, client.Object, client.Patch, ...client.PatchOption) error
 
-func (h *Holds) patch(ctx context.Context, o *v1alpha1.AddressReservation, do patcher, change map[string]any) error {
+func (h *holdKeeper) patch(ctx context.Context, o *v1alpha1.AddressReservation, do patcher, change map[string]any) error {
 	change["metadata"] = map[string]any{"resourceVersion": o.ResourceVersion}
 	b, err := json.Marshal(change)
 	if err != nil {
 		return fmt.Errorf("encode hold %q: %w", o.Name, err)
 	}
-	if err := do(ctx, o, client.RawPatch(types.MergePatchType, b), client.FieldOwner(FieldManager)); client.IgnoreNotFound(err) != nil {
+	err = do(ctx, o, client.RawPatch(types.MergePatchType, b), client.FieldOwner(service.FieldManager))
+	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("write hold %q: %w", o.Name, err)
 	}
 	return nil
 }
 
 // Reconcile starts the time of a hold whose Service is gone, stops it if the Service is back, and ends the hold when it is over.
-func (h *Holds) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+func (h *holdKeeper) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	var o v1alpha1.AddressReservation
 	if err := h.Client.Get(ctx, req.NamespacedName, &o); err != nil {
 		if !apierrors.IsNotFound(err) {
@@ -128,7 +130,7 @@ func (h *Holds) Reconcile(ctx context.Context, req reconcile.Request) (reconcile
 	gone := err != nil || !h.Assigner.serves(&svc)
 	setExpiry := func(at any) error {
 		return h.patch(ctx, &o, func(ctx context.Context, o client.Object, p client.Patch, _ ...client.PatchOption) error {
-			return h.Client.Status().Patch(ctx, o, p, client.FieldOwner(FieldManager))
+			return h.Client.Status().Patch(ctx, o, p, client.FieldOwner(service.FieldManager))
 		}, map[string]any{"status": map[string]any{"expiresAt": at}})
 	}
 	switch {
@@ -153,7 +155,7 @@ func (h *Holds) Reconcile(ctx context.Context, req reconcile.Request) (reconcile
 }
 
 // adopt notes holds that existed before their events were listened to.
-func (h *Holds) adopt(holds []v1alpha1.AddressReservation) {
+func (h *holdKeeper) adopt(holds []v1alpha1.AddressReservation) {
 	for i := range holds {
 		if o := &holds[i]; config.Hold(o) && o.Spec.Service != nil {
 			h.owners.Store(o.Name, allocator.Owner{Namespace: o.Spec.Service.Namespace, Name: o.Spec.Service.Name})

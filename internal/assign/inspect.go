@@ -10,51 +10,11 @@ import (
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
-// Ask is one thing that a Service asks for.
-type Ask struct {
-	// Field is where it asks: "metadata.annotations[metallb.io/address-pool]".
-	Field string
-	Value string
-	// Hidden is set if it does not count, because the same is asked under the prefix metallb.io/.
-	Hidden bool
-}
-
-// Asked returns what svc asks for by annotations and by spec.loadBalancerIP, those that count first.
-func Asked(svc *corev1.Service) []Ask {
-	var out, hidden []Ask
-	field := func(key string) string { return "metadata.annotations[" + key + "]" }
-	for _, name := range []string{askPool, askAddresses, askSharing} {
-		value, key := annotation(svc, name)
-		if key != "" {
-			out = append(out, Ask{Field: field(key), Value: value})
-		}
-		if old, ok := svc.Annotations[deprecatedPrefix+name]; ok && key != deprecatedPrefix+name {
-			hidden = append(hidden, Ask{Field: field(deprecatedPrefix + name), Value: old, Hidden: true})
-		}
-	}
-	for _, key := range []string{AnnotationPools, AnnotationHold, AnnotationShareWith} {
-		if value, ok := svc.Annotations[key]; ok {
-			out = append(out, Ask{Field: field(key), Value: value})
-		}
-	}
-	if svc.Spec.LoadBalancerIP != "" {
-		out = append(out, Ask{Field: "spec.loadBalancerIP", Value: svc.Spec.LoadBalancerIP})
-	}
-	return append(out, hidden...)
-}
-
-// Class returns the spec.loadBalancerClass of svc, empty if it has none.
-func Class(svc *corev1.Service) string {
-	if svc.Spec.LoadBalancerClass == nil {
-		return ""
-	}
-	return *svc.Spec.LoadBalancerClass
-}
-
 // Serves reports whether svc is of the type and of a class that are served.
-func (r Rules) Serves(svc *corev1.Service) bool { return r.serves(svc) }
+func (r Rules) Serves(svc *corev1.Service) bool { return service.Serves(svc, r.Classes) }
 
 // Families returns the families that svc asks for an address of, the preferred one first, and how it does.
 func Families(svc *corev1.Service) (allocator.Families, allocator.FamilyPolicy, error) {

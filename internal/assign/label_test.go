@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // TestNoLabelOnForeignStatus: Cilium advertises every address of a Service with the label, so one whose status shows what was not
@@ -15,18 +16,17 @@ import (
 func TestNoLabelOnForeignStatus(t *testing.T) {
 	for _, theirs := range [][]string{{"203.0.113.9"}, {"2001:db8:9::9"}, {"10.0.0.0", "203.0.113.9"}} {
 		w := newWorld(t, standard()...)
-		w.put(service("web"))
+		w.put(loadBalancer("web"))
 		w.settle()
-		assert.Equal(t, "auto", w.services[named("web")].Labels[LabelPool])
+		assert.Equal(t, "auto", w.services[named("web")].Labels[service.LabelPool])
 		w.overwrite(named("web"), "other-lb", theirs...)
 		w.settle()
 		assert.Contains(t, w.condition(named("web")), "False ForeignStatus")
-		assert.NotContains(t, w.services[named("web")].Labels, LabelPool, "%v", theirs)
-		_, announced := Announced(w.services[named("web")])
-		assert.False(t, announced)
+		assert.NotContains(t, w.services[named("web")].Labels, service.LabelPool, "%v", theirs)
+		assert.False(t, service.Announced(w.services[named("web")]))
 		w.overwrite(named("web"), "other-lb")
 		w.settle()
-		assert.Equal(t, "auto", w.services[named("web")].Labels[LabelPool])
+		assert.Equal(t, "auto", w.services[named("web")].Labels[service.LabelPool])
 	}
 }
 
@@ -34,27 +34,29 @@ func TestNoLabelOnForeignStatus(t *testing.T) {
 // installation has judged the Service it is that one's.
 func TestBorrowedLabel(t *testing.T) {
 	other := "example.com/lb"
-	borrowed := service("web", func(s *corev1.Service) {
+	borrowed := loadBalancer("web", func(s *corev1.Service) {
 		s.Spec.LoadBalancerClass = &other
-		s.Labels = map[string]string{LabelPool: "auto", "app": "web"}
-		s.Annotations = map[string]string{AnnotationFromPool: "theirs"}
+		s.Labels = map[string]string{service.LabelPool: "auto", "app": "web"}
+		s.Annotations = map[string]string{service.AnnotationFromPool: "theirs"}
 	})
-	judged := service("theirs", func(s *corev1.Service) {
+	judged := loadBalancer("theirs", func(s *corev1.Service) {
 		s.Spec.LoadBalancerClass = &other
-		s.Labels = map[string]string{LabelPool: "pool-of-theirs"}
+		s.Labels = map[string]string{service.LabelPool: "pool-of-theirs"}
 	})
 	w := newWorld(t, standard()...)
 	w.put(borrowed)
 	w.put(judged)
 	shown := []corev1.LoadBalancerIngress{{IP: "203.0.113.9"}}
 	w.services[named("web")].Status.LoadBalancer.Ingress = shown
-	w.services[named("theirs")].Status.Conditions = []metav1.Condition{{Type: ConditionAllocated, Status: metav1.ConditionTrue, Reason: ReasonAllocated}}
+	w.services[named("theirs")].Status.Conditions = []metav1.Condition{
+		{Type: service.ConditionAllocated, Status: metav1.ConditionTrue, Reason: service.ReasonAllocated},
+	}
 	w.settle()
 	web := w.services[named("web")]
 	assert.Equal(t, map[string]string{"app": "web"}, web.Labels)
-	assert.Equal(t, "theirs", web.Annotations[AnnotationFromPool])
+	assert.Equal(t, "theirs", web.Annotations[service.AnnotationFromPool])
 	assert.Equal(t, shown, web.Status.LoadBalancer.Ingress)
-	assert.Equal(t, "pool-of-theirs", w.services[named("theirs")].Labels[LabelPool])
+	assert.Equal(t, "pool-of-theirs", w.services[named("theirs")].Labels[service.LabelPool])
 }
 
 // TestLabelOfTwoPools: a Service with addresses of two pools has the label of neither.

@@ -11,21 +11,8 @@ import (
 	toolscache "k8s.io/client-go/tools/cache"
 
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/service"
 )
-
-// NodeAddressesOf returns the addresses at which a node is reached, of status.addresses: InternalIP and ExternalIP.
-func NodeAddressesOf(n *corev1.Node) []netip.Addr {
-	var out []netip.Addr
-	for _, a := range n.Status.Addresses {
-		if a.Type != corev1.NodeInternalIP && a.Type != corev1.NodeExternalIP {
-			continue
-		}
-		if addr, err := netip.ParseAddr(a.Address); err == nil && !slices.Contains(out, addr.Unmap()) {
-			out = append(out, addr.Unmap())
-		}
-	}
-	return out
-}
 
 // watchNodes has the Assigner follow the addresses of nodes.
 func (t *Task) watchNodes() error {
@@ -43,7 +30,7 @@ func (t *Task) watchNodes() error {
 		}
 		var addrs []netip.Addr
 		if !gone {
-			addrs = NodeAddressesOf(n)
+			addrs = service.NodeAddressesOf(n)
 		}
 		if t.assigner.SetNode(n.Name, addrs) && t.nodesChanged != nil {
 			t.nodesChanged()
@@ -68,7 +55,7 @@ func (t *Task) adoptNodes(ctx context.Context) error {
 	}
 	nodes := map[string][]netip.Addr{}
 	for i := range list.Items {
-		nodes[list.Items[i].Name] = NodeAddressesOf(&list.Items[i])
+		nodes[list.Items[i].Name] = service.NodeAddressesOf(&list.Items[i])
 	}
 	t.assigner.SetNodes(nodes)
 	return nil
@@ -80,11 +67,8 @@ func (t *Task) NodesChanged(f func()) { t.nodesChanged = f }
 // Remarks says which pools in force contain addresses of nodes.
 func (t *Task) Remarks(s *config.Snapshot) []config.Remark { return t.assigner.remarks(s) }
 
-// manyNodes is how many addresses of one pool a Remark names.
-const manyNodes = 5
-
 func (a *Assigner) remarks(s *config.Snapshot) []config.Remark {
-	by := map[string][]NodeAddress{}
+	by := map[string][]service.NodeAddress{}
 	for _, x := range a.NodeAddresses() {
 		by[x.Pool] = append(by[x.Pool], x)
 	}
@@ -94,22 +78,7 @@ func (a *Assigner) remarks(s *config.Snapshot) []config.Remark {
 		if p == nil {
 			continue
 		}
-		out = append(out, config.Remark{Object: p.Ref, Reason: EventNodeAddressInPool, Message: NodeAddressesText(by[name])})
+		out = append(out, config.Remark{Object: p.Ref, Reason: service.EventNodeAddressInPool, Message: service.NodeAddressesText(by[name])})
 	}
 	return out
-}
-
-// NodeAddressesText says what becomes of addresses of nodes that lie in one pool.
-func NodeAddressesText(all []NodeAddress) string {
-	text := "spec.addresses contains "
-	for i, x := range all[:min(len(all), manyNodes)] {
-		if i > 0 {
-			text += ", "
-		}
-		text += fmt.Sprintf("%s, an address of node %q", x.Addr, x.Node)
-	}
-	if more := len(all) - manyNodes; more > 0 {
-		text += fmt.Sprintf(", and %d more of nodes", more)
-	}
-	return text + "; no Service is given an address of a node; take them out of the pool"
 }

@@ -11,6 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // Cilium collects the changes of a Service for half a second. If an address went and the labels changed among them, it decides by the labels that
@@ -31,7 +32,7 @@ type paces struct {
 	begun map[types.NamespacedName]paced
 }
 
-// Pacer knows how fast the CNI can follow.
+// Pacer knows how fast the CNI can follow; delegate.Task does.
 type Pacer interface {
 	// Pace returns how long two changes of a Service have to be apart for the CNI to tell them apart, 0 if it always does.
 	Pace() time.Duration
@@ -76,9 +77,9 @@ func (p *paces) pace(svc *corev1.Service, v *Verdict, cni Pacer, now time.Time) 
 		v.Later = true
 		return left
 	}
-	shown, has := ShownAddresses(svc), v.Held.Addrs()
-	label, labelled := svc.Labels[LabelPool]
-	_, marked := svc.Annotations[AnnotationFromPool]
+	shown, has := service.ShownAddresses(svc), v.Held.Addrs()
+	label, labelled := svc.Labels[service.LabelPool]
+	_, marked := svc.Annotations[service.AnnotationFromPool]
 	goes := func(addr netip.Addr) bool { return !slices.Contains(has, addr) }
 	switch {
 	case len(v.Foreign) > 0 && labelled:
@@ -103,7 +104,7 @@ func (p *paces) pace(svc *corev1.Service, v *Verdict, cni Pacer, now time.Time) 
 		p.begin(name, dropping, now.Add(apart))
 		v.Dropping = true
 		return apart
-	case sameAddrs(shown, has) && !cni.InForce(v.Held.Pools()):
+	case service.SameAddresses(shown, has) && !cni.InForce(v.Held.Pools()):
 		return p.await(name, v, now)
 	}
 	delete(p.begun, name)
@@ -146,10 +147,10 @@ func (p *paces) forget(name types.NamespacedName) {
 // planDropping takes away the addresses that are to go, and nothing else; what takes their place comes later.
 func planDropping(want *corev1.Service, v Verdict) {
 	has := v.Held.Addrs()
-	kept := slices.DeleteFunc(ShownAddresses(want), func(addr netip.Addr) bool { return !slices.Contains(has, addr) })
-	setIngress(want, kept)
+	kept := slices.DeleteFunc(service.ShownAddresses(want), func(addr netip.Addr) bool { return !slices.Contains(has, addr) })
+	service.SetIngress(want, kept)
 	if len(kept) == 0 {
-		delete(want.Labels, LabelPool)
-		delete(want.Annotations, AnnotationFromPool)
+		delete(want.Labels, service.LabelPool)
+		delete(want.Annotations, service.AnnotationFromPool)
 	}
 }

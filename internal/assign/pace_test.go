@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // slow is a CNI that needs a second; what is to be done with pools has reached it if they are true; it goes by what was before if they are false.
@@ -39,10 +40,10 @@ func TestPace(t *testing.T) {
 	shows := func(label, mark string, addrs ...string) *corev1.Service {
 		svc := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web", Labels: map[string]string{}, Annotations: map[string]string{}}}
 		if label != "none" {
-			svc.Labels[LabelPool] = label
+			svc.Labels[service.LabelPool] = label
 		}
 		if mark != "" {
-			svc.Annotations[AnnotationFromPool] = mark
+			svc.Annotations[service.AnnotationFromPool] = mark
 		}
 		for _, a := range addrs {
 			svc.Status.LoadBalancer.Ingress = append(svc.Status.LoadBalancer.Ingress, corev1.LoadBalancerIngress{IP: a})

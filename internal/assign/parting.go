@@ -8,6 +8,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // parting are addresses that were taken from a Service whose status still shows them. Nobody else gets one before the status is
@@ -28,7 +29,7 @@ func (a *Assigner) part(svc *corev1.Service, lost []allocator.Grant, sharing all
 	owner := ownerOf(svc)
 	held := a.engine.Held(owner).Addrs()
 	for _, g := range lost {
-		if slices.Contains(held, g.Addr) || slices.Contains(a.parting[owner], g.Addr) || !slices.Contains(ShownAddresses(svc), g.Addr) {
+		if slices.Contains(held, g.Addr) || slices.Contains(a.parting[owner], g.Addr) || !slices.Contains(service.ShownAddresses(svc), g.Addr) {
 			continue
 		}
 		// It cannot fail but where a sharer has come to use the same ports already, who then has it.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // edit changes a Service as a user would.
@@ -49,7 +50,7 @@ var (
 // TestExchangedFamily: a Service that has the one family and now wants only the other, which nobody has, ends with nothing.
 func TestExchangedFamily(t *testing.T) {
 	w := newWorld(t, ipPool("v4only", "10.0.0.0/30"))
-	w.put(service("web", sixFirst, preferDual))
+	w.put(loadBalancer("web", sixFirst, preferDual))
 	w.settle()
 	require.Equal(t, "10.0.0.0", w.shown("web"))
 	w.edit("web", sixOnly...)
@@ -64,8 +65,8 @@ func TestExchangedFamily(t *testing.T) {
 // TestHandover: an address goes to the next Service only when the status of the last one is without it, whatever is reconciled first.
 func TestHandover(t *testing.T) {
 	w := newWorld(t, ipPool("pool", "10.0.0.0/32", "2001:db8::/120"))
-	w.put(service("first", sixFirst, preferDual))
-	w.put(service("second", sixFirst, preferDual))
+	w.put(loadBalancer("first", sixFirst, preferDual))
+	w.put(loadBalancer("second", sixFirst, preferDual))
 	w.settle()
 	require.Equal(t, "10.0.0.0 2001:db8::", w.shown("first"))
 	require.Equal(t, "2001:db8::1", w.shown("second"))
@@ -73,7 +74,7 @@ func TestHandover(t *testing.T) {
 	w.edit("first", sixOnly...)
 	w.assigner.Decide(w.services[named("first")], nil) // decided, not yet written
 	w.queue = append([]allocator.Owner{named("second"), named("third")}, w.queue...)
-	w.put(service("third"))
+	w.put(loadBalancer("third"))
 	for len(w.queue) > 0 {
 		w.reconcile(false)
 		require.Empty(t, w.overlap())
@@ -86,11 +87,11 @@ func TestHandover(t *testing.T) {
 // TestPartingEndsWithTheService: what a Service lost is free at once when it goes, written or not.
 func TestPartingEndsWithTheService(t *testing.T) {
 	w := newWorld(t, ipPool("pool", "10.0.0.0/32", "2001:db8::/120"))
-	w.put(service("first", sixFirst, preferDual))
+	w.put(loadBalancer("first", sixFirst, preferDual))
 	w.settle()
 	w.edit("first", sixOnly...)
 	w.assigner.Decide(w.services[named("first")], nil)
-	w.put(service("second"))
+	w.put(loadBalancer("second"))
 	w.delete(named("first"))
 	w.settle()
 	assert.Equal(t, "10.0.0.0", w.shown("second"))
@@ -103,16 +104,16 @@ func TestPartingEndsWithTheService(t *testing.T) {
 // TestWaiterWithAHoldIsDeleted: an address that was given in memory only, with no hold recorded, does not outlive its Service.
 func TestWaiterWithAHoldIsDeleted(t *testing.T) {
 	w := newWorld(t, ipPool("pool", "10.0.0.0/32"))
-	w.put(service("first"))
+	w.put(loadBalancer("first"))
 	w.settle()
-	w.put(service("held", annotated(AnnotationHold, "1h")))
+	w.put(loadBalancer("held", annotated(service.AnnotationHold, "1h")))
 	w.settle()
 	w.queue = nil
 	delete(w.services, named("first"))
 	delete(w.services, named("held"))
 	w.assigner.Forget(named("first")) // which gives the address to the other, whose end is not known yet
 	w.assigner.Forget(named("held"))
-	w.put(service("next"))
+	w.put(loadBalancer("next"))
 	w.settle()
 	assert.Equal(t, "10.0.0.0", w.shown("next"))
 }
@@ -121,7 +122,7 @@ func TestWaiterWithAHoldIsDeleted(t *testing.T) {
 // admit the Service any more.
 func TestNoNewAddressWithoutAdmission(t *testing.T) {
 	w := newWorld(t, ipPool("pool", "10.0.0.0/32", "2001:db8::/126"))
-	w.put(service("web", clusterIPs("10.96.0.1", "fd00:96::1"), preferDual))
+	w.put(loadBalancer("web", clusterIPs("10.96.0.1", "fd00:96::1"), preferDual))
 	w.settle()
 	require.Equal(t, "10.0.0.0 2001:db8::", w.shown("web"))
 	closed := ipPool("pool", "10.0.0.1/32", "2001:db8::/126")
@@ -134,9 +135,10 @@ func TestNoNewAddressWithoutAdmission(t *testing.T) {
 // TestReasonFollowsTheCause: a Service that still cannot be served is told the new reason when the old one is gone.
 func TestReasonFollowsTheCause(t *testing.T) {
 	w := newWorld(t, ipPool("pool", "10.0.0.0/30"))
-	w.put(service("holder"))
+	w.put(loadBalancer("holder"))
 	w.settle()
-	w.put(service("web", clusterIPs("10.96.0.1", "fd00:96::1"), preferDual, annotated("metallb.io/loadBalancerIPs", "10.0.0.0,2001:db8:91::1")))
+	w.put(loadBalancer("web", clusterIPs("10.96.0.1", "fd00:96::1"), preferDual,
+		annotated("metallb.io/loadBalancerIPs", "10.0.0.0,2001:db8:91::1")))
 	w.settle()
 	require.Contains(t, w.condition(named("web")), "False AddressInUse")
 	w.delete(named("holder"))
@@ -147,7 +149,7 @@ func TestReasonFollowsTheCause(t *testing.T) {
 // TestPendingServiceLeaves: a Service that waits and is no load balancer any more loses its condition.
 func TestPendingServiceLeaves(t *testing.T) {
 	w := newWorld(t)
-	w.put(service("web"))
+	w.put(loadBalancer("web"))
 	w.settle()
 	require.Contains(t, w.condition(named("web")), "False NoMatchingPool")
 	w.edit("web", func(s *corev1.Service) { s.Spec.Type = corev1.ServiceTypeClusterIP })

@@ -13,13 +13,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // poolStatusPeriod is how often at most the counters of a pool are written.
 const poolStatusPeriod = time.Second
 
-// PoolStatus writes the counters of IPAddressPools: at most once a period for each pool, and only when they have changed.
-type PoolStatus struct {
+// poolStatus writes the counters of IPAddressPools: at most once a period for each pool, and only when they have changed.
+type poolStatus struct {
 	Client    client.Client
 	Assigner  *Assigner
 	Namespace string
@@ -30,13 +31,13 @@ type PoolStatus struct {
 	wake  chan struct{} // holds one token while dirty is not empty
 }
 
-// NewPoolStatus returns a PoolStatus for the pools of a namespace.
-func NewPoolStatus(c client.Client, namespace string, log *slog.Logger) *PoolStatus {
-	return &PoolStatus{Client: c, Namespace: namespace, Log: log, dirty: map[string]bool{}, wake: make(chan struct{}, 1)}
+// newPoolStatus returns a poolStatus for the pools of a namespace.
+func newPoolStatus(c client.Client, namespace string, log *slog.Logger) *poolStatus {
+	return &poolStatus{Client: c, Namespace: namespace, Log: log, dirty: map[string]bool{}, wake: make(chan struct{}, 1)}
 }
 
 // Mark notes that the counters of a pool may have changed. It does not block.
-func (p *PoolStatus) Mark(pool string) {
+func (p *poolStatus) Mark(pool string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.dirty[pool] = true
@@ -47,7 +48,7 @@ func (p *PoolStatus) Mark(pool string) {
 }
 
 // Start writes until ctx ends.
-func (p *PoolStatus) Start(ctx context.Context) error {
+func (p *poolStatus) Start(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
@@ -68,7 +69,7 @@ func (p *PoolStatus) Start(ctx context.Context) error {
 	}
 }
 
-func (p *PoolStatus) take() []string {
+func (p *poolStatus) take() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	out := make([]string, 0, len(p.dirty))
@@ -79,7 +80,7 @@ func (p *PoolStatus) take() []string {
 	return out
 }
 
-func (p *PoolStatus) write(ctx context.Context, pool string) error {
+func (p *poolStatus) write(ctx context.Context, pool string) error {
 	stats, ok := p.Assigner.Stats(pool)
 	if !ok {
 		return nil
@@ -99,7 +100,7 @@ func (p *PoolStatus) write(ctx context.Context, pool string) error {
 	if err != nil {
 		return fmt.Errorf("encode the counters: %w", err)
 	}
-	err = p.Client.Status().Patch(ctx, &o, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(FieldManager))
+	err = p.Client.Status().Patch(ctx, &o, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(service.FieldManager))
 	if apierrors.IsNotFound(err) {
 		return nil
 	}

@@ -19,11 +19,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/fairlead/fairlead/allocator"
-	"github.com/fairlead/fairlead/internal/announce"
+	"github.com/fairlead/fairlead/internal/service"
 )
-
-// FieldManager is the name under which this product writes.
-const FieldManager = "fairlead-controller"
 
 // conflictRetry is how long to wait for the event that a conflicting write must bring, before looking again regardless.
 const conflictRetry = time.Second
@@ -35,11 +32,11 @@ type Recorder interface {
 	Writing() (done func())
 }
 
-// Reconciler brings each Service to its Verdict.
-type Reconciler struct {
+// reconciler brings each Service to its Verdict.
+type reconciler struct {
 	Client   client.Client
 	Assigner *Assigner
-	Holds    *Holds
+	Holds    *holdKeeper
 	Adopted  *adopted
 	Recorder Recorder
 	Metrics  *Metrics
@@ -50,7 +47,7 @@ type Reconciler struct {
 
 	// Advertised says whether what a Service holds is advertised, nil if nobody is asked to advertise, and why the CNI's own
 	// allocator would replace it, empty if it would not. It may be nil.
-	Advertised func(svc *corev1.Service, held allocator.Assignment) (advertised *announce.Verdict, claimed string)
+	Advertised func(svc *corev1.Service, held allocator.Assignment) (advertised *service.Advertised, claimed string)
 	// Pacer says how fast the CNI can follow. It may be nil.
 	Pacer Pacer
 	// Await waits until changes of the configuration that came before are in force. It may be nil.
@@ -63,7 +60,7 @@ type Reconciler struct {
 }
 
 // Reconcile decides on one Service and writes the decision, if it changes anything.
-func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+func (r *reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	r.Metrics.updates.Inc()
 	result, err := r.reconcile(ctx, req)
 	if err != nil {
@@ -72,7 +69,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req reconcile.Request) (reco
 	return result, err
 }
 
-func (r *Reconciler) reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+func (r *reconciler) reconcile(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
 	start := time.Now()
 	if r.Await != nil {
 		r.Await(ctx)
@@ -107,7 +104,7 @@ func (r *Reconciler) reconcile(ctx context.Context, req reconcile.Request) (reco
 		r.reportClass(&svc)
 	}
 	if verdict.Ours {
-		if err := r.Holds.Ensure(ctx, &svc, verdict); err != nil {
+		if err := r.Holds.ensure(ctx, &svc, verdict); err != nil {
 			return reconcile.Result{}, err
 		}
 	}
@@ -141,11 +138,11 @@ func sooner(a, b time.Duration) time.Duration {
 	return min(a, b)
 }
 
-func (r *Reconciler) write(ctx context.Context, svc *corev1.Service, change *Change, start time.Time) (reconcile.Result, error) {
-	had := ShownAddresses(svc)
+func (r *reconciler) write(ctx context.Context, svc *corev1.Service, change *Change, start time.Time) (reconcile.Result, error) {
+	had := service.ShownAddresses(svc)
 	patched := svc.DeepCopy()
 	done := r.Recorder.Writing()
-	err := r.Client.Status().Patch(ctx, patched, client.RawPatch(types.MergePatchType, change.Patch), client.FieldOwner(FieldManager))
+	err := r.Client.Status().Patch(ctx, patched, client.RawPatch(types.MergePatchType, change.Patch), client.FieldOwner(service.FieldManager))
 	done()
 	switch {
 	case apierrors.IsConflict(err):
@@ -162,8 +159,8 @@ func (r *Reconciler) write(ctx context.Context, svc *corev1.Service, change *Cha
 	if change.AddressesChanged {
 		r.contention.wrote(svc, r.Now())
 		r.Metrics.latency.Observe(time.Since(start).Seconds())
-		r.Log.Info("addresses changed", "service", ownerOf(svc).String(), "from", joinAddrs(had), "to", joinAddrs(ShownAddresses(patched)),
-			"pool", patched.Annotations[AnnotationFromPool])
+		r.Log.Info("addresses changed", "service", ownerOf(svc).String(), "from", joinAddrs(had),
+			"to", joinAddrs(service.ShownAddresses(patched)), "pool", patched.Annotations[service.AnnotationFromPool])
 	}
 	for _, e := range change.Events {
 		r.Recorder.Eventf(patched, nil, e.Type, e.Reason, "Assign", "%s", e.Message)
@@ -175,7 +172,7 @@ func (r *Reconciler) write(ctx context.Context, svc *corev1.Service, change *Cha
 }
 
 // reportClass tells a Service that nobody here serves its class, once for each class that it has.
-func (r *Reconciler) reportClass(svc *corev1.Service) {
+func (r *reconciler) reportClass(svc *corev1.Service) {
 	if !r.ReportOtherClasses || svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
 		return
 	}
@@ -194,11 +191,12 @@ func (r *Reconciler) reportClass(svc *corev1.Service) {
 			served = append(served, fmt.Sprintf("class %q", c))
 		}
 	}
-	r.Recorder.Eventf(svc, nil, corev1.EventTypeNormal, EventClassNotServed, "Assign", "%s is not served here; served are %s", class, strings.Join(served, " and "))
+	r.Recorder.Eventf(svc, nil, corev1.EventTypeNormal, service.EventClassNotServed, "Assign",
+		"%s is not served here; served are %s", class, strings.Join(served, " and "))
 }
 
 // behind reports whether the cache has yet to see our own last write to svc (resource versions can be ordered: KEP-5504).
-func (r *Reconciler) behind(name types.NamespacedName, svc *corev1.Service) bool {
+func (r *reconciler) behind(name types.NamespacedName, svc *corev1.Service) bool {
 	written, ok := r.written.Load(name)
 	if !ok {
 		return false

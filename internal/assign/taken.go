@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // fresh is for how long after a Service was given its addresses they may be replaced because somebody else turns out to have one on the local
@@ -42,7 +43,7 @@ func (a *Assigner) leaveTaken(svc *corev1.Service, req *allocator.Request) {
 // givenLately reports whether svc is new, and so are its addresses. One that is older may have had them from somebody else before. Without a clock
 // nothing is replaced.
 func (a *Assigner) givenLately(svc *corev1.Service) bool {
-	c := meta.FindStatusCondition(svc.Status.Conditions, ConditionAllocated)
+	c := meta.FindStatusCondition(svc.Status.Conditions, service.ConditionAllocated)
 	if c == nil || a.grace.now == nil {
 		return false
 	}

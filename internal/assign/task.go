@@ -26,8 +26,8 @@ import (
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/api/v1beta1"
-	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // workers is how many status writes are under way at once.
@@ -54,8 +54,8 @@ type Options struct {
 type Task struct {
 	manager    manager.Manager
 	assigner   *Assigner
-	pools      *PoolStatus
-	reconciler *Reconciler
+	pools      *poolStatus
+	reconciler *reconciler
 	controller controller.Controller
 	holds      controller.Controller
 	namespace  string
@@ -68,18 +68,18 @@ type Task struct {
 // NewTask returns a Task; it starts nothing.
 func NewTask(o Options) (*Task, error) {
 	c := o.Manager.GetClient()
-	t := &Task{manager: o.Manager, log: o.Log, namespace: o.Namespace, pools: NewPoolStatus(c, o.Namespace, o.Log)}
+	t := &Task{manager: o.Manager, log: o.Log, namespace: o.Namespace, pools: newPoolStatus(c, o.Namespace, o.Log)}
 	t.assigner = New(o.Rules, Notify{Service: t.enqueue, Pool: t.pools.Mark})
 	t.assigner.LetLeave(time.Now)
 	t.assigner.AwaitCNI()
 	t.pools.Assigner = t.assigner
 	live := o.Manager.GetAPIReader()
-	holds := &Holds{Client: c, Assigner: t.assigner, Namespace: o.Namespace, Log: o.Log, Now: time.Now, adopted: adopted{reader: live}}
+	holds := &holdKeeper{Client: c, Assigner: t.assigner, Namespace: o.Namespace, Log: o.Log, Now: time.Now, adopted: adopted{reader: live}}
 	m := NewMetrics(t.assigner)
 	if err := o.Registry.Register(m); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
-	t.reconciler = &Reconciler{
+	t.reconciler = &reconciler{
 		Client: c, Assigner: t.assigner, Holds: holds, Adopted: &adopted{reader: live}, Recorder: o.Recorder, Metrics: m, Log: o.Log, Now: time.Now,
 		ReportOtherClasses: o.ReportOtherClasses,
 	}
@@ -158,10 +158,10 @@ func poolEdited(old, new any, mark func(string)) {
 
 // holdOf returns the hold of a Service that came, went or changed its type.
 func (t *Task) holdOf(_ context.Context, svc *corev1.Service) []reconcile.Request {
-	if _, ok := svc.Annotations[AnnotationHold]; !ok {
+	if _, ok := svc.Annotations[service.AnnotationHold]; !ok {
 		return nil
 	}
-	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: t.namespace, Name: HoldName(ownerOf(svc))}}}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: t.namespace, Name: holdName(ownerOf(svc))}}}
 }
 
 func (t *Task) enqueue(owner allocator.Owner) {
@@ -202,7 +202,7 @@ func (t *Task) Adopt(ctx context.Context, s *config.Snapshot) error {
 			return fmt.Errorf("list services to adopt their addresses: %w", err)
 		}
 		for i := range page.Items {
-			trimService(&page.Items[i])
+			service.TrimService(&page.Items[i])
 			services = append(services, &page.Items[i])
 			t.reconciler.Adopted.add(client.ObjectKeyFromObject(&page.Items[i]))
 		}
@@ -236,7 +236,7 @@ func (t *Task) namespaceLabels(ctx context.Context) NamespaceLabels {
 }
 
 // Advertised sets who knows whether addresses are advertised. It must be called before Run.
-func (t *Task) Advertised(f func(*corev1.Service, allocator.Assignment) (*announce.Verdict, string)) {
+func (t *Task) Advertised(f func(*corev1.Service, allocator.Assignment) (*service.Advertised, string)) {
 	t.reconciler.Advertised = f
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // world is an API server reduced to what matters here: Services with resource versions, and the merge patches of their status.
@@ -140,11 +141,11 @@ func (w *world) settle() {
 	}
 }
 
-func (w *world) addrs(o allocator.Owner) []netip.Addr { return ShownAddresses(w.services[o]) }
+func (w *world) addrs(o allocator.Owner) []netip.Addr { return service.ShownAddresses(w.services[o]) }
 
 func (w *world) condition(o allocator.Owner) string {
 	for _, c := range w.services[o].Status.Conditions {
-		if c.Type == ConditionAllocated {
+		if c.Type == service.ConditionAllocated {
 			return fmt.Sprintf("%s %s: %s", c.Status, c.Reason, c.Message)
 		}
 	}
@@ -161,7 +162,7 @@ func (w *world) takeEvents() []string {
 func named(name string) allocator.Owner { return allocator.Owner{Namespace: "default", Name: name} }
 
 // service makes an IPv4 Service of type LoadBalancer with port 80.
-func service(name string, change ...func(*corev1.Service)) *corev1.Service {
+func loadBalancer(name string, change ...func(*corev1.Service)) *corev1.Service {
 	s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: name, Annotations: map[string]string{}, Labels: map[string]string{}}}
 	s.Spec = corev1.ServiceSpec{
 		Type: corev1.ServiceTypeLoadBalancer, ClusterIPs: []string{"10.96.0.1"},
@@ -214,7 +215,7 @@ func TestNothingMovesByAccident(t *testing.T) {
 			for range 300 {
 				switch op := rng.IntN(20); {
 				case op < 8:
-					w.put(service(fmt.Sprint(rng.IntN(size + 10))))
+					w.put(loadBalancer(fmt.Sprint(rng.IntN(size + 10))))
 				case op < 12:
 					w.delete(named(fmt.Sprint(rng.IntN(size + 10))))
 				case op == 12:
@@ -267,7 +268,7 @@ func (w *world) check(held map[types.UID][]netip.Addr, size int) {
 func TestOldestServiceKeepsADuplicate(t *testing.T) {
 	w := newWorld(t, ipPool("a", "10.0.0.0/29", "2001:db8::/125"))
 	for _, name := range []string{"young", "old"} {
-		w.put(service(name))
+		w.put(loadBalancer(name))
 	}
 	w.settle()
 	// After a restore from a backup, say, both show the same address; "old" is the older one.
@@ -288,7 +289,7 @@ func TestOldestServiceKeepsADuplicate(t *testing.T) {
 func TestLongestWaitingIsServedFirst(t *testing.T) {
 	w := newWorld(t, ipPool("a", "10.0.0.0/30"))
 	for i := range 10 {
-		w.put(service(fmt.Sprint(i)))
+		w.put(loadBalancer(fmt.Sprint(i)))
 		w.settle()
 	}
 	for i := range 4 {
@@ -301,7 +302,7 @@ func TestLongestWaitingIsServedFirst(t *testing.T) {
 
 func TestFieldsOfOthersStay(t *testing.T) {
 	w := newWorld(t, ipPool("a", "10.0.0.0/30", "2001:db8::/126"))
-	w.put(service("web", clusterIPs("10.96.0.1", "fd00:96::1"), policy(corev1.IPFamilyPolicyPreferDualStack)))
+	w.put(loadBalancer("web", clusterIPs("10.96.0.1", "fd00:96::1"), policy(corev1.IPFamilyPolicyPreferDualStack)))
 	w.settle()
 	s := w.services[named("web")]
 	require.Len(t, s.Status.LoadBalancer.Ingress, 2)

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // overwrite has another manager write the addresses in the status of a Service.
@@ -39,14 +40,14 @@ func TestSecondWriter(t *testing.T) {
 	for _, theirs := range []string{"203.0.113.7", "10.0.0.3"} { // outside every pool, and inside one
 		t.Run(theirs, func(t *testing.T) {
 			w := newWorld(t, standard()...)
-			w.put(service("web"))
+			w.put(loadBalancer("web"))
 			w.settle()
 			mine := w.shown("web")
 			require.NotEmpty(t, mine)
 			w.takeEvents()
 
 			w.overwrite(named("web"), "other-controller", theirs)
-			w.put(service("next"))
+			w.put(loadBalancer("next"))
 			w.settle()
 			assert.Equal(t, theirs, w.shown("web"))
 			assert.NotEqual(t, mine, w.shown("next"), "the address was given away")
@@ -66,7 +67,7 @@ func TestSecondWriter(t *testing.T) {
 // TestSecondWriterWhileAway: what somebody wrote over our addresses while no controller ran is theirs.
 func TestSecondWriterWhileAway(t *testing.T) {
 	w := newWorld(t, standard()...)
-	w.put(service("web"))
+	w.put(loadBalancer("web"))
 	w.settle()
 	w.overwrite(named("web"), "other-controller", "203.0.113.7")
 	for range 2 {
@@ -80,8 +81,8 @@ func TestSecondWriterWhileAway(t *testing.T) {
 // TestTakenOver: addresses that another product wrote before are taken over, and are ours to change from then on.
 func TestTakenOver(t *testing.T) {
 	w := newWorld(t, standard()...)
-	s := service("web")
-	s.Annotations = map[string]string{AnnotationFromPool: standard()[0].Name}
+	s := loadBalancer("web")
+	s.Annotations = map[string]string{service.AnnotationFromPool: standard()[0].Name}
 	w.put(s)
 	w.queue = nil
 	w.overwrite(named("web"), "controller", "10.0.0.3")
@@ -91,7 +92,7 @@ func TestTakenOver(t *testing.T) {
 	assert.Contains(t, w.condition(named("web")), "True Allocated")
 
 	asks := w.services[named("web")].DeepCopy()
-	asks.Annotations[annotationPrefix+askAddresses] = "10.0.0.2"
+	asks.Annotations[service.Prefix+service.AskAddresses] = "10.0.0.2"
 	w.put(asks)
 	w.settle()
 	assert.Equal(t, "10.0.0.2", w.shown("web"))
@@ -100,7 +101,7 @@ func TestTakenOver(t *testing.T) {
 // TestReleaseLeavesForeignAddresses: a Service that stops being ours keeps what somebody else wrote.
 func TestReleaseLeavesForeignAddresses(t *testing.T) {
 	w := newWorld(t, standard()...)
-	w.put(service("web"))
+	w.put(loadBalancer("web"))
 	w.settle()
 	s := w.services[named("web")].DeepCopy()
 	class := "example.com/other"
@@ -109,15 +110,15 @@ func TestReleaseLeavesForeignAddresses(t *testing.T) {
 	w.overwrite(named("web"), "other-controller", "203.0.113.7")
 	w.settle()
 	assert.Equal(t, "203.0.113.7", w.shown("web"))
-	assert.NotContains(t, w.services[named("web")].Labels, LabelPool)
+	assert.NotContains(t, w.services[named("web")].Labels, service.LabelPool)
 	assert.Empty(t, w.services[named("web")].Status.Conditions)
 }
 
 func TestContention(t *testing.T) {
 	var c contention
 	now := time.Unix(1000, 0)
-	svc := service("web")
-	svc.Annotations = map[string]string{AnnotationFromPool: "pool"}
+	svc := loadBalancer("web")
+	svc.Annotations = map[string]string{service.AnnotationFromPool: "pool"}
 	for range contentionLimit {
 		assert.Zero(t, c.pause(svc, now))
 		c.wrote(svc, now)
@@ -141,23 +142,24 @@ func TestContention(t *testing.T) {
 
 // TestTrimKeepsDecisions: a trimmed Service is decided on like the whole one.
 func TestTrimKeepsDecisions(t *testing.T) {
-	s := service("web")
+	s := loadBalancer("web")
 	s.Annotations = map[string]string{
-		"kubectl.kubernetes.io/last-applied-configuration": "{}", annotationPrefix + askSharing: "key", AnnotationHold: "1m",
+		"kubectl.kubernetes.io/last-applied-configuration": "{}", service.Prefix + service.AskSharing: "key", service.AnnotationHold: "1m",
 	}
 	s.Spec.Ports = []corev1.ServicePort{{Name: "http", Protocol: corev1.ProtocolTCP, Port: 80, NodePort: 30080}}
+	ingress := &metav1.FieldsV1{Raw: []byte(`{"f:status":{"f:loadBalancer":{"f:ingress":{}}}}`)}
 	s.ManagedFields = []metav1.ManagedFieldsEntry{
-		{Manager: FieldManager, Subresource: "status", FieldsV1: wroteIngress},
+		{Manager: service.FieldManager, Subresource: "status", FieldsV1: ingress},
 		{Manager: "kubectl", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:metadata":{}}`)}},
 		{Manager: "cilium-operator", Subresource: "status", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:status":{"f:conditions":{}}}`)}},
 	}
 	whole, wholeErr := Rules{}.requestOf(s, nil)
-	o, err := Trim(s)
+	o, err := service.Trim(s)
 	require.NoError(t, err)
 	trimmed, trimmedErr := Rules{}.requestOf(o.(*corev1.Service), nil)
 	assert.Equal(t, whole, trimmed)
 	assert.Equal(t, wholeErr, trimmedErr)
 	assert.NotContains(t, s.Annotations, "kubectl.kubernetes.io/last-applied-configuration")
-	assert.Empty(t, writerOf(s))
-	assert.Equal(t, []string{"cilium-operator"}, suspects(s))
+	assert.Empty(t, service.WriterOf(s))
+	assert.Equal(t, []string{"cilium-operator"}, service.Suspects(s))
 }

@@ -10,10 +10,10 @@ import (
 // Annotations of a BGPPeer that name an annotation of Nodes. Its value takes the place of a setting on the nodes that have it, so that
 // one BGPPeer serves every rack; the others use what the BGPPeer itself says.
 const (
-	AnnotationPeerAddressFrom   = "fairlead.io/peer-address-from"
-	AnnotationPeerASNFrom       = "fairlead.io/peer-asn-from"
-	AnnotationMyASNFrom         = "fairlead.io/my-asn-from"
-	AnnotationSourceAddressFrom = "fairlead.io/source-address-from"
+	annotationPeerAddressFrom   = "fairlead.io/peer-address-from"
+	annotationPeerASNFrom       = "fairlead.io/peer-asn-from"
+	annotationMyASNFrom         = "fairlead.io/my-asn-from"
+	annotationSourceAddressFrom = "fairlead.io/source-address-from"
 )
 
 // FromNode are the keys of the Nodes' annotations that settings of a BGPPeer come from; empty: not from Nodes.
@@ -26,8 +26,8 @@ func (n FromNode) IsZero() bool { return n == FromNode{} }
 func (n FromNode) Annotations() []string {
 	var out []string
 	for _, a := range []struct{ annotation, key string }{
-		{AnnotationPeerAddressFrom, n.PeerAddress}, {AnnotationPeerASNFrom, n.PeerASN}, {AnnotationMyASNFrom, n.MyASN},
-		{AnnotationSourceAddressFrom, n.SourceAddress},
+		{annotationPeerAddressFrom, n.PeerAddress}, {annotationPeerASNFrom, n.PeerASN}, {annotationMyASNFrom, n.MyASN},
+		{annotationSourceAddressFrom, n.SourceAddress},
 	} {
 		if a.key != "" {
 			out = append(out, a.annotation)
@@ -48,7 +48,7 @@ func parseFromNode(annotations map[string]string, f *findings) FromNode {
 		return value
 	}
 	return FromNode{
-		PeerAddress: key(AnnotationPeerAddressFrom), PeerASN: key(AnnotationPeerASNFrom), MyASN: key(AnnotationMyASNFrom),
-		SourceAddress: key(AnnotationSourceAddressFrom),
+		PeerAddress: key(annotationPeerAddressFrom), PeerASN: key(annotationPeerASNFrom), MyASN: key(annotationMyASNFrom),
+		SourceAddress: key(annotationSourceAddressFrom),
 	}
 }

@@ -314,8 +314,8 @@ func TestBuildKinds(t *testing.T) {
 		{
 			name: "peers whose address comes from Nodes",
 			history: []Objects{{BGPPeers: []v1beta2.BGPPeer{
-				fromNode(bgpPeer("a", 9), AnnotationPeerAddressFrom, "example.com/tor-a"), fromNode(bgpPeer("b", 8), AnnotationPeerAddressFrom, "example.com/tor-b"),
-				fromNode(bgpPeer("c", 1), AnnotationPeerAddressFrom, "example.com/tor-a"), fromNode(bgpPeer("d", 9), AnnotationMyASNFrom, "not a key"),
+				fromNode(bgpPeer("a", 9), annotationPeerAddressFrom, "example.com/tor-a"), fromNode(bgpPeer("b", 8), annotationPeerAddressFrom, "example.com/tor-b"),
+				fromNode(bgpPeer("c", 1), annotationPeerAddressFrom, "example.com/tor-a"), fromNode(bgpPeer("d", 9), annotationMyASNFrom, "not a key"),
 				bgpPeer("e", 9),
 			}}},
 			want: []string{
@@ -544,7 +544,7 @@ func TestSelections(t *testing.T) {
 }
 
 func TestUnknownBackend(t *testing.T) {
-	meta := metav1.ObjectMeta{Namespace: "metallb-system", Name: "a", Annotations: map[string]string{AnnotationBackend: "metal"}}
+	meta := metav1.ObjectMeta{Namespace: "metallb-system", Name: "a", Annotations: map[string]string{annotationBackend: "metal"}}
 	s := Build(Objects{
 		BGPAdvertisements: []v1beta1.BGPAdvertisement{{ObjectMeta: meta}}, L2Advertisements: []v1beta1.L2Advertisement{{ObjectMeta: meta}},
 	}, nil)

@@ -12,13 +12,20 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/labels"
 
-	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/internal/config/ranges"
 )
 
 // Pool is an IPAddressPool in force.
 type Pool struct {
-	allocator.Pool
+	Name string
+	// Ranges are in the order of spec.addresses; they overlap neither each other nor those of another pool in force.
+	Ranges     []netipx.IPRange
+	AvoidBuggy bool // spec.avoidBuggyIPs
+	AutoAssign bool // spec.autoAssign, true unless it says otherwise
+	Restricted bool // it has a spec.serviceAllocation
+	Priority   int  // of that; 0: none
+
 	Ref    Ref
 	Labels labels.Set
 
@@ -52,9 +59,9 @@ func (p *Pool) Left(addr netip.Addr) bool {
 	return !p.Contains(addr) && slices.ContainsFunc(p.former, func(r netipx.IPRange) bool { return r.Contains(addr) })
 }
 
-// Admits reports whether the pool's serviceAllocation admits a Service: its namespace is listed or matches one of the namespace
+// admits reports whether the pool's serviceAllocation admits a Service: its namespace is listed or matches one of the namespace
 // selectors, and its labels match one of the service selectors. A group that is absent admits all.
-func (p *Pool) Admits(namespace string, namespaceLabels, serviceLabels labels.Set) bool {
+func (p *Pool) admits(namespace string, namespaceLabels, serviceLabels labels.Set) bool {
 	if len(p.namespaces)+len(p.namespaceSelector) > 0 &&
 		!slices.Contains(p.namespaces, namespace) && !matchesAny(p.namespaceSelector, namespaceLabels) {
 		return false
@@ -92,11 +99,9 @@ func (p *Pool) SelectsNamespaces() bool { return len(p.namespaceSelector) > 0 }
 
 func parsePool(o *v1beta1.IPAddressPool) (*Pool, []Fault) {
 	ref := refOf(v1beta1.GroupVersion, "IPAddressPool", o.ObjectMeta)
-	p := &Pool{Ref: ref, Labels: o.Labels, spec: o.Spec}
-	p.Pool = allocator.Pool{
-		Name:       o.Name,
-		AvoidBuggy: o.Spec.AvoidBuggyIPs,
-		AutoAssign: o.Spec.AutoAssign == nil || *o.Spec.AutoAssign,
+	p := &Pool{
+		Name: o.Name, AvoidBuggy: o.Spec.AvoidBuggyIPs, AutoAssign: o.Spec.AutoAssign == nil || *o.Spec.AutoAssign,
+		Ref: ref, Labels: o.Labels, spec: o.Spec,
 	}
 	var faults []Fault
 	add := func(field, problem string) {
@@ -109,7 +114,7 @@ func parsePool(o *v1beta1.IPAddressPool) (*Pool, []Fault) {
 	var seen sortedRanges
 	for i, s := range o.Spec.Addresses {
 		field := fmt.Sprintf("spec.addresses[%d]", i)
-		r, err := allocator.ParseRange(s)
+		r, err := ranges.Parse(s)
 		if err != nil {
 			add(field, err.Error())
 			continue

@@ -18,15 +18,15 @@ type Remark struct {
 	Message string
 }
 
-// ConditionNodeAddresses is the condition of a ConfigurationState that is False while a pool contains addresses of nodes.
-const ConditionNodeAddresses = "nodeAddressesOutsidePools"
+// conditionNodeAddresses is the condition of a ConfigurationState that is False while a pool contains addresses of nodes.
+const conditionNodeAddresses = "nodeAddressesOutsidePools"
 
 // setRemarks makes the status tell of remarks. Its result stays what it is: nothing is wrong with the configuration itself.
 func setRemarks(state *v1beta1.ConfigurationState, remarks []Remark) {
-	if len(remarks) == 0 && meta.FindStatusCondition(state.Status.Conditions, ConditionNodeAddresses) == nil {
+	if len(remarks) == 0 && meta.FindStatusCondition(state.Status.Conditions, conditionNodeAddresses) == nil {
 		return
 	}
-	condition := metav1.Condition{Type: ConditionNodeAddresses, Status: metav1.ConditionTrue, Reason: reasonReconciled}
+	condition := metav1.Condition{Type: conditionNodeAddresses, Status: metav1.ConditionTrue, Reason: reasonReconciled}
 	var lines []string
 	for _, r := range remarks {
 		condition.Status, condition.Reason = metav1.ConditionFalse, r.Reason

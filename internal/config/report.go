@@ -32,8 +32,8 @@ const (
 	reasonReconciled   = "Reconciled"
 	reasonConfigFaulty = "ConfigurationError"
 
-	// EventConfigurationError is the reason of the event on a faulty object.
-	EventConfigurationError = "ConfigurationError"
+	// eventConfigurationError is the reason of the event on a faulty object.
+	eventConfigurationError = "ConfigurationError"
 )
 
 // SpeakerState returns the name of the ConfigurationState of the speaker on a node: "speaker-" and the name of the node, cut and with its
@@ -78,7 +78,7 @@ func (r *reporter) report(ctx context.Context, s *Snapshot, remarks []Remark) er
 		if r.recorder == nil {
 			continue
 		}
-		r.recorder.Eventf(f.Object.Reference(), nil, corev1.EventTypeWarning, EventConfigurationError, "Validate", "%s", f.Message())
+		r.recorder.Eventf(f.Object.Reference(), nil, corev1.EventTypeWarning, eventConfigurationError, "Validate", "%s", f.Message())
 	}
 	r.told = s.Faults()
 	for _, x := range remarks {

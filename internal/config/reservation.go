@@ -7,9 +7,10 @@ import (
 	"slices"
 
 	"go4.org/netipx"
+	"k8s.io/apimachinery/pkg/types"
 
-	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/internal/config/ranges"
 	"github.com/fairlead/fairlead/internal/process/text"
 )
 
@@ -36,10 +37,18 @@ func takenBy(o *v1alpha1.AddressReservation) string {
 	return text.Cut(by, maxTakenBy) + " answers for it on the local network"
 }
 
-func parseReservation(o *v1alpha1.AddressReservation) (allocator.Reservation, []Fault) {
-	r := allocator.Reservation{Name: o.Name, Use: takenBy(o)}
+// Reservation is an AddressReservation in force that a user or a speaker made.
+type Reservation struct {
+	Name   string
+	Owner  types.NamespacedName // the Service that it is for; zero: none
+	Ranges []netipx.IPRange
+	Use    string // who was seen to have the addresses, in words; empty: nobody
+}
+
+func parseReservation(o *v1alpha1.AddressReservation) (Reservation, []Fault) {
+	r := Reservation{Name: o.Name, Use: takenBy(o)}
 	if s := o.Spec.Service; s != nil {
-		r.Owner = allocator.Owner{Namespace: s.Namespace, Name: s.Name}
+		r.Owner = types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
 	}
 	ref := refOf(v1alpha1.GroupVersion, "AddressReservation", o.ObjectMeta)
 	var faults []Fault
@@ -59,16 +68,16 @@ func reservedRange(s string) (netipx.IPRange, error) {
 	if a, err := netip.ParseAddr(s); err == nil && a.Zone() == "" {
 		return netipx.IPRangeFrom(a.Unmap(), a.Unmap()), nil
 	}
-	return allocator.ParseRange(s)
+	return ranges.Parse(s)
 }
 
 // settleReservations puts every entry in force that can be read. Of two reservations that keep an address for different
 // Services, the older one is in force.
-func settleReservations(objects []v1alpha1.AddressReservation) ([]allocator.Reservation, []Fault) {
+func settleReservations(objects []v1alpha1.AddressReservation) ([]Reservation, []Fault) {
 	byAge := slices.SortedFunc(slices.Values(objects), func(a, b v1alpha1.AddressReservation) int {
 		return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
 	})
-	var out []allocator.Reservation
+	var out []Reservation
 	var faults []Fault
 	var kept sortedRanges
 	for i := range byAge {
@@ -78,7 +87,7 @@ func settleReservations(objects []v1alpha1.AddressReservation) ([]allocator.Rese
 		}
 		r, bad := parseReservation(o)
 		faults = append(faults, bad...)
-		if r.Owner != (allocator.Owner{}) {
+		if r.Owner != (types.NamespacedName{}) {
 			mine := slices.Clone(kept)
 			r.Ranges = slices.DeleteFunc(r.Ranges, func(ipr netipx.IPRange) bool {
 				other, overlaps := kept.find(ipr)
@@ -98,6 +107,6 @@ func settleReservations(objects []v1alpha1.AddressReservation) ([]allocator.Rese
 			out = append(out, r)
 		}
 	}
-	slices.SortFunc(out, func(a, b allocator.Reservation) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(out, func(a, b Reservation) int { return cmp.Compare(a.Name, b.Name) })
 	return out, faults
 }

@@ -22,19 +22,19 @@ type origin struct {
 	spec    any
 }
 
-// AnnotationBackend names the backend that serves an advertisement.
-const AnnotationBackend = "fairlead.io/backend"
+// annotationBackend names the backend that serves an advertisement.
+const annotationBackend = "fairlead.io/backend"
 
 func originOf(gv schema.GroupVersion, kind string, m metav1.ObjectMeta, spec any) origin {
-	return origin{Ref: refOf(gv, kind, m), Backend: m.Annotations[AnnotationBackend], created: m.CreationTimestamp.UnixNano(), spec: spec}
+	return origin{Ref: refOf(gv, kind, m), Backend: m.Annotations[annotationBackend], created: m.CreationTimestamp.UnixNano(), spec: spec}
 }
 
-// backendNames are the values of AnnotationBackend.
+// backendNames are the values of annotationBackend.
 var backendNames = []string{"calico", "cilium", "speaker", "none"}
 
 func (o *origin) checkBackend(f *findings) {
 	if o.Backend != "" && !slices.Contains(backendNames, o.Backend) {
-		f.add("metadata.annotations["+AnnotationBackend+"]", fmt.Sprintf("%q is not a backend; use one of %s, or leave it out", o.Backend, strings.Join(backendNames, ", ")))
+		f.add("metadata.annotations["+annotationBackend+"]", fmt.Sprintf("%q is not a backend; use one of %s, or leave it out", o.Backend, strings.Join(backendNames, ", ")))
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"go4.org/netipx"
 	"k8s.io/apimachinery/pkg/labels"
 
-	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/api/v1beta2"
@@ -32,7 +31,7 @@ type Objects struct {
 type Snapshot struct {
 	pools             map[string]*Pool
 	bgpAdvertisements map[string]*BGPAdvertisement
-	reservations      []allocator.Reservation
+	reservations      []Reservation
 	communities       map[string]*Community
 	aliases           map[string]CommunityValue
 	l2Advertisements  map[string]*L2Advertisement
@@ -94,22 +93,12 @@ func (s *Snapshot) Pools() []*Pool {
 	return slices.SortedFunc(maps.Values(s.pools), func(a, b *Pool) int { return cmp.Compare(a.Name, b.Name) })
 }
 
-// AllocatorPools returns what the engine needs to know of the pools in force, by name.
-func (s *Snapshot) AllocatorPools() []allocator.Pool {
-	pools := s.Pools()
-	out := make([]allocator.Pool, len(pools))
-	for i, p := range pools {
-		out[i] = p.Pool
-	}
-	return out
-}
-
 // Reservations returns the reservations that users made, by name.
-func (s *Snapshot) Reservations() []allocator.Reservation { return s.reservations }
+func (s *Snapshot) Reservations() []Reservation { return s.reservations }
 
 // AnyTaken reports whether somebody else was seen to have an address on the local network.
 func (s *Snapshot) AnyTaken() bool {
-	return slices.ContainsFunc(s.reservations, func(r allocator.Reservation) bool { return r.Use != "" })
+	return slices.ContainsFunc(s.reservations, func(r Reservation) bool { return r.Use != "" })
 }
 
 // Taken says who else has an address on the local network; empty: nobody that was seen.
@@ -178,7 +167,7 @@ func (s *Snapshot) Alias(name string) (CommunityValue, bool) {
 func (s *Snapshot) Admitted(namespace string, namespaceLabels, serviceLabels labels.Set) []string {
 	var out []string
 	for name, p := range s.pools {
-		if p.Restricted && p.Admits(namespace, namespaceLabels, serviceLabels) {
+		if p.Restricted && p.admits(namespace, namespaceLabels, serviceLabels) {
 			out = append(out, name)
 		}
 	}

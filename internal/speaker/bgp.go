@@ -141,7 +141,7 @@ func (t *BGP) event(err error, peers []nodePeer) {
 	case *bgp.PeerError:
 		for _, p := range peers {
 			if p.Source == e.Peer {
-				t.Recorder.Eventf(p.ref.Reference(), nil, corev1.EventTypeWarning, EventPeerNotReady, "Announce", "node %q: %s", t.Node, e.Message())
+				t.Recorder.Eventf(p.ref.Reference(), nil, corev1.EventTypeWarning, eventPeerNotReady, "Announce", "node %q: %s", t.Node, e.Message())
 			}
 		}
 	}

@@ -58,7 +58,7 @@ func newBGPStatus(o BGPOptions) *bgpStatus {
 			},
 			Status: func(x *v1beta1.ServiceBGPStatus) *v1beta1.ServiceBGPStatusStatus { return &x.Status },
 			Created: func(ctx context.Context, svc types.NamespacedName) {
-				event(ctx, o.Cache, o.Recorder, svc, corev1.EventTypeNormal, EventNodeAssigned, "announcing from node %q with protocol %q", o.Node, protocolBGP)
+				event(ctx, o.Cache, o.Recorder, svc, corev1.EventTypeNormal, eventNodeAssigned, "announcing from node %q with protocol %q", o.Node, protocolBGP)
 			},
 		}),
 		sessions: keep.New(keep.Options[string, v1alpha1.BGPSessionStatus, *v1alpha1.BGPSession]{

@@ -41,8 +41,8 @@ func NewLife(node, namespace string, c cache.Cache, w client.Client, log *slog.L
 	return &Life{Node: node, Namespace: namespace, Cache: c, Client: w, Log: log, changed: make(chan struct{}, 1)}
 }
 
-// Tell takes in what the speaker says of its links; nil: it does not announce.
-func (l *Life) Tell(links *presence.Links) {
+// tell takes in what the speaker says of its links; nil: it does not announce.
+func (l *Life) tell(links *presence.Links) {
 	l.mu.Lock()
 	l.links = links
 	l.mu.Unlock()

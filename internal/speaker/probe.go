@@ -15,13 +15,13 @@ import (
 // takenFor is for how long an address that somebody else answered for is not asked for again.
 const takenFor = 10 * time.Minute
 
-// TakenError says that somebody else has an address on the local network.
-type TakenError struct {
+// takenError says that somebody else has an address on the local network.
+type takenError struct {
 	By, Link string
 }
 
 // Error says who has it.
-func (e *TakenError) Error() string {
+func (e *takenError) Error() string {
 	return fmt.Sprintf("%s answers for it on the local network (seen on %s)", e.By, e.Link)
 }
 
@@ -40,7 +40,7 @@ type probes struct {
 }
 
 type takenBy struct {
-	err   *TakenError
+	err   *takenError
 	until time.Time
 }
 
@@ -110,7 +110,7 @@ func (p *probes) run(ctx context.Context, ask map[netip.Addr][]string) {
 	for addr := range ask {
 		delete(p.busy, addr)
 		if x, is := found[addr]; is {
-			by := takenBy{&TakenError{By: x.MAC.String(), Link: x.Link}, time.Now().Add(takenFor)}
+			by := takenBy{&takenError{By: x.MAC.String(), Link: x.Link}, time.Now().Add(takenFor)}
 			p.taken[addr] = by
 			p.aside(addr, by)
 		} else {

@@ -21,10 +21,10 @@ import (
 
 // Reasons of events, and labels of status objects, are MetalLB's.
 const (
-	EventNodeAssigned   = "nodeAssigned"
-	EventAnnounceFailed = "announceFailed"
-	// EventPeerNotReady is ours: a BGPPeer is not served as it is asked for.
-	EventPeerNotReady = "PeerNotReady"
+	eventNodeAssigned   = "nodeAssigned"
+	eventAnnounceFailed = "announceFailed"
+	// eventPeerNotReady is ours: a BGPPeer is not served as it is asked for.
+	eventPeerNotReady = "PeerNotReady"
 
 	labelNode             = presence.LabelStatusNode
 	labelServiceName      = "metallb.io/service-name"
@@ -71,7 +71,7 @@ func newStatusWriter(o Options) *statusWriter {
 		},
 		Status: func(x *v1beta1.ServiceL2Status) *v1beta1.ServiceL2StatusStatus { return &x.Status },
 		Created: func(ctx context.Context, svc types.NamespacedName) {
-			w.event(ctx, svc, corev1.EventTypeNormal, EventNodeAssigned, "announcing from node %q with protocol %q", o.Node, protocolLayer2)
+			w.event(ctx, svc, corev1.EventTypeNormal, eventNodeAssigned, "announcing from node %q with protocol %q", o.Node, protocolLayer2)
 		},
 	})
 	return w
@@ -123,8 +123,8 @@ func (w *statusWriter) run(ctx context.Context) error {
 
 // failed sends an event about an address that could not be announced.
 func (w *statusWriter) failed(name types.NamespacedName, addr netip.Addr, err error) {
-	reason := EventAnnounceFailed
-	if _, taken := errors.AsType[*TakenError](err); taken {
+	reason := eventAnnounceFailed
+	if _, taken := errors.AsType[*takenError](err); taken {
 		reason = announce.ReasonAddressTaken
 	}
 	w.event(context.Background(), name, corev1.EventTypeWarning, reason, "Failed to announce %s from node %q: %v", addr, w.o.Node, err)

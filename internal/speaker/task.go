@@ -21,8 +21,8 @@ import (
 
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
-	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/process/presence"
+	"github.com/fairlead/fairlead/internal/service"
 	"github.com/fairlead/fairlead/internal/speaker/membership"
 )
 
@@ -101,7 +101,7 @@ func (t *Task) nodeAddrs(ctx context.Context) []netip.Addr {
 		t.Log.Warn("addresses of nodes are not known", "err", err)
 	}
 	for i := range nodes.Items {
-		out = append(out, assign.NodeAddressesOf(&nodes.Items[i])...)
+		out = append(out, service.NodeAddressesOf(&nodes.Items[i])...)
 	}
 	return out
 }
@@ -134,7 +134,7 @@ func (t *Task) SetLinks(links []backends.Link) {
 		t.Group.Doubt()
 	}
 	t.Group.SetLinks(links, t.SameSubnet)
-	t.Life.Tell(&presence.Links{Links: links, SameSubnet: t.SameSubnet, IgnoreExclude: t.IgnoreExclude, NoServiceBGPStatus: t.NoServiceBGPStatus})
+	t.Life.tell(&presence.Links{Links: links, SameSubnet: t.SameSubnet, IgnoreExclude: t.IgnoreExclude, NoServiceBGPStatus: t.NoServiceBGPStatus})
 	t.Wake()
 }
 
@@ -155,7 +155,7 @@ func (t *Task) Run(ctx, inner context.Context) error {
 	if inner.Err() == nil {
 		t.leave(inner)
 	}
-	t.Life.Tell(nil)
+	t.Life.tell(nil)
 	stop()
 	return g.Wait()
 }

@@ -10,16 +10,16 @@ import (
 
 // What a Config that leaves it out gets: the values of FRR, which are those that MetalLB's users have.
 const (
-	DefaultInterval         = 300 * time.Millisecond
-	DefaultEchoInterval     = 50 * time.Millisecond
-	DefaultDetectMultiplier = 3
-	DefaultMinimumTTL       = 254 // one router between the peers
+	defaultInterval         = 300 * time.Millisecond
+	defaultEchoInterval     = 50 * time.Millisecond
+	defaultDetectMultiplier = 3
+	defaultMinimumTTL       = 254 // one router between the peers
 )
 
 // The intervals that can be asked for, as a BFDProfile can.
 const (
-	MinimumInterval = 10 * time.Millisecond
-	MaximumInterval = 60 * time.Second
+	minimumInterval = 10 * time.Millisecond
+	maximumInterval = 60 * time.Second
 )
 
 // Config describes one session. Peer is required; what else is left out has a default.
@@ -34,17 +34,17 @@ type Config struct {
 	VRF string
 	// MultiHop is a session over several hops (RFC 5883, port 4784), not one (RFC 5881, port 3784).
 	MultiHop bool
-	// MinimumTTL is what is left at least of the 255 that a packet over several hops sets out with; 0: DefaultMinimumTTL. On a single
+	// MinimumTTL is what is left at least of the 255 that a packet over several hops sets out with; 0: 254. On a single
 	// hop it is always 255 (RFC 5082). BIRD sets out with the kernel's default of 64, so a peer that runs it needs a smaller one.
 	MinimumTTL uint8
 	// TransmitInterval is the shortest time between packets that we want to send, ReceiveInterval that we can receive; 0:
-	// DefaultInterval.
+	// 300 ms.
 	TransmitInterval, ReceiveInterval time.Duration
-	// DetectMultiplier is how many packets in a row the peer may miss; 0: DefaultDetectMultiplier.
+	// DetectMultiplier is how many packets in a row the peer may miss; 0: 3.
 	DetectMultiplier uint8
 	// Passive sends nothing before the peer is heard (RFC 5880, 6.1).
 	Passive bool
-	// EchoMode lets the peer send echo packets, one in each EchoInterval at most (0: DefaultEchoInterval); see Unsupported.
+	// EchoMode lets the peer send echo packets, one in each EchoInterval at most (0: 50 ms); see Unsupported.
 	EchoMode     bool
 	EchoInterval time.Duration
 }
@@ -105,8 +105,8 @@ func (c Config) Validate() error {
 		field string
 		value time.Duration
 	}{{"transmitInterval", c.TransmitInterval}, {"receiveInterval", c.ReceiveInterval}, {"echoInterval", c.EchoInterval}} {
-		if i.value != 0 && (i.value < MinimumInterval || i.value > MaximumInterval) {
-			fault("%s %s is out of range; use %s to %s", i.field, i.value, MinimumInterval, MaximumInterval)
+		if i.value != 0 && (i.value < minimumInterval || i.value > maximumInterval) {
+			fault("%s %s is out of range; use %s to %s", i.field, i.value, minimumInterval, maximumInterval)
 		}
 	}
 	if len(errs) == 0 {
@@ -122,11 +122,11 @@ func unicast(a netip.Addr) bool {
 
 // complete fills in the defaults.
 func (c Config) complete() Config {
-	c.MinimumTTL = cmp.Or(c.MinimumTTL, DefaultMinimumTTL)
-	c.TransmitInterval = cmp.Or(c.TransmitInterval, DefaultInterval)
-	c.ReceiveInterval = cmp.Or(c.ReceiveInterval, DefaultInterval)
-	c.EchoInterval = cmp.Or(c.EchoInterval, DefaultEchoInterval)
-	c.DetectMultiplier = cmp.Or(c.DetectMultiplier, DefaultDetectMultiplier)
+	c.MinimumTTL = cmp.Or(c.MinimumTTL, defaultMinimumTTL)
+	c.TransmitInterval = cmp.Or(c.TransmitInterval, defaultInterval)
+	c.ReceiveInterval = cmp.Or(c.ReceiveInterval, defaultInterval)
+	c.EchoInterval = cmp.Or(c.EchoInterval, defaultEchoInterval)
+	c.DetectMultiplier = cmp.Or(c.DetectMultiplier, defaultDetectMultiplier)
 	return c
 }
 

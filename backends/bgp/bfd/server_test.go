@@ -385,7 +385,7 @@ func TestEcho(t *testing.T) {
 		want   time.Duration
 	}{
 		{"returned", Config{Peer: right, EchoMode: true, EchoInterval: fast}, fast},
-		{"by default", Config{Peer: right, EchoMode: true}, DefaultEchoInterval},
+		{"by default", Config{Peer: right, EchoMode: true}, defaultEchoInterval},
 		{"not asked for", Config{Peer: right, EchoInterval: fast}, 0},
 		{"several hops", Config{Peer: right, EchoMode: true, MultiHop: true}, 0},
 		{"IPv6", Config{Peer: netip.MustParseAddr("fd00::1"), EchoMode: true}, 0},

@@ -17,8 +17,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/internal/announce"
-	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/process/follow"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // Cluster is what is known. The zero value knows nothing.
@@ -63,7 +63,7 @@ func (x *Cluster) take(o client.Object, gone bool) bool {
 	defer x.mu.Unlock()
 	switch o := o.(type) {
 	case *corev1.Service:
-		s, ours := assign.Announced(o)
+		s, ours := Service(o)
 		return put(x.services, key(o), s, ours && !gone, equalService)
 	case *discoveryv1.EndpointSlice:
 		of := types.NamespacedName{Namespace: o.Namespace, Name: o.Labels[discoveryv1.LabelServiceName]}
@@ -123,6 +123,17 @@ func (x *Cluster) Nodes() map[string]announce.Node {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return maps.Clone(x.nodes)
+}
+
+// Service returns what matters of a Service to who announces it; false if it has no address of ours. Its endpoints are not known.
+func Service(svc *corev1.Service) (announce.Service, bool) {
+	if !service.Announced(svc) {
+		return announce.Service{}, false
+	}
+	return announce.Service{
+		Namespace: svc.Namespace, Name: svc.Name, Labels: svc.Labels, Pools: service.PoolsOf(svc), Addrs: service.ShownAddresses(svc),
+		Shares: service.Shares(svc), Local: svc.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
+	}, true
 }
 
 // Endpoints sums up a slice: an endpoint serves if it is ready, or not ready but serving, as one is that terminates
@@ -203,7 +214,7 @@ func Trim(o any) (any, error) {
 		}
 		return x, nil
 	}
-	return assign.Trim(o)
+	return service.Trim(o)
 }
 
 // TrimFor is Trim for a speaker: of its own Node it keeps the annotations, from which settings of BGPPeers may come.

@@ -23,7 +23,7 @@ import (
 
 // Names in the cluster, as MetalLB has them.
 const (
-	SecretName        = "metallb-webhook-cert"
+	secretName        = "metallb-webhook-cert"
 	ConfigurationName = "metallb-webhook-configuration"
 	DefaultService    = "metallb-webhook-service"
 
@@ -97,7 +97,7 @@ func (c *certificate) keep(ctx context.Context) error {
 	}
 	pair, err := tls.X509KeyPair(data[corev1.TLSCertKey], data[corev1.TLSPrivateKeyKey])
 	if err != nil {
-		return fmt.Errorf("secret %s/%s: %w", c.namespace, SecretName, err)
+		return fmt.Errorf("secret %s/%s: %w", c.namespace, secretName, err)
 	}
 	c.serving.Store(&pair)
 	return c.inject(ctx, data[corev1.ServiceAccountRootCAKey])
@@ -116,7 +116,7 @@ const caKey = "ca.key"
 // secret returns the content of the Secret, which is made or renewed if need be. If another replica is faster, that is an error
 // and its certificate is found next time.
 func (c *certificate) secret(ctx context.Context) (map[string][]byte, error) {
-	key := types.NamespacedName{Namespace: c.namespace, Name: SecretName}
+	key := types.NamespacedName{Namespace: c.namespace, Name: secretName}
 	var s corev1.Secret
 	err := c.reader.Get(ctx, key, &s)
 	missing := apierrors.IsNotFound(err)

@@ -15,11 +15,11 @@ var ErrNotDetected = errors.New("no backend is chosen")
 func reasonOf(err error) string {
 	switch {
 	case errors.Is(err, backends.ErrNotInstalled):
-		return ReasonNotInstalled
+		return reasonNotInstalled
 	case errors.Is(err, ErrNotDetected):
-		return ReasonNotDetected
+		return reasonNotDetected
 	}
-	return ReasonApplyFailed
+	return reasonApplyFailed
 }
 
 // message says each distinct thing once: the same failure of 1,000 prefixes is one line and a count.

@@ -29,13 +29,13 @@ const annotationInstallation = backends.LabelInstallation
 // Condition and reasons of Backend objects. The other conditions are the types of findings (backends.FindingType).
 const (
 	ConditionReady     = "Ready"
-	ReasonApplied      = "Applied"
-	ReasonApplyFailed  = "ApplyFailed"
-	ReasonNotInstalled = "NotInstalled"
-	ReasonNotDetected  = "NotDetected"
-	ReasonIncomplete   = "Incomplete" // some of what is wanted is not there, or nobody acts on it
-	ReasonFound        = "Found"      // of the conditions that findings make
-	ReasonNotHeard     = "NotHeard"   // of HandingOver
+	reasonApplied      = "Applied"
+	reasonApplyFailed  = "ApplyFailed"
+	reasonNotInstalled = "NotInstalled"
+	reasonNotDetected  = "NotDetected"
+	reasonIncomplete   = "Incomplete" // some of what is wanted is not there, or nobody acts on it
+	reasonFound        = "Found"      // of the conditions that findings make
+	reasonNotHeard     = "NotHeard"   // of HandingOver
 )
 
 // State is a Backend object: the public face of a backend. A backend that has to know what it has written keeps its record there, too.
@@ -52,12 +52,12 @@ var _ Reporter = (*State)(nil)
 func (s *State) Report(ctx context.Context, serves []string, outcome *backends.Outcome, err error) error {
 	return s.Update(ctx, func(status *v1alpha1.BackendStatus) {
 		status.Serves = serves
-		c := metav1.Condition{Type: ConditionReady, Status: metav1.ConditionTrue, Reason: ReasonApplied, Message: "everything wanted is in place"}
+		c := metav1.Condition{Type: ConditionReady, Status: metav1.ConditionTrue, Reason: reasonApplied, Message: "everything wanted is in place"}
 		switch lacks := lacking(outcome); {
 		case err != nil:
 			c.Status, c.Reason, c.Message = metav1.ConditionFalse, reasonOf(err), message(err)
 		case lacks != "":
-			c.Status, c.Reason, c.Message = metav1.ConditionFalse, ReasonIncomplete, lacks
+			c.Status, c.Reason, c.Message = metav1.ConditionFalse, reasonIncomplete, lacks
 		}
 		meta.SetStatusCondition(&status.Conditions, c)
 		if outcome == nil {
@@ -86,7 +86,7 @@ func (s *State) Waits(ctx context.Context, message string) (goesOn bool, err err
 	}
 	return true, s.Update(ctx, func(status *v1alpha1.BackendStatus) {
 		meta.SetStatusCondition(&status.Conditions, metav1.Condition{
-			Type: string(backends.HandingOver), Status: metav1.ConditionTrue, Reason: ReasonNotHeard,
+			Type: string(backends.HandingOver), Status: metav1.ConditionTrue, Reason: reasonNotHeard,
 			Message: text.Cut("goes on until another backend is heard. "+message, text.MaxMessage),
 		})
 		sortConditions(status.Conditions)
@@ -116,7 +116,7 @@ func setFindings(conditions *[]metav1.Condition, findings []backends.Finding) {
 	*conditions = slices.DeleteFunc(*conditions, func(c metav1.Condition) bool { return c.Type != ConditionReady && messages[c.Type] == nil })
 	for kind, all := range messages {
 		meta.SetStatusCondition(conditions, metav1.Condition{
-			Type: kind, Status: metav1.ConditionTrue, Reason: ReasonFound, Message: text.Cut(strings.Join(all, "; "), text.MaxMessage),
+			Type: kind, Status: metav1.ConditionTrue, Reason: reasonFound, Message: text.Cut(strings.Join(all, "; "), text.MaxMessage),
 		})
 	}
 	sortConditions(*conditions)

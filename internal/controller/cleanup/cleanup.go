@@ -22,11 +22,11 @@ import (
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/backends/calico"
 	"github.com/fairlead/fairlead/backends/cilium"
-	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/controller/apply"
 	"github.com/fairlead/fairlead/internal/controller/delegate"
 	"github.com/fairlead/fairlead/internal/controller/ledger"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // listPage is how many Services are asked for at once.
@@ -42,7 +42,7 @@ type Options struct {
 	Namespace       string        // of the installation
 	CiliumNamespace string
 	FieldManager    string
-	Rules           assign.Rules
+	Classes         []string // of the Services that the installation serves; an empty one stands for those without a class
 	// ReleaseIPs takes the addresses from the Services, too; else they keep them, without the marks.
 	ReleaseIPs bool
 	Lease      Lease
@@ -144,7 +144,7 @@ func (o *Options) services(ctx context.Context) error {
 
 func (o *Options) service(ctx context.Context, svc *corev1.Service) (changed bool, err error) {
 	err = retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-		patch := o.Rules.Leave(svc, o.ReleaseIPs)
+		patch := service.Leave(svc, o.Classes, o.ReleaseIPs)
 		if patch == nil {
 			return nil
 		}

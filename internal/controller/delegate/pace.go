@@ -8,7 +8,6 @@ import (
 
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
-	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/config"
 )
 
@@ -21,8 +20,6 @@ const (
 	// leaveWithin is for how long the label of a pool that is gone stays in the advertisements for Services that have it yet.
 	leaveWithin = 10 * time.Second
 )
-
-var _ assign.Pacer = (*Task)(nil)
 
 // Pace returns how far apart two changes of a Service have to be for those who advertise to tell them apart; 0: they always can.
 func (t *Task) Pace() time.Duration {
@@ -140,7 +137,7 @@ func (l listed) heard(want *backends.Desired, o *backends.Outcome, now time.Time
 }
 
 // leaving is which pools are gone whose label Services have yet, or agents may believe so. Cilium goes by the label, and the pool that takes the
-// addresses over may be on its way (assign.LeaveGrace).
+// addresses over may be on its way.
 type leaving struct {
 	was   *config.Snapshot // the last one
 	pools map[string]left

@@ -13,14 +13,14 @@ import (
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
-	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/controller/apply"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
-// EventNotServed is the reason of events on advertisements that no backend serves. The reasons of other events are the types of
+// eventNotServed is the reason of events on advertisements that no backend serves. The reasons of other events are the types of
 // findings.
-const EventNotServed = "NotServed"
+const eventNotServed = "NotServed"
 
 // Metrics are what this package counts.
 type Metrics struct {
@@ -90,7 +90,7 @@ func (t *Task) heard(r apply.Result) {
 	t.tell(r.Backend, findings)
 	if changed := differences(known, was, now); len(changed) > 0 {
 		t.reconsider(context.Background(), func(s *corev1.Service) bool {
-			return changed[everyPool] || slices.ContainsFunc(assign.PoolsOf(s), func(p string) bool { return changed[p] })
+			return changed[everyPool] || slices.ContainsFunc(service.PoolsOf(s), func(p string) bool { return changed[p] })
 		})
 	}
 }
@@ -165,7 +165,7 @@ func (t *Task) reportUnserved(s *config.Snapshot, choice announce.Choice) {
 	var findings []backends.Finding
 	add := func(r config.Ref, message string) {
 		findings = append(findings, backends.Finding{
-			Type: EventNotServed, Object: backends.Source{Kind: r.Kind, Namespace: r.Namespace, Name: r.Name}, Message: message,
+			Type: eventNotServed, Object: backends.Source{Kind: r.Kind, Namespace: r.Namespace, Name: r.Name}, Message: message,
 		})
 	}
 	for _, a := range s.L2Advertisements() {
@@ -186,7 +186,7 @@ func (t *Task) reportUnserved(s *config.Snapshot, choice announce.Choice) {
 
 // Verdict returns the condition fairlead.io/Advertised for a Service that has addresses, nil if nobody is asked to advertise
 // anything; claimed says why the CNI's own allocator would replace the addresses, empty if it would not.
-func (t *Task) Verdict(svc *corev1.Service, held allocator.Assignment) (v *announce.Verdict, claimed string) {
+func (t *Task) Verdict(svc *corev1.Service, held allocator.Assignment) (v *service.Advertised, claimed string) {
 	t.mu.Lock()
 	s, choice, resolved, results := t.snapshot, t.choice, t.resolved, t.results
 	var cnis []*backends.Outcome
@@ -203,13 +203,15 @@ func (t *Task) Verdict(svc *corev1.Service, held allocator.Assignment) (v *annou
 	if s == nil || !resolved || t.asksNobody(s) {
 		return nil, claimed
 	}
-	verdict := announce.Advertised(s, choice, results, x)
-	return &verdict, claimed
+	said := service.Advertised(announce.Advertised(s, choice, results, x))
+	return &said, claimed
 }
 
 // Subject returns what matters of a Service to whether what it holds is advertised.
 func Subject(svc *corev1.Service, held allocator.Assignment) announce.Subject {
-	x := announce.Subject{Namespace: svc.Namespace, Name: svc.Name, Labels: svc.Labels, Class: assign.Class(svc), Pools: held.Pools(), Addrs: held.Addrs()}
+	x := announce.Subject{
+		Namespace: svc.Namespace, Name: svc.Name, Labels: svc.Labels, Class: service.Class(svc), Pools: held.Pools(), Addrs: held.Addrs(),
+	}
 	for _, in := range svc.Status.LoadBalancer.Ingress {
 		x.Proxy = x.Proxy || in.IPMode != nil && *in.IPMode == corev1.LoadBalancerIPModeProxy
 	}

@@ -35,11 +35,11 @@ import (
 	"github.com/fairlead/fairlead/backends/calico"
 	"github.com/fairlead/fairlead/backends/cilium"
 	"github.com/fairlead/fairlead/internal/announce"
-	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/config/password"
 	"github.com/fairlead/fairlead/internal/controller/apply"
 	"github.com/fairlead/fairlead/internal/controller/ledger"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 const (
@@ -454,7 +454,7 @@ func (t *Task) services(ctx context.Context) ([]backends.Service, error) {
 
 // Service returns what backends know of a Service; false if it has no address of ours.
 func Service(s *corev1.Service) (backends.Service, bool) {
-	pool, addrs := s.Annotations[assign.AnnotationFromPool], assign.ShownAddresses(s)
+	pool, addrs := s.Annotations[service.AnnotationFromPool], service.ShownAddresses(s)
 	return backends.Service{
 		Namespace: s.Namespace, Name: s.Name, Labels: s.Labels, Pool: pool, Addrs: addrs,
 		Local: s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,

@@ -17,8 +17,8 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-// ErrLost: the Lease was not renewed for so long that another replica may hold it.
-var ErrLost = errors.New("the leader's Lease was not renewed in time; another replica may hold it")
+// errLost: the Lease was not renewed for so long that another replica may hold it.
+var errLost = errors.New("the leader's Lease was not renewed in time; another replica may hold it")
 
 // Fence knows when the Lease was last renewed. The zero value is not usable; see New.
 type Fence struct {
@@ -33,14 +33,14 @@ type Fence struct {
 // lead is not the leader's.
 func New(valid time.Duration) *Fence { return &Fence{valid: valid} }
 
-// Check returns ErrLost if nothing may be written.
+// Check returns errLost if nothing may be written.
 func (f *Fence) Check() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.renewed.IsZero() || time.Since(f.renewed) < f.valid {
 		return nil
 	}
-	return ErrLost
+	return errLost
 }
 
 // Lock returns a lock that does what l does and tells the fence of renewals.

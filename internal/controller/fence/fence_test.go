@@ -42,14 +42,14 @@ func TestCheck(t *testing.T) {
 		time.Sleep(8*time.Second - time.Nanosecond)
 		require.NoError(t, f.Check())
 		time.Sleep(time.Nanosecond)
-		require.ErrorIs(t, f.Check(), ErrLost, "ten seconds after the renewal was sent, not after it was answered")
+		require.ErrorIs(t, f.Check(), errLost, "ten seconds after the renewal was sent, not after it was answered")
 
 		l.fails = errors.New("refused")
 		require.Error(t, renew("me"))
-		require.ErrorIs(t, f.Check(), ErrLost, "a renewal that fails is none")
+		require.ErrorIs(t, f.Check(), errLost, "a renewal that fails is none")
 		l.fails = nil
 		require.NoError(t, renew(""))
-		require.ErrorIs(t, f.Check(), ErrLost, "releasing the Lease is no renewal")
+		require.ErrorIs(t, f.Check(), errLost, "releasing the Lease is no renewal")
 		require.NoError(t, renew("me"))
 		require.NoError(t, f.Check())
 	})
@@ -85,7 +85,7 @@ func TestTransport(t *testing.T) {
 		if tc.passes {
 			assert.NoError(t, err, "%s %s", tc.method, tc.path)
 		} else {
-			assert.ErrorIs(t, err, ErrLost, "%s %s", tc.method, tc.path)
+			assert.ErrorIs(t, err, errLost, "%s %s", tc.method, tc.path)
 		}
 	}
 }

@@ -16,8 +16,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fairlead/fairlead/backends"
-	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/service"
 	"github.com/fairlead/fairlead/internal/tool/explain"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
@@ -103,11 +103,11 @@ func Read(m *survey.Model, which func(svc *corev1.Service, addr netip.Addr) bool
 		if svc.Spec.Type != corev1.ServiceTypeLoadBalancer || !m.Rules.Serves(svc) {
 			continue
 		}
-		addrs := assign.ShownAddresses(svc)
+		addrs := service.ShownAddresses(svc)
 		if len(addrs) == 0 && which(svc, netip.Addr{}) {
 			x := Result{Namespace: svc.Namespace, Name: svc.Name, Reachable: Broken, Broken: StepAssigned}
 			x.Steps = []Step{unassigned(svc)}
-			x.Help = helpFor(m, svc, assign.ConditionAllocated, "see 'kubectl fairlead explain service "+svc.Namespace+"/"+svc.Name+"'")
+			x.Help = helpFor(m, svc, service.ConditionAllocated, "see 'kubectl fairlead explain service "+svc.Namespace+"/"+svc.Name+"'")
 			out.Results = append(out.Results, x)
 		}
 		for _, addr := range addrs {
@@ -124,7 +124,7 @@ func Read(m *survey.Model, which func(svc *corev1.Service, addr netip.Addr) bool
 
 func unassigned(svc *corev1.Service) Step {
 	s := Step{Step: StepAssigned, State: Broken, Detail: "the Service has no address"}
-	if c := meta.FindStatusCondition(svc.Status.Conditions, assign.ConditionAllocated); c != nil {
+	if c := meta.FindStatusCondition(svc.Status.Conditions, service.ConditionAllocated); c != nil {
 		s.Detail = c.Message
 	}
 	return s
@@ -142,14 +142,14 @@ func before(m *survey.Model, svc *corev1.Service, addr netip.Addr, port corev1.S
 	}
 	x.add(Step{Step: StepAssigned, State: OK, Detail: "from " + poolText(svc)}, "")
 	advertised := advertisedStep(svc)
-	x.add(advertised, helpFor(m, svc, assign.ConditionAdvertised, "see 'kubectl fairlead explain service "+svc.Namespace+"/"+svc.Name+"'"))
+	x.add(advertised, helpFor(m, svc, service.ConditionAdvertised, "see 'kubectl fairlead explain service "+svc.Namespace+"/"+svc.Name+"'"))
 	x.add(sessionStep(m, svc, addr), explain.Help(m.Survey, "NoSession"))
 	x.add(endpointStep(m, svc), explain.Help(m.Survey, "NoEndpoints"))
 	return x
 }
 
 func poolText(svc *corev1.Service) string {
-	if pools := assign.PoolsOf(svc); len(pools) > 0 {
+	if pools := service.PoolsOf(svc); len(pools) > 0 {
 		return fmt.Sprintf("pool %q", pools[0])
 	}
 	return "an unknown pool"
@@ -164,7 +164,7 @@ func (x *Result) add(s Step, help string) {
 }
 
 func advertisedStep(svc *corev1.Service) Step {
-	c := meta.FindStatusCondition(svc.Status.Conditions, assign.ConditionAdvertised)
+	c := meta.FindStatusCondition(svc.Status.Conditions, service.ConditionAdvertised)
 	if c == nil {
 		return Step{Step: StepAdvertised, State: Unknown, Detail: "nobody is asked to advertise it"}
 	}

@@ -168,7 +168,7 @@ func TestBackend(t *testing.T) {
 		assert.Equal(t, speakers, r.Values["speaker"].(map[string]any)["enabled"], backend)
 	}
 	_, err := Convert([]Input{{Text: []byte("\n")}}, Options{})
-	require.ErrorIs(t, err, ErrNothing)
+	require.ErrorIs(t, err, errNothing)
 	_, err = Convert([]Input{{Text: text}, {Text: []byte("metallb_enabled: true\n")}}, Options{})
 	require.ErrorContains(t, err, "inputs of different kinds")
 	r, err := Convert([]Input{{Text: []byte("null\n")}}, Options{From: Values})

@@ -75,8 +75,8 @@ type Result struct {
 	Problems, Notes []Remark
 }
 
-// ErrNothing is returned for input in which there is nothing to convert.
-var ErrNothing = errors.New("nothing to convert")
+// errNothing is returned for input in which there is nothing to convert.
+var errNothing = errors.New("nothing to convert")
 
 // Convert converts inputs, which belong together: variables of one may refer to those of another. An error is returned only if it
 // could not even begin; what could not be converted is in the Problems of the Result.
@@ -89,7 +89,7 @@ func Convert(inputs []Input, o Options) (*Result, error) {
 	if len(c.documents) == 0 {
 		c.result.Problems = append(c.result.Problems, c.unchanged...)
 		if len(c.result.Problems) == 0 {
-			return nil, ErrNothing
+			return nil, errNothing
 		}
 	} else {
 		c.result.Notes = append(c.result.Notes, c.unchanged...)

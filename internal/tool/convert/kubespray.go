@@ -11,8 +11,8 @@ import (
 	"go.yaml.in/yaml/v3"
 	"k8s.io/apimachinery/pkg/api/resource"
 
-	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/internal/config/ranges"
 )
 
 // inventory is what the variables of Kubespray say of MetalLB.
@@ -270,7 +270,7 @@ func (k *inventory) byCalico(r reader) {
 	for _, name := range k.order {
 		inside := 0
 		for _, s := range k.pools[name] {
-			x, _ := allocator.ParseRange(s)
+			x, _ := ranges.Parse(s)
 			i := slices.IndexFunc(entries, func(e *entry) bool { return e.prefix.Contains(x.From()) && e.prefix.Contains(x.To()) })
 			if i >= 0 {
 				inside++

@@ -8,8 +8,8 @@ import (
 
 	"go4.org/netipx"
 
-	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/internal/config/ranges"
 )
 
 // pool is a pool as the ConfigMap and AddressPools have it: what its addresses are announced by belongs to it.
@@ -39,7 +39,7 @@ func (r reader) ranges() (out []addressRange) {
 		if addr, err := netip.ParseAddr(strings.TrimSpace(s)); err == nil {
 			s = netip.PrefixFrom(addr, addr.BitLen()).String()
 		}
-		x, err := allocator.ParseRange(s)
+		x, err := ranges.Parse(s)
 		if err != nil {
 			i.problem("%v", err)
 			return

@@ -12,10 +12,10 @@ import (
 
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/backends"
-	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/controller/apply"
 	"github.com/fairlead/fairlead/internal/controller/delegate"
+	"github.com/fairlead/fairlead/internal/service"
 	"github.com/fairlead/fairlead/internal/tool/explain"
 )
 
@@ -79,13 +79,14 @@ func poolsCheck(f *Facts, c *check) {
 			}
 		}
 	}
-	nodes := map[string][]assign.NodeAddress{}
+	nodes := map[string][]service.NodeAddress{}
 	for _, x := range f.Assigner.NodeAddresses() {
 		nodes[x.Pool] = append(nodes[x.Pool], x)
 	}
 	for _, pool := range slices.Sorted(maps.Keys(nodes)) {
 		c.add(Warning, Finding{
-			What: fmt.Sprintf("pool %q: %s", pool, assign.NodeAddressesText(nodes[pool])), Why: "a node whose address a Service has cannot be reached",
+			What:    fmt.Sprintf("pool %q: %s", pool, service.NodeAddressesText(nodes[pool])),
+			Why:     "a node whose address a Service has cannot be reached",
 			Command: f.tool("explain address " + nodes[pool][0].Addr.String()),
 		})
 	}
@@ -215,19 +216,19 @@ func servicesCheck(f *Facts, c *check) {
 			k := [3]string{severity, condition, reason}
 			groups[k] = append(groups[k], name)
 		}
-		if x := meta.FindStatusCondition(svc.Status.Conditions, assign.ConditionAllocated); x != nil {
+		if x := meta.FindStatusCondition(svc.Status.Conditions, service.ConditionAllocated); x != nil {
 			switch {
 			case x.Status != metav1.ConditionTrue:
 				add(Error, "no address", x.Reason)
-			case x.Reason == assign.ReasonAddressKept:
+			case x.Reason == service.ReasonAddressKept:
 				add(Warning, "not the address that is asked for", x.Reason)
-			case x.Reason == assign.ReasonAddressOfNode:
+			case x.Reason == service.ReasonAddressOfNode:
 				add(Warning, "an address that is a node's own", x.Reason)
 			}
 		} else if f.RulesKnown && f.Controller.Works(f.At) {
 			add(Warning, "not judged yet", "Pending")
 		}
-		if x := meta.FindStatusCondition(svc.Status.Conditions, assign.ConditionAdvertised); x != nil && x.Status != metav1.ConditionTrue {
+		if x := meta.FindStatusCondition(svc.Status.Conditions, service.ConditionAdvertised); x != nil && x.Status != metav1.ConditionTrue {
 			severity := Error
 			if x.Status == metav1.ConditionUnknown {
 				severity = Warning
@@ -240,9 +241,9 @@ func servicesCheck(f *Facts, c *check) {
 		names := groups[k]
 		slices.Sort(names)
 		command := f.tool("explain service " + names[0])
-		if k[2] == assign.ReasonForeignStatus {
+		if k[2] == service.ReasonForeignStatus {
 			namespace, name, _ := strings.Cut(names[0], "/")
-			command = assign.EmptyStatus(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}})
+			command = service.EmptyStatus(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}})
 		}
 		c.add(k[0], Finding{
 			What: fmt.Sprintf("%s: %s (%s): %s", counted(len(names), "Service"), k[1], k[2], some(names)), Why: explain.Help(f.Survey, k[2]), Command: command,

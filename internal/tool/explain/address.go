@@ -11,8 +11,8 @@ import (
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
-	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/service"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
@@ -157,10 +157,10 @@ func (a *OneAddress) addAskers(m *survey.Model, addr netip.Addr, holders []alloc
 		if svc.Spec.Type != corev1.ServiceTypeLoadBalancer || slices.Contains(holders, owner) {
 			continue
 		}
-		if slices.Contains(assign.ShownAddresses(svc), addr) {
+		if slices.Contains(service.ShownAddresses(svc), addr) {
 			a.AlsoShown = append(a.AlsoShown, owner.String())
 		}
-		for _, ask := range assign.Asked(svc) {
+		for _, ask := range service.Asked(svc) {
 			if !ask.Hidden && strings.Contains(ask.Field, "loadBalancerIP") && names(ask.Value, addr) {
 				a.AskedBy = append(a.AskedBy, owner.String())
 				break

@@ -15,8 +15,8 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
-	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/service"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
@@ -146,7 +146,7 @@ func backendsFor(m *survey.Model, svc *corev1.Service, ads []Advertisement) []Ba
 			continue
 		}
 		b := backendOf(o)
-		b.Wrote = wroteFor(o, assign.ShownAddresses(svc), ads)
+		b.Wrote = wroteFor(o, service.ShownAddresses(svc), ads)
 		out = append(out, b)
 	}
 	return out

@@ -14,6 +14,7 @@ import (
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/assign"
+	"github.com/fairlead/fairlead/internal/service"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
@@ -49,7 +50,7 @@ func fixRequest(m *survey.Model, svc *corev1.Service, r *Service) *Fix {
 		return nil
 	}
 	what := "the Service has no spec.loadBalancerClass"
-	if class := assign.Class(svc); class != "" {
+	if class := service.Class(svc); class != "" {
 		what = fmt.Sprintf("spec.loadBalancerClass is %q", class)
 	}
 	return &Fix{
@@ -60,7 +61,7 @@ func fixRequest(m *survey.Model, svc *corev1.Service, r *Service) *Fix {
 
 func fixController(m *survey.Model, svc *corev1.Service, _ *Service) *Fix {
 	c := m.Controller
-	judged := meta.FindStatusCondition(svc.Status.Conditions, assign.ConditionAllocated) != nil
+	judged := meta.FindStatusCondition(svc.Status.Conditions, service.ConditionAllocated) != nil
 	switch {
 	case c.Works(m.At), m.Lacks("Leases"), !c.LeaseFound && judged:
 		return nil // without a Lease, it may run with --leader-elect=false
@@ -77,15 +78,15 @@ func fixController(m *survey.Model, svc *corev1.Service, _ *Service) *Fix {
 }
 
 func fixAllocation(m *survey.Model, svc *corev1.Service, r *Service) *Fix {
-	c := meta.FindStatusCondition(svc.Status.Conditions, assign.ConditionAllocated)
+	c := meta.FindStatusCondition(svc.Status.Conditions, service.ConditionAllocated)
 	if c == nil {
 		return &Fix{Reason: FixNotJudged, What: "the controller has said nothing of this Service", Help: "wait a moment; if it stays so, see its log"}
 	}
-	if c.Status == metav1.ConditionTrue && c.Reason != assign.ReasonAddressKept && c.Reason != assign.ReasonAddressOfNode {
+	if c.Status == metav1.ConditionTrue && c.Reason != service.ReasonAddressKept && c.Reason != service.ReasonAddressOfNode {
 		return nil
 	}
 	f := &Fix{Reason: c.Reason, What: c.Message, Help: Help(m.Survey, c.Reason), Command: lookInto(m, svc, c.Reason, r)}
-	if c.Reason == assign.ReasonAddressKept {
+	if c.Reason == service.ReasonAddressKept {
 		f.Help, f.Command = keptHelp(m, svc, r)
 	}
 	return f
@@ -94,7 +95,7 @@ func fixAllocation(m *survey.Model, svc *corev1.Service, r *Service) *Fix {
 // keptHelp returns what helps a Service that keeps an address although it asks for something else: what makes that possible, and the
 // command that takes the request back.
 func keptHelp(m *survey.Model, svc *corev1.Service, r *Service) (text, command string) {
-	text, command = Help(m.Survey, assign.ReasonAddressKept), lookInto(m, svc, assign.ReasonAddressKept, r)
+	text, command = Help(m.Survey, service.ReasonAddressKept), lookInto(m, svc, service.ReasonAddressKept, r)
 	considered, err := m.Assigner.Consider(svc, m.NamespaceLabels(svc.Namespace))
 	for i := range considered {
 		if e := considered[i].Err; e != nil && !isPassed(e) {
@@ -121,7 +122,7 @@ func keptHelp(m *survey.Model, svc *corev1.Service, r *Service) (text, command s
 }
 
 func fixAdvertisement(m *survey.Model, svc *corev1.Service, r *Service) *Fix {
-	c := meta.FindStatusCondition(svc.Status.Conditions, assign.ConditionAdvertised)
+	c := meta.FindStatusCondition(svc.Status.Conditions, service.ConditionAdvertised)
 	if c == nil || c.Status == metav1.ConditionTrue {
 		return nil
 	}
@@ -150,13 +151,16 @@ func advertisementHelp(m *survey.Model, c *metav1.Condition) string {
 // lookInto returns the command that shows more of a reason.
 func lookInto(m *survey.Model, svc *corev1.Service, reason string, r *Service) string {
 	switch reason {
-	case assign.ReasonAddressInUse, assign.ReasonSharingConflict, assign.ReasonAddressReserved, assign.ReasonAddressNotInPool, assign.ReasonAddressNotUsable, assign.ReasonAddressConflict, assign.ReasonAddressOfNode:
+	case service.ReasonAddressInUse, service.ReasonSharingConflict, service.ReasonAddressReserved, service.ReasonAddressNotInPool,
+		service.ReasonAddressNotUsable, service.ReasonAddressConflict, service.ReasonAddressOfNode:
 		if addr := askedAddress(r); addr != "" {
 			return Command(m.Namespace, "explain address "+addr)
 		}
-	case assign.ReasonPoolExhausted, assign.ReasonNoMatchingPool, assign.ReasonPoolNotFound, assign.ReasonPoolMismatch, assign.ReasonPoolNotAdmitting:
+	case service.ReasonPoolExhausted, service.ReasonNoMatchingPool, service.ReasonPoolNotFound, service.ReasonPoolMismatch,
+		service.ReasonPoolNotAdmitting:
 		return Command(m.Namespace, "pools")
-	case announce.ReasonNoBackend, announce.ReasonApplyFailed, announce.ReasonNotAdvertised, announce.ReasonClassNotAdvertised, assign.ReasonIPAMConflict:
+	case announce.ReasonNoBackend, announce.ReasonApplyFailed, announce.ReasonNotAdvertised, announce.ReasonClassNotAdvertised,
+		service.ReasonIPAMConflict:
 		return Command(m.Namespace, "backends -o wide")
 	case announce.ReasonNoAdvertisement, announce.ReasonServiceNotSelected, announce.ReasonNodeNotSelected, announce.ReasonConflictingAdvertisements, announce.ReasonNoInterface:
 		return fmt.Sprintf("kubectl -n %s get bgpadvertisements,l2advertisements", m.Namespace)
@@ -166,9 +170,9 @@ func lookInto(m *survey.Model, svc *corev1.Service, reason string, r *Service) s
 		return Command(m.Namespace, "doctor")
 	case announce.ReasonNoEndpoints, announce.ReasonNoLocalEndpoints:
 		return fmt.Sprintf("kubectl -n %s get endpointslices -l kubernetes.io/service-name=%s", svc.Namespace, svc.Name)
-	case assign.ReasonForeignStatus:
-		return assign.EmptyStatus(svc)
-	case assign.ReasonStatusContended, assign.ReasonInvalidRequest, assign.ReasonAddressKept:
+	case service.ReasonForeignStatus:
+		return service.EmptyStatus(svc)
+	case service.ReasonStatusContended, service.ReasonInvalidRequest, service.ReasonAddressKept:
 		return fmt.Sprintf("kubectl -n %s get service %s -o yaml --show-managed-fields", svc.Namespace, svc.Name)
 	}
 	return ""

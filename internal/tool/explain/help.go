@@ -5,32 +5,32 @@ import (
 
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
-	"github.com/fairlead/fairlead/internal/assign"
+	"github.com/fairlead/fairlead/internal/service"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
 // help says what helps, for each reason of the conditions of a Service; docs/reasons.md has the same at more length.
 var help = map[string]string{
-	assign.ReasonAddressKept:         "make possible what is asked for, or take the request back, and the address is kept for good",
-	assign.ReasonAddressConflict:     "free addresses, or delete one of the two Services",
-	assign.ReasonAddressInUse:        "ask for another address, or set metallb.io/allow-shared-ip to one value on both Services",
-	assign.ReasonAddressNotInPool:    "add the address to a pool, or ask for one of a pool",
-	assign.ReasonAddressNotUsable:    "ask for an address that does not end in .0 or .255, or turn avoidBuggyIPs of the pool off",
-	assign.ReasonAddressReserved:     "ask for another address, or change the AddressReservation",
-	assign.ReasonAddressOfNode:       "take the address out of the pool, or ask for another one",
-	assign.ReasonCNIUnknown:          "wait a few seconds; if it stays so, see the log of the controller",
-	assign.ReasonForeignStatus:       "stop the other writer and empty the status, or add the address to a pool if the message says so",
-	assign.ReasonInvalidRequest:      "correct the field that the message names",
-	assign.ReasonNoClusterIP:         "give the Service a cluster IP",
-	assign.ReasonNoMatchingPool:      "create a pool, or ask for one by metallb.io/address-pool",
-	assign.ReasonNotEnoughClusterIPs: "set spec.ipFamilyPolicy to PreferDualStack or SingleStack",
-	assign.ReasonPoolExhausted:       "free addresses or widen a pool; the Service that has waited longest is served first",
-	assign.ReasonPoolMismatch:        "make the requested address and pool agree",
-	assign.ReasonPoolNotAdmitting:    "ask for another pool, or widen serviceAllocation of this one",
-	assign.ReasonPoolNotFound:        "correct the name of the pool, or mend the pool",
-	assign.ReasonSharingConflict:     "make sharing key, traffic policy and ports of the two Services go together",
-	assign.ReasonIPAMConflict:        "switch off the CNI's own address allocator, by the setting that the message names",
-	assign.ReasonStatusContended:     "stop the other writer: another load-balancer controller, or the CNI's own address allocator",
+	service.ReasonAddressKept:         "make possible what is asked for, or take the request back, and the address is kept for good",
+	service.ReasonAddressConflict:     "free addresses, or delete one of the two Services",
+	service.ReasonAddressInUse:        "ask for another address, or set metallb.io/allow-shared-ip to one value on both Services",
+	service.ReasonAddressNotInPool:    "add the address to a pool, or ask for one of a pool",
+	service.ReasonAddressNotUsable:    "ask for an address that does not end in .0 or .255, or turn avoidBuggyIPs of the pool off",
+	service.ReasonAddressReserved:     "ask for another address, or change the AddressReservation",
+	service.ReasonAddressOfNode:       "take the address out of the pool, or ask for another one",
+	service.ReasonCNIUnknown:          "wait a few seconds; if it stays so, see the log of the controller",
+	service.ReasonForeignStatus:       "stop the other writer and empty the status, or add the address to a pool if the message says so",
+	service.ReasonInvalidRequest:      "correct the field that the message names",
+	service.ReasonNoClusterIP:         "give the Service a cluster IP",
+	service.ReasonNoMatchingPool:      "create a pool, or ask for one by metallb.io/address-pool",
+	service.ReasonNotEnoughClusterIPs: "set spec.ipFamilyPolicy to PreferDualStack or SingleStack",
+	service.ReasonPoolExhausted:       "free addresses or widen a pool; the Service that has waited longest is served first",
+	service.ReasonPoolMismatch:        "make the requested address and pool agree",
+	service.ReasonPoolNotAdmitting:    "ask for another pool, or widen serviceAllocation of this one",
+	service.ReasonPoolNotFound:        "correct the name of the pool, or mend the pool",
+	service.ReasonSharingConflict:     "make sharing key, traffic policy and ports of the two Services go together",
+	service.ReasonIPAMConflict:        "switch off the CNI's own address allocator, by the setting that the message names",
+	service.ReasonStatusContended:     "stop the other writer: another load-balancer controller, or the CNI's own address allocator",
 
 	announce.ReasonApplyFailed:        "see the condition Ready of the Backend object",
 	announce.ReasonClassNotAdvertised: "leave spec.loadBalancerClass out, or use one that the CNI knows",
@@ -66,7 +66,7 @@ var findingHelp = map[backends.FindingType]string{
 		"{--allow-wider-advertisement of the controller|allowWiderAdvertisement of the chart} has it advertised all the same",
 	backends.BackendInactive:   "change the CNI's setting that the message names; nothing acts on what is written until then",
 	backends.Contended:         "stop the other writer of the object, or have it leave the field alone; kubectl get --show-managed-fields -o yaml tells who it is",
-	backends.IPAMConflict:      help[assign.ReasonIPAMConflict],
+	backends.IPAMConflict:      help[service.ReasonIPAMConflict],
 	backends.PeerExists:        "delete the other object that holds the session, or the BGPPeer",
 	backends.PeerNotReady:      "create what the BGPPeer refers to, or correct its field",
 	backends.CoveredByExisting: "delete the other entry if the prefix is to follow the pool",

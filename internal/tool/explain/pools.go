@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
@@ -99,7 +100,7 @@ func OfPools(m *survey.Model, only ...string) *Pools {
 			u.Holders = append(u.Holders, x)
 		}
 		for _, r := range m.Snapshot.Reservations() {
-			if reserves(r, p.Pool) {
+			if reserves(&r, p) {
 				u.Reservations = append(u.Reservations, r.Name)
 			}
 		}
@@ -130,7 +131,7 @@ func families(m *survey.Model, pool string) []FamilyUse {
 	return out
 }
 
-func reserves(r allocator.Reservation, p allocator.Pool) bool {
+func reserves(r *config.Reservation, p *config.Pool) bool {
 	for _, x := range r.Ranges {
 		for _, y := range p.Ranges {
 			if x.Overlaps(y) {

@@ -15,6 +15,7 @@ import (
 	"github.com/fairlead/fairlead/internal/announce/observe"
 	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/controller/delegate"
+	"github.com/fairlead/fairlead/internal/service"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
@@ -22,7 +23,7 @@ import (
 func OfService(m *survey.Model, namespace, name string) *Service {
 	svc := m.Service(namespace, name)
 	out := &Service{Namespace: namespace, Name: name, Request: requestOf(svc), Served: m.Rules.Serves(svc)}
-	for _, t := range []string{assign.ConditionAllocated, assign.ConditionAdvertised} {
+	for _, t := range []string{service.ConditionAllocated, service.ConditionAdvertised} {
 		if c := meta.FindStatusCondition(svc.Status.Conditions, t); c != nil {
 			out.Conditions = append(out.Conditions, conditionOf(c))
 		}
@@ -46,7 +47,10 @@ func OfService(m *survey.Model, namespace, name string) *Service {
 }
 
 func requestOf(svc *corev1.Service) Request {
-	r := Request{Type: string(svc.Spec.Type), Class: assign.Class(svc), TrafficPolicy: string(svc.Spec.ExternalTrafficPolicy), Families: []string{}, Asks: []Ask{}, Ports: []string{}}
+	r := Request{
+		Type: string(svc.Spec.Type), Class: service.Class(svc), TrafficPolicy: string(svc.Spec.ExternalTrafficPolicy),
+		Families: []string{}, Asks: []Ask{}, Ports: []string{},
+	}
 	if svc.Spec.IPFamilyPolicy != nil {
 		r.Policy = string(*svc.Spec.IPFamilyPolicy)
 	}
@@ -56,7 +60,7 @@ func requestOf(svc *corev1.Service) Request {
 			r.Families = append(r.Families, f.Secondary.String())
 		}
 	}
-	for _, a := range assign.Asked(svc) {
+	for _, a := range service.Asked(svc) {
 		r.Asks = append(r.Asks, Ask{Field: a.Field, Value: a.Value, Ignored: a.Hidden})
 	}
 	for _, p := range svc.Spec.Ports {
@@ -72,11 +76,11 @@ func requestOf(svc *corev1.Service) Request {
 func addressesOf(m *survey.Model, svc *corev1.Service) []Address {
 	out := []Address{}
 	self := ownerOf(svc)
-	for _, addr := range assign.ShownAddresses(svc) {
+	for _, addr := range service.ShownAddresses(svc) {
 		a := Address{IP: addr.String()}
 		if pool, _ := m.Assigner.PoolOf(addr); pool != nil {
 			a.Pool = pool.Name
-		} else if names := assign.PoolsOf(svc); m.Need("IPAddressPools") != nil && len(names) == 1 {
+		} else if names := service.PoolsOf(svc); m.Need("IPAddressPools") != nil && len(names) == 1 {
 			a.Pool = names[0]
 		}
 		for _, o := range m.Assigner.Holders(addr) {
@@ -229,7 +233,7 @@ func sessionsFor(m *survey.Model, nodes []Node) []Session {
 // delegatedSessions are those that a CNI has told of that may carry the routes of a Service, each once.
 func delegatedSessions(m *survey.Model, svc *corev1.Service) []Session {
 	var out []Session
-	for _, o := range SessionsOver(m, svc, assign.PoolsOf(svc)...) {
+	for _, o := range SessionsOver(m, svc, service.PoolsOf(svc)...) {
 		if o.Labels[delegate.LabelBackend] != "" {
 			out = append(out, sessionOf(o))
 		}

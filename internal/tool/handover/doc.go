@@ -18,7 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/fairlead/fairlead/internal/assign"
+	"github.com/fairlead/fairlead/internal/service"
 	"github.com/fairlead/fairlead/internal/tool/migrate"
 	"github.com/fairlead/fairlead/internal/tool/screen"
 	"github.com/fairlead/fairlead/internal/tool/survey"
@@ -76,7 +76,7 @@ func Look(ctx context.Context, c client.Client, o Options) (*Report, error) {
 	}
 	r.Services = append(r.Services, all...)
 	judged := slices.ContainsFunc(s.Services, func(svc corev1.Service) bool {
-		return meta.FindStatusCondition(svc.Status.Conditions, assign.ConditionAllocated) != nil
+		return meta.FindStatusCondition(svc.Status.Conditions, service.ConditionAllocated) != nil
 	})
 	switch k := s.Controller; {
 	case s.Lacks("Leases"), k.Works(s.At), !k.LeaseFound && judged:
@@ -232,7 +232,7 @@ func (x *Service) hand(ctx context.Context, c client.Client) error {
 		if err != nil {
 			return err
 		}
-		if is.UID != x.was.UID || !slices.Equal(texts(assign.ShownAddresses(is)), x.Addresses) {
+		if is.UID != x.was.UID || !slices.Equal(texts(service.ShownAddresses(is)), x.Addresses) {
 			return errChanged
 		}
 		was := is.DeepCopy()
@@ -276,8 +276,8 @@ func (x *Service) verify(ctx context.Context, c client.Client) error {
 	if err := c.Get(ctx, client.ObjectKey{Namespace: x.Namespace, Name: x.Name}, is); err != nil {
 		return client.IgnoreNotFound(err)
 	}
-	said := meta.FindStatusCondition(is.Status.Conditions, assign.ConditionAllocated)
-	has := texts(assign.ShownAddresses(is))
+	said := meta.FindStatusCondition(is.Status.Conditions, service.ConditionAllocated)
+	has := texts(service.ShownAddresses(is))
 	if !isOurs(is) || x.Outcome == Keeps && !covers(has, strings.Split(x.edit.pin, ",")) {
 		told := "Fairlead has not judged it"
 		if said != nil {
@@ -285,7 +285,7 @@ func (x *Service) verify(ctx context.Context, c client.Client) error {
 		}
 		return fmt.Errorf("the Service %s/%s has %s (%s)", x.Namespace, x.Name, orNone(has), told)
 	}
-	x.After, x.Pool = has, strings.Join(assign.PoolsOf(is), ", ")
+	x.After, x.Pool = has, strings.Join(service.PoolsOf(is), ", ")
 	return nil
 }
 

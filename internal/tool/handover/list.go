@@ -12,7 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fairlead/fairlead/allocator"
-	"github.com/fairlead/fairlead/internal/assign"
+	"github.com/fairlead/fairlead/internal/service"
 	"github.com/fairlead/fairlead/internal/tool/plan"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
@@ -110,7 +110,10 @@ func (o *Options) list(s *survey.Survey) ([]*Service, error) {
 		if svc.Spec.Type != corev1.ServiceTypeLoadBalancer && svc.DeletionTimestamp == nil || !o.Source.wrote(s, svc) {
 			continue
 		}
-		x := &Service{Namespace: svc.Namespace, Name: svc.Name, Addresses: texts(assign.ShownAddresses(svc)), Writers: writers(svc), After: []string{}, Writes: []string{}, was: svc}
+		x := &Service{
+			Namespace: svc.Namespace, Name: svc.Name, Addresses: texts(service.ShownAddresses(svc)), Writers: writers(svc),
+			After: []string{}, Writes: []string{}, was: svc,
+		}
 		x.edit = &edit{release: intersect(svc.Finalizers, o.Source.Finalizers)}
 		if x.judge(m, o.Source) {
 			out = append(out, x)
@@ -125,7 +128,7 @@ func (o *Options) list(s *survey.Survey) ([]*Service, error) {
 
 // judge says what is to be tried; false if there is nothing to do.
 func (x *Service) judge(m *survey.Model, source *Source) bool {
-	svc, shown := x.was, assign.ShownAddresses(x.was)
+	svc, shown := x.was, service.ShownAddresses(x.was)
 	switch {
 	case svc.DeletionTimestamp != nil:
 		x.Outcome = Leaves
@@ -161,7 +164,7 @@ func (x *Service) judge(m *survey.Model, source *Source) bool {
 		}
 	}
 	if ours && len(kept) < len(shown) { // Fairlead holds them all the same, and would write them again
-		x.Outcome, x.After, x.Pool = Has, x.Addresses, strings.Join(assign.PoolsOf(svc), ", ")
+		x.Outcome, x.After, x.Pool = Has, x.Addresses, strings.Join(service.PoolsOf(svc), ", ")
 		return len(x.edit.release) > 0
 	}
 	x.Outcome = Changes
@@ -197,13 +200,13 @@ func unasks(source *Source, svc *corev1.Service, shown []netip.Addr) bool {
 
 // isOurs reports whether Fairlead has given a Service what its status shows, or has taken it over.
 func isOurs(svc *corev1.Service) bool {
-	c := meta.FindStatusCondition(svc.Status.Conditions, assign.ConditionAllocated)
-	return c != nil && c.Status == metav1.ConditionTrue && len(assign.ShownAddresses(svc)) > 0
+	c := meta.FindStatusCondition(svc.Status.Conditions, service.ConditionAllocated)
+	return c != nil && c.Status == metav1.ConditionTrue && len(service.ShownAddresses(svc)) > 0
 }
 
 func notServed(m *survey.Model, svc *corev1.Service) string {
 	class := "it has no spec.loadBalancerClass"
-	if c := assign.Class(svc); c != "" {
+	if c := service.Class(svc); c != "" {
 		class = fmt.Sprintf("its spec.loadBalancerClass is %q", c)
 	}
 	served := []string{}
@@ -245,8 +248,8 @@ func foresee(s *survey.Survey, all []*Service) error {
 			if is == nil || x.Outcome != Keeps && x.Outcome != Changes {
 				continue
 			}
-			x.After, x.Pool = texts(assign.ShownAddresses(is)), strings.Join(assign.PoolsOf(is), ", ")
-			c := meta.FindStatusCondition(is.Status.Conditions, assign.ConditionAllocated)
+			x.After, x.Pool = texts(service.ShownAddresses(is)), strings.Join(service.PoolsOf(is), ", ")
+			c := meta.FindStatusCondition(is.Status.Conditions, service.ConditionAllocated)
 			given := c != nil && c.Status == metav1.ConditionTrue && len(x.After) > 0
 			switch {
 			case x.Outcome == Keeps && !(given && covers(x.After, strings.Split(x.edit.pin, ","))):

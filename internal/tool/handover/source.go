@@ -12,7 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/fairlead/fairlead/internal/assign"
+	"github.com/fairlead/fairlead/internal/service"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
@@ -68,7 +68,8 @@ var KubeVIP = &Source{
 func writers(svc *corev1.Service) []string {
 	out := []string{}
 	for _, e := range svc.ManagedFields {
-		if e.Subresource == "status" && e.Manager != assign.FieldManager && e.FieldsV1 != nil && strings.Contains(e.FieldsV1.GetRawString(), `"f:ingress"`) {
+		if e.Subresource == "status" && e.Manager != service.FieldManager && e.FieldsV1 != nil &&
+			strings.Contains(e.FieldsV1.GetRawString(), `"f:ingress"`) {
 			out = append(out, e.Manager)
 		}
 	}
@@ -89,7 +90,7 @@ func wroteServiceLB(s *survey.Survey, svc *corev1.Service) bool {
 	if wroteKubeVIP(s, svc) {
 		return false
 	}
-	by, shown := writers(svc), assign.ShownAddresses(svc)
+	by, shown := writers(svc), service.ShownAddresses(svc)
 	if slices.ContainsFunc(by, func(w string) bool {
 		return w == "k3s" || w == "rke2" || strings.HasPrefix(w, "k3s-") || strings.Contains(w, "servicelb") || strings.Contains(w, "klipper")
 	}) {
@@ -101,7 +102,7 @@ func wroteServiceLB(s *survey.Survey, svc *corev1.Service) bool {
 	}
 	var nodes []netip.Addr
 	for i := range s.Nodes {
-		nodes = append(nodes, assign.NodeAddressesOf(&s.Nodes[i])...)
+		nodes = append(nodes, service.NodeAddressesOf(&s.Nodes[i])...)
 	}
 	return len(by) > 0 && len(shown) > 0 && !slices.ContainsFunc(shown, func(a netip.Addr) bool { return !slices.Contains(nodes, a) })
 }
@@ -148,7 +149,7 @@ func wroteKubeVIP(_ *survey.Survey, svc *corev1.Service) bool {
 			return true
 		}
 	}
-	return svc.Labels[implementation] == "kube-vip" || assign.Class(svc) == kubeVIPClass
+	return svc.Labels[implementation] == "kube-vip" || service.Class(svc) == kubeVIPClass
 }
 
 // askedKubeVIP returns the addresses that kube-vip was to give a Service; those that stand for DHCP and names are none.

@@ -18,8 +18,8 @@ import (
 	"github.com/fairlead/fairlead/api/v1beta1"
 )
 
-// ErrSilent says that Services which somebody can reach by MetalLB are not announced by Fairlead.
-var ErrSilent = errors.New("less is announced than by MetalLB")
+// errSilent says that Services which somebody can reach by MetalLB are not announced by Fairlead.
+var errSilent = errors.New("less is announced than by MetalLB")
 
 // neither are the reasons of fairlead.io/Advertised for which MetalLB does not announce a Service, either.
 var neither = []string{"NoAdvertisement", "ServiceNotSelected", "NoEndpoints", "NoLocalEndpoints", "SharedIPWithServiceSelector"}
@@ -181,7 +181,7 @@ func lacking(all []silent) error {
 	if len(unknown) > 0 {
 		parts = append(parts, fmt.Sprintf("nobody says whether a router hears %s: %s. %s", services(len(unknown)), named(unknown), knownHelp))
 	}
-	return fmt.Errorf("%w: %s", ErrSilent, strings.Join(parts, "; "))
+	return fmt.Errorf("%w: %s", errSilent, strings.Join(parts, "; "))
 }
 
 // named names some Services, and why the first one is among them.

@@ -20,7 +20,7 @@ func TestUnknownIsNotWaiting(t *testing.T) {
 	assert.Equal(t, "waiting until Fairlead announces 1 Service, such as shop/new ("+pending.why+")", waits([]silent{pending}))
 
 	err := lacking(append([]silent{pending}, unknown...))
-	require.ErrorIs(t, err, ErrSilent)
+	require.ErrorIs(t, err, errSilent)
 	assert.Equal(t, "less is announced than by MetalLB: Fairlead lacks 1 Service, such as shop/new ("+pending.why+"); nobody says whether a router hears 2 Services: shop/mail ("+why+"), shop/web. "+knownHelp, err.Error())
 	assert.Equal(t, "It is not known whether a router hears 2 Services that MetalLB announces:\n  shop/mail: "+why+"\n  shop/web: "+why+"\n  "+knownHelp, listed(unknown))
 

@@ -24,7 +24,7 @@ func TestConfirm(t *testing.T) {
 	defer w.Close()
 	ctx, interrupt := context.WithCancel(t.Context())
 	interrupt()
-	require.ErrorIs(t, New(nil, Options{In: silent, Out: io.Discard}).confirm(ctx, "?"), ErrNotConfirmed)
+	require.ErrorIs(t, New(nil, Options{In: silent, Out: io.Discard}).confirm(ctx, "?"), errNotConfirmed)
 }
 
 // TestSay: what objects say commands no terminal.

@@ -32,8 +32,8 @@ type Options struct {
 	Out     io.Writer
 }
 
-// ErrNotConfirmed is returned if the user did not agree to a step. What was done before stays.
-var ErrNotConfirmed = errors.New("not confirmed")
+// errNotConfirmed is returned if the user did not agree to a step. What was done before stays.
+var errNotConfirmed = errors.New("not confirmed")
 
 // ErrNotInstalled is returned if it is the user's turn to install Fairlead.
 var ErrNotInstalled = errors.New("not installed yet")
@@ -80,7 +80,7 @@ func (m *Migration) confirm(ctx context.Context, question string) error {
 	case <-ctx.Done():
 		m.say("")
 	}
-	return ErrNotConfirmed
+	return errNotConfirmed
 }
 
 // listen passes on the lines of In.

@@ -19,8 +19,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/internal/config/ranges"
 )
 
 // found is what there is of MetalLB.
@@ -170,7 +170,7 @@ func (m *Migration) findServices(ctx context.Context, f *found) error {
 	var b netipx.IPSetBuilder
 	for _, p := range pools.Items {
 		for _, a := range p.Spec.Addresses {
-			r, err := allocator.ParseRange(a)
+			r, err := ranges.Parse(a)
 			if err != nil {
 				return fmt.Errorf("IPAddressPool %s/%s spec.addresses: %w", p.Namespace, p.Name, err)
 			}

@@ -191,7 +191,7 @@ func (m *Migration) installed(ctx context.Context) (bool, error) {
 func (m *Migration) heard(ctx context.Context) ([]string, error) {
 	yes, err := m.awaitAnnounced(ctx, nil)
 	switch {
-	case !errors.Is(err, ErrSilent):
+	case !errors.Is(err, errSilent):
 		return yes, err
 	case m.Force:
 		m.say("Going on all the same, as --force asks for: %v.", err)

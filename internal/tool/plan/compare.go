@@ -13,9 +13,9 @@ import (
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/internal/announce"
-	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/controller/delegate"
+	"github.com/fairlead/fairlead/internal/service"
 	"github.com/fairlead/fairlead/internal/tool/explain"
 	"github.com/fairlead/fairlead/internal/tool/rehearse"
 	"github.com/fairlead/fairlead/internal/tool/survey"
@@ -87,7 +87,7 @@ func outstanding(now *survey.Survey, settled *world) int {
 	n := 0
 	for i := range now.Services {
 		was := &now.Services[i]
-		if is := settled.Service(was.Namespace, was.Name); is != nil && !slices.Equal(assign.ShownAddresses(was), assign.ShownAddresses(is)) {
+		if is := settled.Service(was.Namespace, was.Name); is != nil && !slices.Equal(service.ShownAddresses(was), service.ShownAddresses(is)) {
 			n++
 		}
 	}
@@ -117,12 +117,12 @@ func services(before, after *world) []Service {
 		is := &after.Services[i]
 		was := before.Service(is.Namespace, is.Name)
 		x := Service{
-			Namespace: is.Namespace, Name: is.Name, New: was == nil, Before: []string{}, After: texts(assign.ShownAddresses(is)),
+			Namespace: is.Namespace, Name: is.Name, New: was == nil, Before: []string{}, After: texts(service.ShownAddresses(is)),
 			AdvertisedBefore: []string{}, AdvertisedAfter: advertised(after.Model, is),
 		}
 		var reasonBefore string
 		if was != nil {
-			x.Before, x.AdvertisedBefore = texts(assign.ShownAddresses(was)), advertised(before.Model, was)
+			x.Before, x.AdvertisedBefore = texts(service.ShownAddresses(was)), advertised(before.Model, was)
 			reasonBefore = said(was, nil)
 		}
 		reason := said(is, &x)
@@ -158,7 +158,7 @@ func (w *world) verdict(svc *corev1.Service) announce.Verdict {
 
 // said returns the reason of the condition Allocated, and puts it with its message into x.
 func said(svc *corev1.Service, x *Service) string {
-	c := meta.FindStatusCondition(svc.Status.Conditions, assign.ConditionAllocated)
+	c := meta.FindStatusCondition(svc.Status.Conditions, service.ConditionAllocated)
 	if c == nil {
 		return ""
 	}
@@ -273,7 +273,7 @@ func claim(s *survey.Survey, speakers map[string]announce.Speaker) {
 		if speaker.Claims == nil {
 			speaker.Claims = map[netip.Addr]bool{}
 		}
-		for _, addr := range assign.ShownAddresses(svc) {
+		for _, addr := range service.ShownAddresses(svc) {
 			speaker.Claims[addr] = true
 		}
 		speakers[x.Node] = speaker

@@ -11,6 +11,7 @@ import (
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/service"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
@@ -73,8 +74,8 @@ func (w *world) become(then *survey.Survey) error {
 		// What the controller wrote here stays; everything else is as it would be.
 		marks := have.DeepCopy()
 		next.Status = marks.Status
-		copyMark(next.Labels, marks.Labels, assign.LabelPool, &next.Labels)
-		copyMark(next.Annotations, marks.Annotations, assign.AnnotationFromPool, &next.Annotations)
+		copyMark(next.Labels, marks.Labels, service.LabelPool, &next.Labels)
+		copyMark(next.Annotations, marks.Annotations, service.AnnotationFromPool, &next.Annotations)
 		*have = *next
 	}
 	w.Choice, w.ChoiceKnown = w.Survey.Choice()

@@ -38,7 +38,7 @@ func Flags(env func(string) string, commands ...*cobra.Command) string {
 			if env != nil {
 				fmt.Fprintf(&table, "| `%s` ", env(f.Name))
 			}
-			fmt.Fprintf(&table, "| %s | %s |\n", Cell(f.DefValue), strings.ReplaceAll(f.Usage, "|", `\|`))
+			fmt.Fprintf(&table, "| %s | %s |\n", cell(f.DefValue), strings.ReplaceAll(f.Usage, "|", `\|`))
 		})
 		if rows > 0 {
 			out.WriteString(head + line + table.String() + "\n")
@@ -47,8 +47,8 @@ func Flags(env func(string) string, commands ...*cobra.Command) string {
 	return out.String()
 }
 
-// Cell returns a value for a table; nothing for one that is empty.
-func Cell(value string) string {
+// cell returns a value for a table; nothing for one that is empty.
+func cell(value string) string {
 	if value == "" || value == "[]" || value == "{}" || value == "null" {
 		return ""
 	}

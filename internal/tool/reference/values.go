@@ -97,7 +97,7 @@ func (w *walk) into(path string, n *yaml.Node, s *schema) {
 			w.faults = append(w.faults, fmt.Errorf("%s: %w", name, err))
 			continue
 		}
-		v.Takes, v.Default = sub.takes(), Cell(strings.Trim(string(def), `"`))
+		v.Takes, v.Default = sub.takes(), cell(strings.Trim(string(def), `"`))
 		w.out = append(w.out, v)
 	}
 	for key := range s.Properties {
@@ -117,8 +117,8 @@ func comment(text string) string {
 	return strings.ReplaceAll(strings.Join(lines, " "), "|", `\|`)
 }
 
-// ValuesTable returns a table of values.
-func ValuesTable(values []Value) string {
+// valuesTable returns a table of values.
+func valuesTable(values []Value) string {
 	var out strings.Builder
 	out.WriteString("| value | takes | default | |\n|---|---|---|---|\n")
 	for _, v := range values {
@@ -148,7 +148,7 @@ func ChartReadme(chart []byte, values []Value) (string, error) {
 	var rows []Value
 	flush := func() {
 		if len(rows) > 0 {
-			fmt.Fprintf(&out, "\n## %s\n\n%s", part, ValuesTable(rows))
+			fmt.Fprintf(&out, "\n## %s\n\n%s", part, valuesTable(rows))
 		}
 		rows = nil
 	}

@@ -28,7 +28,7 @@ func values(t testing.TB) []Value {
 // TestValuesReference keeps docs/reference/values.md true: every value of values.yaml is in the schema, and the other way round.
 func TestValuesReference(t *testing.T) {
 	Check(t, "../../../docs/reference/values.md", "# Reference: values of the chart\n\nWritten by `make reference` from `values.yaml` and its schema.\n\n"+
-		ValuesTable(values(t)), *update)
+		valuesTable(values(t)), *update)
 }
 
 // TestChartReference keeps the chart's README true.

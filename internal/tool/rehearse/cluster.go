@@ -32,8 +32,8 @@ type id struct {
 	namespace, name string
 }
 
-// NewCluster returns a Cluster on top of a real one.
-func NewCluster(real dynamic.Interface) *Cluster {
+// newCluster returns a Cluster on top of a real one.
+func newCluster(real dynamic.Interface) *Cluster {
 	c := &Cluster{Interface: real, changed: map[id]*unstructured.Unstructured{}}
 	c.Mark()
 	return c

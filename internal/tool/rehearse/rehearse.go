@@ -14,10 +14,10 @@ import (
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/backends/calico"
 	"github.com/fairlead/fairlead/backends/cilium"
-	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/controller/apply"
 	"github.com/fairlead/fairlead/internal/controller/delegate"
 	"github.com/fairlead/fairlead/internal/controller/ledger"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // Options are what a Stage needs.
@@ -46,19 +46,19 @@ var Backends = []string{delegate.Calico, delegate.Cilium}
 
 // New returns a Stage for a backend by its name.
 func New(name string, o Options) (*Stage, error) {
-	s := &Stage{cluster: NewCluster(o.Dynamic)}
+	s := &Stage{cluster: newCluster(o.Dynamic)}
 	report := func(out backends.Outcome) { s.outcome = &out }
 	switch name {
 	case delegate.Calico:
 		book := &once{ledger: ledger.Ledger{State: &apply.State{Client: o.Client, Name: name, Installation: o.Installation}}}
 		s.backend = calico.New(calico.Config{
-			Discovery: o.Discovery, Client: s.cluster, Ledger: book, Installation: o.Installation, FieldManager: assign.FieldManager,
+			Discovery: o.Discovery, Client: s.cluster, Ledger: book, Installation: o.Installation, FieldManager: service.FieldManager,
 			Aggregation: calico.Aggregation(o.Aggregation), AllowWider: o.AllowWider, Report: report,
 		})
 	case delegate.Cilium:
 		s.backend = cilium.New(cilium.Config{
-			Discovery: o.Discovery, Client: s.cluster, Namespace: o.CiliumNamespace, Installation: o.Installation, FieldManager: assign.FieldManager,
-			AllowWider: o.AllowWider, Report: report,
+			Discovery: o.Discovery, Client: s.cluster, Namespace: o.CiliumNamespace, Installation: o.Installation,
+			FieldManager: service.FieldManager, AllowWider: o.AllowWider, Report: report,
 		})
 	default:
 		return nil, fmt.Errorf("backend %q writes no objects of a CNI", name)

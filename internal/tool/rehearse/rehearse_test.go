@@ -28,7 +28,7 @@ func TestCluster(t *testing.T) {
 	resource := schema.GroupVersionResource{Version: "v1", Resource: "secrets"}
 	real := fake.NewSimpleDynamicClient(clientgoscheme.Scheme, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "one", Labels: map[string]string{"x": "y"}}},
 		&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "two"}})
-	c := NewCluster(real)
+	c := newCluster(real)
 	ctx := t.Context()
 	r := c.Resource(resource).Namespace("default")
 

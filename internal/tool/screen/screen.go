@@ -48,8 +48,8 @@ func New(w io.Writer, env func(string) string) *Screen {
 	return s
 }
 
-// Coloured returns a Screen with colours.
-func Coloured(w io.Writer) *Screen { return &Screen{w: w, colours: true} }
+// inColour returns a Screen with colours.
+func inColour(w io.Writer) *Screen { return &Screen{w: w, colours: true} }
 
 // Cell is a text with a style.
 type Cell struct {

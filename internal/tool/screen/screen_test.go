@@ -53,7 +53,7 @@ func TestTable(t *testing.T) {
 	New(&plain, func(string) string { return "" }).Table(rows...)
 	assert.Equal(t, "  NAME    WHY\n  a[1m    one\n  longer  two lines\n  x\n", plain.String(), "no colours: it is not a terminal")
 	var coloured bytes.Buffer
-	Coloured(&coloured).Table(rows...)
+	inColour(&coloured).Table(rows...)
 	assert.Contains(t, coloured.String(), "\x1b[32ma[1m\x1b[0m    one\n", "colours do not count for the width")
 }
 

@@ -14,9 +14,9 @@ import (
 
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
-	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/controller/apply"
 	"github.com/fairlead/fairlead/internal/controller/delegate"
+	"github.com/fairlead/fairlead/internal/service"
 	"github.com/fairlead/fairlead/internal/tool/explain"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
@@ -142,7 +142,7 @@ func services(m *survey.Model) Services {
 			continue
 		}
 		out.Total++
-		if len(assign.ShownAddresses(svc)) > 0 {
+		if len(service.ShownAddresses(svc)) > 0 {
 			out.WithAddress++
 		}
 		c := waitsFor(svc, advertise)
@@ -174,12 +174,12 @@ func advertises(m *survey.Model) bool {
 
 // waitsFor returns the condition that is not as it should be; nil: the Service does not wait. advertise asks for one that says that it is advertised.
 func waitsFor(svc *corev1.Service, advertise bool) *metav1.Condition {
-	allocated := meta.FindStatusCondition(svc.Status.Conditions, assign.ConditionAllocated)
+	allocated := meta.FindStatusCondition(svc.Status.Conditions, service.ConditionAllocated)
 	if allocated == nil {
 		return &metav1.Condition{Reason: explain.FixNotJudged}
 	}
-	advertised := meta.FindStatusCondition(svc.Status.Conditions, assign.ConditionAdvertised)
-	if advertised == nil && advertise && len(assign.ShownAddresses(svc)) > 0 {
+	advertised := meta.FindStatusCondition(svc.Status.Conditions, service.ConditionAdvertised)
+	if advertised == nil && advertise && len(service.ShownAddresses(svc)) > 0 {
 		advertised = &metav1.Condition{Reason: announce.ReasonPending, Message: "it has not been said yet whether the addresses are advertised"}
 	}
 	for _, c := range []*metav1.Condition{allocated, advertised} {

@@ -19,6 +19,7 @@ import (
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/controller/delegate"
 	"github.com/fairlead/fairlead/internal/process/presence"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // Model is a Survey in the eyes of the controller: its code, on a copy of the cluster, knows who has what and gives out nothing.
@@ -43,7 +44,7 @@ func (s *Survey) Model() (*Model, error) {
 	m.Assigner = assign.New(m.Rules, assign.Notify{Service: func(allocator.Owner) {}, Pool: func(string) {}})
 	nodes := map[string][]netip.Addr{}
 	for i := range s.Nodes {
-		nodes[s.Nodes[i].Name] = assign.NodeAddressesOf(&s.Nodes[i])
+		nodes[s.Nodes[i].Name] = service.NodeAddressesOf(&s.Nodes[i])
 	}
 	m.Assigner.SetNodes(nodes)
 	services := make([]*corev1.Service, len(s.Services))
@@ -100,7 +101,7 @@ func (s *Survey) Announced() []announce.Service {
 	}
 	for i := range s.Services {
 		svc := &s.Services[i]
-		if x, ours := assign.Announced(svc); ours {
+		if x, ours := observe.Service(svc); ours {
 			x.Endpoints = endpoints(of[types.NamespacedName{Namespace: svc.Namespace, Name: svc.Name}])
 			out = append(out, x)
 		}

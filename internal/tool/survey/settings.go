@@ -13,6 +13,7 @@ import (
 	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/controller/delegate"
 	"github.com/fairlead/fairlead/internal/process/cli"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // Settings are the flags of a controller, as its Deployment has them.
@@ -64,8 +65,8 @@ func (s *Survey) Rules() (rules assign.Rules, known bool) {
 	served := map[string]bool{}
 	for i := range s.Services {
 		svc := &s.Services[i]
-		if meta.FindStatusCondition(svc.Status.Conditions, assign.ConditionAllocated) != nil && s.ours(svc) {
-			served[assign.Class(svc)] = true
+		if meta.FindStatusCondition(svc.Status.Conditions, service.ConditionAllocated) != nil && s.ours(svc) {
+			served[service.Class(svc)] = true
 		}
 	}
 	if len(served) == 0 {
@@ -81,7 +82,7 @@ func (s *Survey) Rules() (rules assign.Rules, known bool) {
 // ours reports whether a Service that has a condition of this product has it from this installation: its pools are here, or it has
 // none.
 func (s *Survey) ours(svc *corev1.Service) bool {
-	pools := assign.PoolsOf(svc)
+	pools := service.PoolsOf(svc)
 	if len(pools) == 0 {
 		return true
 	}

@@ -1,15 +1,16 @@
-package assign
+package service
 
 // What is read from and written to Services. The metallb.io names are MetalLB's.
 const (
 	ownPrefix = "fairlead.io/"
-	// annotationPrefix and deprecatedPrefix precede the annotations that a Service asks with. The first wins by presence.
-	annotationPrefix = "metallb.io/"
+	// Prefix and deprecatedPrefix precede the annotations that a Service asks with. The first wins by presence.
+	Prefix           = "metallb.io/"
 	deprecatedPrefix = "metallb.universe.tf/"
 
-	askPool      = "address-pool"
-	askAddresses = "loadBalancerIPs"
-	askSharing   = "allow-shared-ip"
+	// AskPool, AskAddresses and AskSharing follow one of them.
+	AskPool      = "address-pool"
+	AskAddresses = "loadBalancerIPs"
+	AskSharing   = "allow-shared-ip"
 
 	// AnnotationPools asks for an address of each family from any of several pools: "pool4,pool6".
 	AnnotationPools = "fairlead.io/address-pools"
@@ -19,7 +20,7 @@ const (
 	// must name the same set.
 	AnnotationShareWith = "fairlead.io/share-with-namespaces"
 	// AnnotationFromPool records the pool of a Service's address, or both pools: its presence marks a status as written here.
-	AnnotationFromPool = annotationPrefix + "ip-allocated-from-pool"
+	AnnotationFromPool = Prefix + "ip-allocated-from-pool"
 	// LabelPool repeats the pool where label selectors can see it (backends.PoolLabel). Whatever has it may be advertised, so it is
 	// on no Service whose status shows what was not assigned here.
 	LabelPool = "fairlead.io/pool"
@@ -76,3 +77,6 @@ const (
 
 // EventNodeAddressInPool is the reason of the event on an IPAddressPool that contains the address of a node.
 const EventNodeAddressInPool = "NodeAddressInPool"
+
+// FieldManager is the name under which this product writes.
+const FieldManager = "fairlead-controller"
