@@ -1,6 +1,7 @@
 package keep_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -280,6 +281,93 @@ func TestDone(t *testing.T) {
 		assert.Equal(t, say("a", "web"), said(t, d, "a"))
 		k.Set(say("a", "web", "bad"), func() { done = append(done, "third") })
 		assert.Equal(t, []string{"second", "third"}, done, "there is no difference")
+	})
+}
+
+// TestEvery: what comes and goes is written at a bounded rate, removals as well, and what somebody else removes is back at once.
+func TestEvery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		o := options(d, "a")
+		o.Every = 5 * time.Second
+		k := keep.New(o)
+		start(t, k)
+		for i := range 20 {
+			k.Set(say("a", []string{"web", "db"}[i%2]), nil)
+			settle()
+		}
+		assert.LessOrEqual(t, d.Writes(""), 2*8, "created or removed five times at most, each")
+		time.Sleep(o.Every)
+		synctest.Wait()
+		assert.Equal(t, say("a", "db"), said(t, d, "a"))
+
+		all := objects(t, d)
+		require.Len(t, all, 1)
+		require.NoError(t, d.Delete(t.Context(), &all[0]))
+		synctest.Wait()
+		assert.Equal(t, say("a", "db"), said(t, d, "a"), "it does not wait")
+	})
+}
+
+// TestCounters: what changes all the time is written more rarely than anything else, comes along with it, and nobody waits for it.
+func TestCounters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		o := options(d, "a")
+		o.Every, o.CountersEvery = 5*time.Second, 30*time.Second
+		o.Counters = func(is, want *says) bool { return is.Node == want.Node }
+		k := keep.New(o)
+		start(t, k)
+		count := func(node string, n int) map[string]says {
+			return map[string]says{"web": {Node: node, Interfaces: make([]v1beta1.InterfaceInfo, n)}}
+		}
+		k.Set(count("a", 1), nil)
+		settle()
+		require.Equal(t, 2, d.Writes(""))
+		for i := range 25 {
+			done := false
+			k.Set(count("a", 2+i), func() { done = true })
+			settle()
+			assert.True(t, done)
+		}
+		assert.Equal(t, 2, d.Writes(""), "26 s after the last write")
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		assert.Equal(t, 3, d.Writes(""))
+		assert.Len(t, said(t, d, "a")["web"].Interfaces, 26)
+
+		time.Sleep(o.Every)
+		k.Set(count("b", 99), nil)
+		synctest.Wait()
+		assert.Equal(t, 4, d.Writes(""), "this does not wait")
+		assert.Len(t, said(t, d, "a")["web"].Interfaces, 99)
+		time.Sleep(time.Hour)
+		assert.Equal(t, 4, d.Writes(""))
+	})
+}
+
+// TestFit: what is kept of a status is no difference, and stays when something else is written.
+func TestFit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		o := options(d, "a")
+		o.Fit = func(is, want says) says {
+			want.ServiceNamespace = cmp.Or(is.ServiceNamespace, want.ServiceNamespace)
+			return want
+		}
+		k := keep.New(o)
+		start(t, k)
+		for _, namespace := range []string{"first", "second"} {
+			k.Set(map[string]says{"web": {Node: "a", ServiceNamespace: namespace}}, nil)
+			settle()
+		}
+		assert.Equal(t, 2, d.Writes(""))
+		k.Set(map[string]says{"web": {Node: "b", ServiceNamespace: "third"}}, nil)
+		settle()
+		assert.Equal(t, 3, d.Writes(""))
+		assert.Equal(t, map[string]says{"web": {Node: "b", ServiceNamespace: "first"}}, said(t, d, "a"))
+		time.Sleep(time.Hour)
+		assert.Equal(t, 3, d.Writes(""))
 	})
 }
 
