@@ -36,7 +36,7 @@ func (t *Task) judgeSessions(ctx context.Context) error {
 		again = nil
 		after, err := t.judgeOnce(ctx)
 		if err != nil && ctx.Err() == nil {
-			t.Log.Warn("the CNI's sessions could not be told of", "err", err)
+			t.Log.Warn("the CNI's sessions could not be judged", "err", err)
 			after = sooner(after, firstRetry)
 		}
 		if after > 0 {
@@ -49,7 +49,7 @@ func (t *Task) judgeSessions(ctx context.Context) error {
 	}
 }
 
-// judgeOnce returns after which time there is more to tell, 0 for not before there is news.
+// judgeOnce returns after which time there is more to judge, 0 for not before there is news.
 func (t *Task) judgeOnce(ctx context.Context) (again time.Duration, err error) {
 	t.mu.Lock()
 	s, choice, resolved := t.snapshot, t.choice, t.resolved
@@ -81,8 +81,8 @@ func (t *Task) judgeOnce(ctx context.Context) (again time.Duration, err error) {
 		t.group.Reconsider()
 		t.reconsider(ctx, func(*corev1.Service) bool { return true })
 	}
-	later, err := t.publish(ctx, s, nodes)
-	return sooner(again, later), err
+	t.publish(s, nodes)
+	return again, nil
 }
 
 // setSessions notes the verdicts on the sessions of a backend; it reports whether any changed. One that is as it was keeps its message:

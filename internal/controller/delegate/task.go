@@ -90,7 +90,7 @@ type Task struct {
 	watches   *watches
 	sessions  *sessions
 	looked    chan struct{} // holds one token while there is news of sessions
-	published *published    // touched by judgeSessions alone
+	published *published
 	metrics   *Metrics
 	changed   chan struct{} // holds one token while there is news
 	cni       chan struct{} // holds one token while there is news of the CNI
@@ -139,7 +139,7 @@ func NewTask(o Options) (*Task, error) {
 		running: map[string]context.CancelFunc{}, reports: map[string]map[string]backends.SessionReport{}, mute: map[string]string{},
 	}
 	t.metrics.sessions = t.sessions
-	t.published = &published{read: o.Manager.GetCache(), write: o.Manager.GetClient(), namespace: o.Namespace, fieldManager: o.FieldManager, wrote: map[string]time.Time{}}
+	t.published = newPublished(o.Manager.GetClient(), o.Manager.GetCache(), o.Namespace, o.FieldManager, o.Log)
 	if err := o.Registry.Register(t.metrics); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
@@ -258,6 +258,7 @@ func (t *Task) Run(ctx context.Context) error {
 	g.Go(func() error { return t.group.Run(ctx) })
 	g.Go(func() error { return t.follow(ctx) })
 	g.Go(func() error { return t.judgeSessions(ctx) })
+	g.Go(func() error { return t.runPublished(ctx) })
 	return g.Wait()
 }
 
