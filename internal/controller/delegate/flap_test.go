@@ -104,19 +104,19 @@ func TestFlappingSessions(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := keeptest.New(t, cli.NewScheme(), &v1alpha1.BGPSession{})
-				task := &Task{published: newPublished(d, d.Cache(), "metallb-system", "test", slog.New(slog.DiscardHandler))}
+				published := newPublished(d, d.Cache(), "metallb-system", "test", slog.New(slog.DiscardHandler))
 				foreign := &v1alpha1.BGPSession{ObjectMeta: metav1.ObjectMeta{Namespace: "metallb-system", Name: "speaker"}}
 				require.NoError(t, d.Create(t.Context(), foreign))
 				ctx, stop := context.WithCancel(t.Context())
 				ended := make(chan error)
-				go func() { ended <- task.runPublished(ctx) }()
-				task.published.Set(want(many, "Established", 0, 0), nil)
+				go func() { ended <- published.Serve(ctx) }()
+				published.Set(want(many, "Established", 0, 0), nil)
 				time.Sleep(stateEvery)
 				synctest.Wait()
 				before := d.Writes("")
 				assert.Equal(t, 1+2*many, before, "an object and its status")
 				for i := range 20 {
-					task.published.Set(tc.then(i), nil)
+					published.Set(tc.then(i), nil)
 					time.Sleep(time.Second)
 				}
 				synctest.Wait()

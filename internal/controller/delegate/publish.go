@@ -1,7 +1,6 @@
 package delegate
 
 import (
-	"context"
 	"log/slog"
 	"net/netip"
 	"time"
@@ -62,25 +61,6 @@ func (t *Task) publish(s *config.Snapshot, nodes []backends.Node) {
 		}
 	}
 	t.published.Set(want, nil)
-}
-
-// runPublished keeps the BGPSessions until ctx ends. It tries again if they cannot be watched: the CRD may come later.
-func (t *Task) runPublished(ctx context.Context) error {
-	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
-		err := t.published.Follow(ctx)
-		if err == nil {
-			return t.published.Run(ctx)
-		}
-		if ctx.Err() != nil {
-			return nil
-		}
-		t.Log.Warn("the CNI's sessions could not be told of", "err", err)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(wait):
-		}
-	}
 }
 
 // sessionStatus returns what is said of a session of a node.

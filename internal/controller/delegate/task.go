@@ -258,7 +258,7 @@ func (t *Task) Run(ctx context.Context) error {
 	g.Go(func() error { return t.group.Run(ctx) })
 	g.Go(func() error { return t.follow(ctx) })
 	g.Go(func() error { return t.judgeSessions(ctx) })
-	g.Go(func() error { return t.runPublished(ctx) })
+	g.Go(func() error { return t.published.Serve(ctx) })
 	return g.Wait()
 }
 

@@ -95,11 +95,15 @@ func New[K comparable, S any, T client.Object](o Options[K, S, T]) *Keeper[K, S,
 func (k *Keeper[K, S, T]) Follow(ctx context.Context) error {
 	var none K
 	return follow.Handle(ctx, k.Cache, func(was, is client.Object) {
-		if was, ok := was.(T); ok && k.Mine(was) {
-			k.forget(was, is == nil)
+		before, ok := was.(T)
+		told := ok && k.Mine(before)
+		now, ok := is.(T)
+		tells := ok && k.Mine(now)
+		if told {
+			k.forget(before, !tells || k.Key(now) != k.Key(before))
 		}
-		if is, ok := is.(T); ok && k.Mine(is) {
-			k.note(is)
+		if tells {
+			k.note(now)
 		}
 	}, k.New(none))
 }
@@ -122,7 +126,7 @@ func (k *Keeper[K, S, T]) todoLocked(key K) {
 	}
 }
 
-// forget takes in that an object is not about its key any more, or, if it is gone, that it is not there.
+// forget takes in that an object is not as it was, or, if it is gone, that there is none about its key any more.
 func (k *Keeper[K, S, T]) forget(o T, gone bool) {
 	key := k.Key(o)
 	k.mu.Lock()
@@ -173,6 +177,26 @@ func (k *Keeper[K, S, T]) finishLocked() {
 	if done := k.done; done != nil && len(k.pending) == 0 {
 		k.done = nil
 		done()
+	}
+}
+
+// Serve has the cache followed and then writes, until ctx ends. If the objects cannot be watched, because their CRD is not there yet, it tries
+// again.
+func (k *Keeper[K, S, T]) Serve(ctx context.Context) error {
+	for wait := retryFirst; ; wait = min(2*wait, retryLast) {
+		err := k.Follow(ctx)
+		if err == nil {
+			return k.Run(ctx)
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		k.complain(err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/api/v1beta1"
@@ -153,6 +154,71 @@ func TestPutRight(t *testing.T) {
 		time.Sleep(time.Hour)
 		assert.Equal(t, before, d.Writes(""), "nothing is written again")
 	})
+}
+
+// TestTakenAway has somebody give objects another name, by labels: others say what is to be said, and those that are not ours are let alone.
+func TestTakenAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		k := keep.New(options(d, "a"))
+		start(t, k)
+		want := say("a", "web", "db", "dns")
+		k.Set(want, nil)
+		settle()
+		for _, o := range objects(t, d) {
+			switch o.Labels[about] {
+			case "web":
+				o.Labels[nodeLabel] = "b"
+			case "db":
+				o.Labels[about] = "mail"
+			}
+			require.NoError(t, d.Update(t.Context(), &o))
+		}
+		settle()
+		assert.Equal(t, want, said(t, d, "a"))
+		assert.Len(t, said(t, d, "b"), 1)
+		before := d.Writes("")
+		time.Sleep(time.Hour)
+		assert.Equal(t, before, d.Writes(""), "nothing is written again")
+	})
+}
+
+// TestServe has objects that cannot be watched for a while.
+func TestServe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		o := options(d, "a")
+		tries := 0
+		o.Cache = &late{Cache: d.Cache(), until: time.Now().Add(time.Minute), tries: &tries}
+		k := keep.New(o)
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- k.Serve(ctx) }()
+		k.Set(say("a", "web"), nil)
+		time.Sleep(59 * time.Second)
+		assert.Empty(t, objects(t, d))
+		assert.Less(t, tries, 12, "later each time")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		assert.Equal(t, say("a", "web"), said(t, d, "a"))
+		stop()
+		require.NoError(t, <-ended)
+	})
+}
+
+// late is a cache that cannot watch anything before a time.
+type late struct {
+	cache.Cache
+	until time.Time
+	tries *int
+}
+
+func (l *late) GetInformer(ctx context.Context, o client.Object, opts ...cache.InformerGetOption) (cache.Informer, error) {
+	*l.tries++
+	if time.Now().Before(l.until) {
+		return nil, errors.New("no such kind")
+	}
+	return l.Cache.GetInformer(ctx, o, opts...)
 }
 
 // TestOthers has two processes that do not hear of each other say things about the same.
