@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
@@ -22,7 +23,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
-	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/api/v1beta2"
 )
 
@@ -69,6 +69,7 @@ func NewWatcher(o WatcherOptions) (*Watcher, error) {
 	if o.Node != "" {
 		w.reporter.recorder, w.reporter.about = nil, w.aboutNode
 	}
+	w.reporter.states = w.reporter.newStates(o.Manager.GetCache())
 	if err := o.Registry.Register(w.metrics); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
@@ -90,7 +91,7 @@ func NewWatcher(o WatcherOptions) (*Watcher, error) {
 			return nil, fmt.Errorf("watch %T: %w", kind, err)
 		}
 	}
-	if err := w.watchState(o); err != nil {
+	if err := w.watchNode(o); err != nil {
 		return nil, err
 	}
 	// The first look is taken even if there is no object: an empty configuration has to be put in force too.
@@ -101,18 +102,12 @@ func NewWatcher(o WatcherOptions) (*Watcher, error) {
 	}))
 }
 
-// watchState has the ConfigurationState looked at when somebody has removed or edited it, and when the labels of the speaker's node
-// change, by which BGPPeers select it.
-func (w *Watcher) watchState(o WatcherOptions) error {
-	name, _ := w.reporter.state()
-	toState := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request { return []reconcile.Request{stateRequest} })
-	own := predicate.NewPredicateFuncs(func(x client.Object) bool { return client.ObjectKeyFromObject(x) == name })
-	if err := w.controller.Watch(source.Kind[client.Object](o.Manager.GetCache(), &v1beta1.ConfigurationState{}, toState, own)); err != nil {
-		return fmt.Errorf("watch ConfigurationStates: %w", err)
-	}
+// watchNode has the ConfigurationState told anew when the labels of the speaker's node change, by which BGPPeers select it.
+func (w *Watcher) watchNode(o WatcherOptions) error {
 	if o.Node == "" {
 		return nil
 	}
+	toState := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request { return []reconcile.Request{stateRequest} })
 	node := predicate.And(predicate.LabelChangedPredicate{}, predicate.NewPredicateFuncs(func(x client.Object) bool { return x.GetName() == o.Node }))
 	if err := w.controller.Watch(source.Kind[client.Object](o.Manager.GetCache(), &corev1.Node{}, toState, node)); err != nil {
 		return fmt.Errorf("watch nodes: %w", err)
@@ -120,7 +115,7 @@ func (w *Watcher) watchState(o WatcherOptions) error {
 	return nil
 }
 
-// stateRequest has the ConfigurationState looked at, and nothing else.
+// stateRequest has it worked out what the ConfigurationState says, and nothing else.
 var stateRequest = reconcile.Request{NamespacedName: types.NamespacedName{Name: "state"}}
 
 // SetWaits says which peers this speaker cannot serve before something outside them is mended, such as a Secret. It does not block.
@@ -163,7 +158,8 @@ func (w *Watcher) Reconcile(ctx context.Context, r reconcile.Request) (reconcile
 		if w.last == nil {
 			return reconcile.Result{}, nil // it will be reported
 		}
-		return reconcile.Result{}, w.logged(ctx, w.reporter.writeState(ctx, w.last))
+		w.reporter.setState(ctx, w.last)
+		return reconcile.Result{}, nil
 	}
 	inForce := w.pending.take()
 	s, err := w.Load(ctx)
@@ -202,4 +198,9 @@ func (w *Watcher) logged(ctx context.Context, err error) error {
 }
 
 // Run follows the objects until ctx ends.
-func (w *Watcher) Run(ctx context.Context) error { return w.controller.Start(ctx) }
+func (w *Watcher) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return w.controller.Start(ctx) })
+	g.Go(func() error { return w.reporter.states.Serve(ctx) })
+	return g.Wait()
+}
