@@ -46,6 +46,10 @@ type Options[K comparable, S any, T client.Object] struct {
 	Counters      func(is, want *S) bool
 	CountersEvery time.Duration
 
+	// Theirs is set if the objects are somebody else's, of which this process writes the statuses: none is created or removed. Key tells them apart
+	// by their UIDs, so that what is said of one is not said of another that has its name later.
+	Theirs bool
+
 	// Mine reports whether an object carries the name of this process. No other is looked at.
 	Mine func(T) bool
 	// Key returns what an object is about.
@@ -331,16 +335,20 @@ func (k *Keeper[K, S, T]) Finish(ctx context.Context, want map[K]S) error {
 func (k *Keeper[K, S, T]) sync(ctx context.Context, key K) (unseen bool, err error) {
 	k.mu.Lock()
 	is, there, seen, others := k.lookLocked(key)
+	want, wanted := k.want[key]
+	due := k.written[key].at.Add(unseenFor)
 	k.mu.Unlock()
+	if k.Theirs && (!wanted || !there) {
+		k.mu.Lock()
+		delete(k.written, key)
+		k.mu.Unlock()
+		return false, nil
+	}
 	for _, o := range others {
 		if err := k.remove(ctx, key, o); err != nil {
 			return false, err
 		}
 	}
-	k.mu.Lock()
-	want, wanted := k.want[key]
-	due := k.written[key].at.Add(unseenFor)
-	k.mu.Unlock()
 	switch {
 	case !wanted && !there:
 		k.mu.Lock()
@@ -360,7 +368,7 @@ func (k *Keeper[K, S, T]) sync(ctx context.Context, key K) (unseen bool, err err
 	}
 	if said := *k.Status(is); !seen && !time.Now().Before(due) || !equality.Semantic.DeepEqual(said, k.fit(said, want)) {
 		err := k.write(ctx, key, is, want)
-		if apierrors.IsInvalid(err) { // somebody has made it say what cannot be changed any more
+		if apierrors.IsInvalid(err) && !k.Theirs { // somebody has made it say what cannot be changed any more
 			err = k.remove(ctx, key, is)
 			if err == nil {
 				return true, k.create(ctx, key, want)
@@ -370,6 +378,9 @@ func (k *Keeper[K, S, T]) sync(ctx context.Context, key K) (unseen bool, err err
 			k.mu.Lock()
 			k.dropLocked(key, is.GetUID(), true)
 			k.mu.Unlock()
+			if k.Theirs {
+				return false, nil
+			}
 			return true, k.create(ctx, key, want)
 		}
 		return !seen, err
@@ -418,7 +429,11 @@ func (k *Keeper[K, S, T]) create(ctx context.Context, key K, want S) error {
 
 // write replaces the whole status: a merge would keep what it does not name.
 func (k *Keeper[K, S, T]) write(ctx context.Context, key K, is T, want S) error {
-	patch, err := json.Marshal([]map[string]any{{"op": "add", "path": "/status", "value": k.fit(*k.Status(is), want)}})
+	steps := []map[string]any{{"op": "add", "path": "/status", "value": k.fit(*k.Status(is), want)}}
+	if k.Theirs {
+		steps = append([]map[string]any{{"op": "test", "path": "/metadata/uid", "value": is.GetUID()}}, steps...)
+	}
+	patch, err := json.Marshal(steps)
 	if err != nil {
 		return fmt.Errorf("encode the status of %s: %w", is.GetName(), err)
 	}
