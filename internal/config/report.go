@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/process/keep"
@@ -56,6 +58,7 @@ type reporter struct {
 	recorder  events.EventRecorder // nil: no events
 	log       *slog.Logger
 	states    *states
+	readiness *readiness // nil: somebody else's
 	told      []Fault
 	remarked  []Remark
 	about     func(context.Context, []Fault) []Fault // of all faults those that the state is about; nil: all
@@ -70,7 +73,7 @@ func (r *reporter) state() (types.NamespacedName, map[string]string) {
 		map[string]string{stateComponent: "speaker", presence.LabelNode: backends.LabelValue(r.node)}
 }
 
-func (r *reporter) report(ctx context.Context, s *Snapshot, remarks []Remark) error {
+func (r *reporter) report(ctx context.Context, s *Snapshot, reservations []v1alpha1.AddressReservation, remarks []Remark) {
 	for _, f := range s.Faults() {
 		if slices.Contains(r.told, f) {
 			continue
@@ -93,7 +96,17 @@ func (r *reporter) report(ctx context.Context, s *Snapshot, remarks []Remark) er
 	}
 	r.remarked = remarks
 	r.setState(ctx, s)
-	return r.writeReservations(ctx, s)
+	r.setReadiness(s, reservations)
+}
+
+// keep has what is reported be there until ctx ends.
+func (r *reporter) keep(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.states.Serve(ctx) })
+	if r.readiness != nil {
+		g.Go(func() error { return r.readiness.Serve(ctx) })
+	}
+	return g.Wait()
 }
 
 // states keep ConfigurationStates, by name; each process keeps one.

@@ -13,14 +13,15 @@ import (
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
+	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/api/v1beta2"
+	"github.com/fairlead/fairlead/internal/process/cli"
 	"github.com/fairlead/fairlead/internal/process/keep/keeptest"
 )
 
@@ -30,7 +31,10 @@ func reports(t *testing.T, d *keeptest.Desk, node string) *reporter {
 	r.states = r.newStates(d.Cache())
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error)
-	go func() { ended <- r.states.Serve(ctx) }()
+	if node == "" {
+		r.readiness = r.newReadiness(d.Cache())
+	}
+	go func() { ended <- r.keep(ctx) }()
 	t.Cleanup(func() {
 		stop()
 		require.NoError(t, <-ended)
@@ -39,9 +43,7 @@ func reports(t *testing.T, d *keeptest.Desk, node string) *reporter {
 }
 
 func desk(t *testing.T) *keeptest.Desk {
-	scheme := runtime.NewScheme()
-	require.NoError(t, v1beta1.AddToScheme(scheme))
-	return keeptest.New(t, scheme, &v1beta1.ConfigurationState{})
+	return keeptest.New(t, cli.NewScheme(), &v1beta1.ConfigurationState{}, &v1alpha1.AddressReservation{})
 }
 
 // pause lets a second pass, in which everything is put right.

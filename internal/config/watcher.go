@@ -11,7 +11,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -36,9 +35,12 @@ type Watcher struct {
 	remarks    func(*Snapshot) []Remark
 	queue      atomic.Pointer[queue]
 	metrics    *Metrics
-	last       *Snapshot         // touched by Load, then by the single worker of controller
-	peers      []v1beta2.BGPPeer // those that last was made from
+	last       *Snapshot // touched by Load, then by the single worker of controller
 	pending    pending
+
+	// What last was made from; touched as last.
+	peers        []v1beta2.BGPPeer
+	reservations []v1alpha1.AddressReservation
 
 	mu    sync.Mutex // protects all the following
 	waits []Fault
@@ -66,7 +68,9 @@ func NewWatcher(o WatcherOptions) (*Watcher, error) {
 		reader:  o.Manager.GetCache(), namespace: o.Namespace, publish: o.Publish, remarks: o.Remarks,
 		reporter: &reporter{client: o.Manager.GetClient(), namespace: o.Namespace, node: o.Node, recorder: o.Recorder, log: o.Log},
 	}
-	if o.Node != "" {
+	if o.Node == "" {
+		w.reporter.readiness = w.reporter.newReadiness(o.Manager.GetCache())
+	} else {
 		w.reporter.recorder, w.reporter.about = nil, w.aboutNode
 	}
 	w.reporter.states = w.reporter.newStates(o.Manager.GetCache())
@@ -148,7 +152,7 @@ func (w *Watcher) Load(ctx context.Context) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.last, w.peers = Build(objects, w.last), objects.BGPPeers
+	w.last, w.peers, w.reservations = Build(objects, w.last), objects.BGPPeers, objects.Reservations
 	return w.last, nil
 }
 
@@ -175,7 +179,8 @@ func (w *Watcher) Reconcile(ctx context.Context, r reconcile.Request) (reconcile
 	if w.remarks != nil {
 		remarks = w.remarks(s)
 	}
-	return reconcile.Result{}, w.logged(ctx, w.reporter.report(ctx, s, remarks))
+	w.reporter.report(ctx, s, w.reservations, remarks)
+	return reconcile.Result{}, nil
 }
 
 // Await waits until the changes that have come in so far are in force: who decides on what came after them, as in one `kubectl apply`, decides
@@ -189,18 +194,10 @@ func (w *Watcher) Reconsider() {
 	}
 }
 
-// logged logs why something could not be reported, unless another write came before it; it is tried again.
-func (w *Watcher) logged(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() == nil && !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
-		w.reporter.log.Warn("the configuration's state is not reported", "err", err)
-	}
-	return err
-}
-
 // Run follows the objects until ctx ends.
 func (w *Watcher) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return w.controller.Start(ctx) })
-	g.Go(func() error { return w.reporter.states.Serve(ctx) })
+	g.Go(func() error { return w.reporter.keep(ctx) })
 	return g.Wait()
 }
