@@ -25,7 +25,7 @@ var may = map[string][]string{
 	"internal/tool":       {"internal/config", "internal/announce", "internal/assign", "internal/process", "internal/controller", "allocator", "backends", "api"},
 
 	"internal/controller/admission": {"internal/config", "api"},
-	"internal/speaker/membership":   {"backends"},
+	"internal/speaker/membership":   {"internal/process/wake", "backends"},
 	"internal/tool/convert":         {"allocator", "api"},
 	"internal/tool/migrate":         {"internal/tool/screen", "allocator", "api"},
 

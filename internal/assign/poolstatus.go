@@ -15,6 +15,7 @@ import (
 
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/internal/process/keep"
+	"github.com/fairlead/fairlead/internal/process/wake"
 )
 
 // poolStatusPeriod is how often at most the counters of a pool are written.
@@ -32,7 +33,7 @@ type PoolStatus struct {
 
 	mu    sync.Mutex // protects dirty
 	dirty map[string]bool
-	wake  chan struct{} // holds one token while dirty is not empty
+	wake  wake.Signal // dirty is not empty
 }
 
 // counters are those of one IPAddressPool; another one of its name has others.
@@ -44,7 +45,7 @@ type counters struct {
 // NewPoolStatus returns a PoolStatus for the pools of a namespace.
 func NewPoolStatus(c client.Client, from cache.Cache, namespace string, log *slog.Logger) *PoolStatus {
 	return &PoolStatus{
-		Cache: from, Namespace: namespace, Log: log, said: map[string]counters{}, dirty: map[string]bool{}, wake: make(chan struct{}, 1),
+		Cache: from, Namespace: namespace, Log: log, said: map[string]counters{}, dirty: map[string]bool{}, wake: wake.New(),
 		keep: keep.New(keep.Options[types.UID, v1beta1.IPAddressPoolStatus, *v1beta1.IPAddressPool]{
 			Client: client.WithFieldOwner(c, FieldManager), Cache: from, Log: log, Every: poolStatusPeriod, Theirs: true,
 			Mine:   func(o *v1beta1.IPAddressPool) bool { return o.Namespace == namespace },
@@ -60,10 +61,7 @@ func (p *PoolStatus) Mark(pool string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.dirty[pool] = true
-	select {
-	case p.wake <- struct{}{}:
-	default:
-	}
+	p.wake.Set()
 }
 
 // Start writes until ctx ends.
@@ -80,7 +78,7 @@ func (p *PoolStatus) follow(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-p.wake:
+		case <-p.wake.C():
 		}
 		for pool := range p.take() {
 			if err := p.look(ctx, pool); err != nil && ctx.Err() == nil {

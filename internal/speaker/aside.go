@@ -17,6 +17,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/process/wake"
 )
 
 // asideRetry is when it is tried again after a failure.
@@ -29,22 +30,17 @@ type aside struct {
 	cache           cache.Cache
 	client          client.Client
 	log             *slog.Logger
-	changed         chan struct{}
+	changed         wake.Signal
 
 	mu   sync.Mutex
 	want map[netip.Addr]takenBy
 }
 
 func newAside(o Options) *aside {
-	return &aside{node: o.Node, namespace: o.Namespace, cache: o.Cache, client: o.Client, log: o.Log, changed: make(chan struct{}, 1), want: map[netip.Addr]takenBy{}}
+	return &aside{node: o.Node, namespace: o.Namespace, cache: o.Cache, client: o.Client, log: o.Log, changed: wake.New(), want: map[netip.Addr]takenBy{}}
 }
 
-func (a *aside) wake() {
-	select {
-	case a.changed <- struct{}{}:
-	default:
-	}
-}
+func (a *aside) wake() { a.changed.Set() }
 
 // add sets an address aside.
 func (a *aside) add(addr netip.Addr, by takenBy) {
@@ -69,7 +65,7 @@ func (a *aside) run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-a.changed:
+		case <-a.changed.C():
 		case <-again:
 		}
 		wait, err := a.write(ctx, time.Now())

@@ -16,6 +16,7 @@ import (
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/process/follow"
 	"github.com/fairlead/fairlead/internal/process/presence"
+	"github.com/fairlead/fairlead/internal/process/wake"
 )
 
 // lifeRetry is when a Lease is renewed again that could not be.
@@ -29,7 +30,7 @@ type Life struct {
 	Client          client.Client
 	Log             *slog.Logger
 
-	changed chan struct{} // holds one token while the Lease is to be renewed at once
+	changed wake.Signal // the Lease is to be renewed at once
 
 	mu    sync.Mutex // protects all the following
 	links *presence.Links
@@ -38,7 +39,7 @@ type Life struct {
 
 // NewLife returns a Life that says nothing of links; it starts nothing.
 func NewLife(node, namespace string, c cache.Cache, w client.Client, log *slog.Logger) *Life {
-	return &Life{Node: node, Namespace: namespace, Cache: c, Client: w, Log: log, changed: make(chan struct{}, 1)}
+	return &Life{Node: node, Namespace: namespace, Cache: c, Client: w, Log: log, changed: wake.New()}
 }
 
 // Tell takes in what the speaker says of its links; nil: it does not announce.
@@ -49,12 +50,7 @@ func (l *Life) Tell(links *presence.Links) {
 	l.wake()
 }
 
-func (l *Life) wake() {
-	select {
-	case l.changed <- struct{}{}:
-	default:
-	}
-}
+func (l *Life) wake() { l.changed.Set() }
 
 // Run renews until ctx ends, and then removes the Lease.
 func (l *Life) Run(ctx context.Context) error {
@@ -75,7 +71,7 @@ func (l *Life) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			l.end(context.WithoutCancel(ctx))
 			return nil
-		case <-l.changed:
+		case <-l.changed.C():
 		case <-time.After(wait):
 		}
 	}

@@ -16,12 +16,7 @@ import (
 const sessionsEvery = 500 * time.Millisecond
 
 // look has the sessions of the CNIs judged again.
-func (t *Task) look() {
-	select {
-	case t.looked <- struct{}{}:
-	default:
-	}
-}
+func (t *Task) look() { t.looked.Set() }
 
 // judgeSessions judges the sessions of the CNIs, and tells of them, until ctx ends.
 func (t *Task) judgeSessions(ctx context.Context) error {
@@ -30,7 +25,7 @@ func (t *Task) judgeSessions(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-t.looked:
+		case <-t.looked.C():
 		case <-again:
 		}
 		again = nil

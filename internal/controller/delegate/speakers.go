@@ -26,6 +26,7 @@ import (
 	"github.com/fairlead/fairlead/internal/announce/observe"
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/process/follow"
+	"github.com/fairlead/fairlead/internal/process/wake"
 )
 
 // judgeEvery is how often at most the Services that speakers serve are looked at.
@@ -42,7 +43,7 @@ type speakers struct {
 	judgedAnew func() // some verdicts are others than before
 	report     func(backends.Outcome)
 	log        *slog.Logger
-	changed    chan struct{}   // holds one token while there is news
+	changed    wake.Signal
 	judging    sync.Mutex      // held while verdicts are formed
 	following  sync.Mutex      // held while the caches fill, which may take as long as the API server likes
 	recall     recall          // touched while judging is held alone
@@ -81,12 +82,7 @@ func (s *speakers) set(snapshot *config.Snapshot, choice announce.Choice) {
 	s.wake()
 }
 
-func (s *speakers) wake() {
-	select {
-	case s.changed <- struct{}{}:
-	default:
-	}
-}
+func (s *speakers) wake() { s.changed.Set() }
 
 // Apply publishes what the speakers are to serve. It is in progress until they announce all that can be announced, so that who
 // served it before goes on until then.
@@ -138,7 +134,7 @@ func (s *speakers) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-s.changed:
+		case <-s.changed.C():
 		case <-timer.C:
 		}
 		s.judge()

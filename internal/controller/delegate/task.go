@@ -39,6 +39,7 @@ import (
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/config/password"
 	"github.com/fairlead/fairlead/internal/controller/apply"
+	"github.com/fairlead/fairlead/internal/process/wake"
 )
 
 const (
@@ -89,11 +90,11 @@ type Task struct {
 	speakers  *speakers
 	watches   *watches
 	sessions  *sessions
-	looked    chan struct{} // holds one token while there is news of sessions
+	looked    wake.Signal // there is news of sessions
 	published *published
 	metrics   *Metrics
-	changed   chan struct{} // holds one token while there is news
-	cni       chan struct{} // holds one token while there is news of the CNI
+	changed   wake.Signal
+	cni       wake.Signal // there is news of the CNI
 	events    told
 	leaving   leaving // touched by step alone
 
@@ -120,8 +121,8 @@ func NewTask(o Options) (*Task, error) {
 		return nil, err
 	}
 	t := &Task{
-		Options: o, discovery: d, dynamic: dyn, metrics: NewMetrics(), changed: make(chan struct{}, 1), cni: make(chan struct{}, 1),
-		looked: make(chan struct{}, 1), listed: listed{}, flaps: calm[backends.Audience]{}, heardOf: map[string]map[backends.Audience]announce.Verdict{}, results: map[string]announce.Result{}, nobody: &apply.State{Client: o.Manager.GetClient(), Name: None, Installation: o.Namespace},
+		Options: o, discovery: d, dynamic: dyn, metrics: NewMetrics(), changed: wake.New(), cni: wake.New(),
+		looked: wake.New(), listed: listed{}, flaps: calm[backends.Audience]{}, heardOf: map[string]map[backends.Audience]announce.Verdict{}, results: map[string]announce.Result{}, nobody: &apply.State{Client: o.Manager.GetClient(), Name: None, Installation: o.Namespace},
 	}
 	meta, err := metadata.NewForConfig(o.Config)
 	if err != nil {
@@ -144,7 +145,7 @@ func NewTask(o Options) (*Task, error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	t.speakers = &speakers{
-		cache: o.Manager.GetCache(), client: o.Manager.GetClient(), namespace: o.Namespace, reconsider: o.Reconsider, log: o.Log, changed: make(chan struct{}, 1), flaps: calm[judged]{},
+		cache: o.Manager.GetCache(), client: o.Manager.GetClient(), namespace: o.Namespace, reconsider: o.Reconsider, log: o.Log, changed: wake.New(), flaps: calm[judged]{},
 		secret: t.ensureSecret, judgedAnew: func() { t.group.Reconsider() },
 	}
 	t.group = apply.NewGroup(t.loops()...)
@@ -223,20 +224,12 @@ func sameAddresses(old, new client.Object) bool {
 		maps.Equal(a.Labels, b.Labels) && a.Spec.ExternalTrafficPolicy == b.Spec.ExternalTrafficPolicy
 }
 
-func (t *Task) wake() {
-	select {
-	case t.changed <- struct{}{}:
-	default:
-	}
-}
+func (t *Task) wake() { t.changed.Set() }
 
 // cniChanged has a backend look at the CNI again, and at who serves what.
 func (t *Task) cniChanged(backend string) {
 	t.group.Look(backend)
-	select {
-	case t.cni <- struct{}{}:
-	default:
-	}
+	t.cni.Set()
 }
 
 // SetSnapshot puts a new configuration in force.
@@ -282,11 +275,11 @@ func (t *Task) follow(ctx context.Context) error {
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-t.changed:
+			case <-t.changed.C():
 				waiting = false
 			case <-again:
 				waiting = false
-			case <-t.cni:
+			case <-t.cni.C():
 				detect, waiting = true, false
 			case <-kinds.C:
 				if now := t.served(); now != last {
