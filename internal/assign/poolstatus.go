@@ -74,12 +74,7 @@ func (p *PoolStatus) Start(ctx context.Context) error {
 
 // follow has said what the counters are, at most once a period.
 func (p *PoolStatus) follow(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-p.wake.C():
-		}
+	wake.Loop{News: p.wake, Rest: poolStatusPeriod}.Run(ctx, func(ctx context.Context) (time.Duration, error) {
 		for pool := range p.take() {
 			if err := p.look(ctx, pool); err != nil && ctx.Err() == nil {
 				p.Log.Warn("pool counters not written", "pool", pool, "err", err)
@@ -91,12 +86,9 @@ func (p *PoolStatus) follow(ctx context.Context) error {
 			want[x.of] = x.IPAddressPoolStatus
 		}
 		p.keep.Set(want, nil)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(poolStatusPeriod):
-		}
-	}
+		return 0, nil
+	})
+	return nil
 }
 
 func (p *PoolStatus) take() map[string]bool {

@@ -60,24 +60,16 @@ func (a *aside) run(ctx context.Context) error {
 		return err
 	}
 	a.wake()
-	var again <-chan time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-a.changed.C():
-		case <-again:
-		}
+	wake.Loop{News: a.changed, First: asideRetry, Last: asideRetry, Failed: func(err error) {
+		a.log.Warn("addresses that others have are not set aside", "err", err)
+	}}.Run(ctx, func(ctx context.Context) (time.Duration, error) {
 		wait, err := a.write(ctx, time.Now())
-		if err != nil && ctx.Err() == nil {
-			a.log.Warn("addresses that others have are not set aside", "err", err)
-			wait = asideRetry
+		if err != nil {
+			wait = 0
 		}
-		again = nil
-		if wait > 0 {
-			again = time.After(wait)
-		}
-	}
+		return wait, err
+	})
+	return nil
 }
 
 // write returns when there will be something to do, 0 for never.

@@ -55,26 +55,18 @@ func (l *Life) wake() { l.changed.Set() }
 // Run renews until ctx ends, and then removes the Lease.
 func (l *Life) Run(ctx context.Context) error {
 	go l.follow(ctx)
+	l.wake()
 	failing := false
-	for {
-		wait := presence.RenewEvery
-		if err := l.renew(ctx); err != nil && ctx.Err() == nil {
-			if !failing {
-				l.Log.Warn("Lease not renewed; what this speaker tells is not believed for long", "err", err)
-			}
-			wait = lifeRetry
-			failing = true
-		} else {
-			failing = false
+	wake.Loop{News: l.changed, First: lifeRetry, Last: lifeRetry}.Run(ctx, func(ctx context.Context) (time.Duration, error) {
+		err := l.renew(ctx)
+		if err != nil && !failing && ctx.Err() == nil {
+			l.Log.Warn("Lease not renewed; what this speaker tells is not believed for long", "err", err)
 		}
-		select {
-		case <-ctx.Done():
-			l.end(context.WithoutCancel(ctx))
-			return nil
-		case <-l.changed.C():
-		case <-time.After(wait):
-		}
-	}
+		failing = err != nil
+		return presence.RenewEvery, err
+	})
+	l.end(context.WithoutCancel(ctx))
+	return nil
 }
 
 // follow has the Lease renewed at once that somebody has edited or removed.

@@ -128,34 +128,18 @@ func (s *speakers) Apply(ctx context.Context, want backends.Desired) error {
 
 // Run judges Services anew after each change, and removes what nodes that are gone have left.
 func (s *speakers) Run(ctx context.Context) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-s.changed.C():
-		case <-timer.C:
-		}
+	s.wake()
+	wake.Loop{News: s.changed, Rest: judgeEvery, First: buryAfter, Last: buryAfter, Failed: func(err error) {
+		s.log.Warn("what nodes that are gone have left is not removed", "err", err)
+	}}.Run(ctx, func(ctx context.Context) (time.Duration, error) {
 		s.judge()
 		again, err := s.bury(ctx)
-		if err != nil && ctx.Err() == nil {
-			s.log.Warn("what nodes that are gone have left is not removed", "err", err)
-			again = buryAfter
+		if err != nil {
+			again = 0
 		}
-		if wait := s.recalled(); wait > 0 && (again == 0 || wait < again) {
-			again = wait
-		}
-		timer.Stop()
-		if again > 0 {
-			timer.Reset(again)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(judgeEvery):
-		}
-	}
+		return wake.Sooner(again, s.recalled()), err
+	})
+	return nil
 }
 
 // follow starts to watch the cluster, the first time it is called.
