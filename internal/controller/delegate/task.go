@@ -26,7 +26,6 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
-	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -39,6 +38,7 @@ import (
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/config/password"
 	"github.com/fairlead/fairlead/internal/controller/apply"
+	"github.com/fairlead/fairlead/internal/process/follow"
 	"github.com/fairlead/fairlead/internal/process/wake"
 )
 
@@ -196,23 +196,13 @@ func (t *Task) watch() error {
 		{&corev1.Service{}, sameAddresses},
 		{nodes, func(old, new client.Object) bool { return maps.Equal(old.GetLabels(), new.GetLabels()) }},
 	} {
-		informer, err := t.Manager.GetCache().GetInformer(context.Background(), w.object)
+		err := follow.Watch(t.Manager.GetCache(), func(was, is client.Object) {
+			if was == nil || is == nil || !w.same(was, is) {
+				t.wake()
+			}
+		}, w.object)
 		if err != nil {
-			return fmt.Errorf("watch %T: %w", w.object, err)
-		}
-		_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-			AddFunc:    func(any) { t.wake() },
-			DeleteFunc: func(any) { t.wake() },
-			UpdateFunc: func(old, new any) {
-				a, okA := old.(client.Object)
-				b, okB := new.(client.Object)
-				if !okA || !okB || !w.same(a, b) {
-					t.wake()
-				}
-			},
-		})
-		if err != nil {
-			return fmt.Errorf("watch %T: %w", w.object, err)
+			return err
 		}
 	}
 	return nil
