@@ -18,7 +18,8 @@ import (
 	"github.com/fairlead/fairlead/internal/process/keep/keeptest"
 )
 
-// TestPoolStatus: pools tell of their counters, also when somebody has edited them; another pool of the same name does not tell those of the first.
+// TestPoolStatus: pools tell of their counters, also when somebody has edited them; another pool of the same name does not tell those of
+// the first.
 func TestPoolStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := keeptest.New(t, cli.NewScheme(), &v1beta1.IPAddressPool{})
@@ -38,7 +39,8 @@ func TestPoolStatus(t *testing.T) {
 		}
 		pool := func(addresses ...string) *v1beta1.IPAddressPool {
 			return &v1beta1.IPAddressPool{
-				ObjectMeta: metav1.ObjectMeta{Namespace: "metallb-system", Name: "lan"}, Spec: v1beta1.IPAddressPoolSpec{Addresses: addresses},
+				ObjectMeta: metav1.ObjectMeta{Namespace: "metallb-system", Name: "lan"},
+				Spec:       v1beta1.IPAddressPoolSpec{Addresses: addresses},
 			}
 		}
 		read := func() (o v1beta1.IPAddressPool) {

@@ -40,16 +40,22 @@ func (r *reporter) setReadiness(s *Snapshot, reservations []v1alpha1.AddressRese
 	}
 	want := map[types.UID]v1alpha1.AddressReservationStatus{}
 	for i := range reservations {
-		if o := &reservations[i]; !Hold(o) {
-			want[o.UID] = readinessOf(o.Generation, slices.DeleteFunc(slices.Clone(s.Faults()), func(f Fault) bool { return f.Object.UID != o.UID }))
+		o := &reservations[i]
+		if Hold(o) {
+			continue
 		}
+		faults := slices.DeleteFunc(slices.Clone(s.Faults()), func(f Fault) bool { return f.Object.UID != o.UID })
+		want[o.UID] = readinessOf(o.Generation, faults)
 	}
 	r.readiness.Set(want, nil)
 }
 
 // readinessOf returns a status that tells of the faults of its object. Its conditions do not say since when; see fitReadiness.
 func readinessOf(generation int64, faults []Fault) v1alpha1.AddressReservationStatus {
-	ready := metav1.Condition{Type: conditionReady, Status: metav1.ConditionTrue, Reason: reasonInForce, Message: "the addresses are kept", ObservedGeneration: generation}
+	ready := metav1.Condition{
+		Type: conditionReady, Status: metav1.ConditionTrue, Reason: reasonInForce, Message: "the addresses are kept",
+		ObservedGeneration: generation,
+	}
 	status := v1alpha1.AddressReservationStatus{ObservedGeneration: generation}
 	if len(faults) > 0 {
 		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, reasonConfigFaulty, summary(faults)

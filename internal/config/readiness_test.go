@@ -39,7 +39,8 @@ func TestReadiness(t *testing.T) {
 		read := func(name string) (o v1alpha1.AddressReservation, ready, stalled *metav1.Condition) {
 			t.Helper()
 			require.NoError(t, d.Get(t.Context(), client.ObjectKey{Namespace: "metallb-system", Name: name}, &o))
-			return o, meta.FindStatusCondition(o.Status.Conditions, conditionReady), meta.FindStatusCondition(o.Status.Conditions, conditionStalled)
+			all := o.Status.Conditions
+			return o, meta.FindStatusCondition(all, conditionReady), meta.FindStatusCondition(all, conditionStalled)
 		}
 		report()
 		_, ready, stalled := read("good")

@@ -19,7 +19,8 @@ type Remark struct {
 // ConditionNodeAddresses is the condition of a ConfigurationState that is False while a pool contains addresses of nodes.
 const ConditionNodeAddresses = "nodeAddressesOutsidePools"
 
-// remarked returns the condition that tells of remarks. The result of the state stays what it is: nothing is wrong with the configuration itself.
+// remarked returns the condition that tells of remarks. The result of the state stays what it is: nothing is wrong with the configuration
+// itself.
 func remarked(remarks []Remark) metav1.Condition {
 	condition := metav1.Condition{Type: ConditionNodeAddresses, Status: metav1.ConditionTrue, Reason: reasonReconciled}
 	var lines []string

@@ -123,7 +123,8 @@ func (r *reporter) newStates(from cache.Cache) *states {
 		Mine: func(o *v1beta1.ConfigurationState) bool { return client.ObjectKeyFromObject(o) == mine },
 		Key:  func(o *v1beta1.ConfigurationState) string { return o.Name },
 		New: func(name string) *v1beta1.ConfigurationState {
-			return &v1beta1.ConfigurationState{ObjectMeta: metav1.ObjectMeta{Namespace: mine.Namespace, Name: name, Labels: maps.Clone(labels)}}
+			meta := metav1.ObjectMeta{Namespace: mine.Namespace, Name: name, Labels: maps.Clone(labels)}
+			return &v1beta1.ConfigurationState{ObjectMeta: meta}
 		},
 		Status: func(o *v1beta1.ConfigurationState) *v1beta1.ConfigurationStateStatus { return &o.Status },
 		Fit:    fitState,
@@ -167,8 +168,8 @@ func stateOf(faults []Fault) v1beta1.ConfigurationStateStatus {
 	return status
 }
 
-// fitState returns want with conditions that say since when they are as they are, and with those of is that are somebody else's. That there is
-// nothing to remark is said only where something was.
+// fitState returns want with conditions that say since when they are as they are, and with those of is that are somebody else's. That
+// there is nothing to remark is said only where something was.
 func fitState(is, want v1beta1.ConfigurationStateStatus) v1beta1.ConfigurationStateStatus {
 	out := v1beta1.ConfigurationStateStatus{Result: want.Result, ErrorSummary: want.ErrorSummary, Conditions: slices.Clone(is.Conditions)}
 	for _, c := range want.Conditions {

@@ -66,15 +66,16 @@ func sinces(x *v1beta1.ConfigurationState) map[string]time.Time {
 	return out
 }
 
-// TestState: the ConfigurationState says what is wrong, as long as it is, is put right when somebody edits or removes it, and costs no write when
-// nothing has changed.
+// TestState: the ConfigurationState says what is wrong, as long as it is, is put right when somebody edits or removes it, and costs no
+// write when nothing has changed.
 func TestState(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := desk(t)
 		r := reports(t, d, "")
 		pause()
 		assert.Zero(t, d.Writes(""), "nothing is known yet")
-		faulty := &Snapshot{faults: []Fault{{Object: Ref{Kind: "IPAddressPool", Name: "b"}, Field: "spec.addresses[0]", Problem: "overlaps"}}}
+		fault := Fault{Object: Ref{Kind: "IPAddressPool", Name: "b"}, Field: "spec.addresses[0]", Problem: "overlaps"}
+		faulty := &Snapshot{faults: []Fault{fault}}
 		r.setState(t.Context(), faulty)
 		pause()
 		x := readState(t, d, "controller")

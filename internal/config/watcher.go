@@ -111,7 +111,9 @@ func (w *Watcher) watchNode(o WatcherOptions) error {
 	if o.Node == "" {
 		return nil
 	}
-	toState := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request { return []reconcile.Request{stateRequest} })
+	toState := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
+		return []reconcile.Request{stateRequest}
+	})
 	node := predicate.And(predicate.LabelChangedPredicate{}, predicate.NewPredicateFuncs(func(x client.Object) bool { return x.GetName() == o.Node }))
 	if err := w.controller.Watch(source.Kind[client.Object](o.Manager.GetCache(), &corev1.Node{}, toState, node)); err != nil {
 		return fmt.Errorf("watch nodes: %w", err)

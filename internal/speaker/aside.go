@@ -37,7 +37,9 @@ type aside struct {
 }
 
 func newAside(o Options) *aside {
-	return &aside{node: o.Node, namespace: o.Namespace, cache: o.Cache, client: o.Client, log: o.Log, changed: wake.New(), want: map[netip.Addr]takenBy{}}
+	return &aside{
+		node: o.Node, namespace: o.Namespace, cache: o.Cache, client: o.Client, log: o.Log, changed: wake.New(), want: map[netip.Addr]takenBy{},
+	}
 }
 
 func (a *aside) wake() { a.changed.Set() }

@@ -19,8 +19,8 @@ import (
 // recallFor is for how long a speaker is believed to run after somebody has removed its Lease. It makes another one at once.
 const recallFor = 10 * time.Second
 
-// attendance knows by their Leases which speakers run, and which of them give no sign of life: one that crashes with its node cannot take back
-// what it has told. The zero value knows of none.
+// attendance knows by their Leases which speakers run, and which of them give no sign of life: one that crashes with its node cannot take
+// back what it has told. The zero value knows of none.
 type attendance struct {
 	mu      sync.Mutex // protects all the following
 	life    presence.Life
@@ -35,8 +35,8 @@ type running struct {
 	lost  time.Time // when it was seen first that its Lease is not there; zero: it is
 }
 
-// follow watches the Leases of the speakers, and that of the controller, and calls changed when a speaker falls silent or is heard again, or says
-// something else. It returns when those that there are have been looked at.
+// follow watches the Leases of the speakers, and that of the controller, and calls changed when a speaker falls silent or is heard again,
+// or says something else. It returns when those that there are have been looked at.
 func (a *attendance) follow(ctx context.Context, c cache.Cache, changed func()) error {
 	return follow.Handle(ctx, c, func(was, is client.Object) {
 		do := func() { a.life.Note(is.(*coordinationv1.Lease), time.Now()) }
@@ -77,8 +77,9 @@ func (a *attendance) silent() map[string]bool {
 	return a.mute
 }
 
-// call returns the speakers that announce, by node, as their Leases say, and who of all speakers gives no sign of life; those are not among them.
-// One whose Lease is gone, or is another one that says nothing yet, is remembered for recallFor; one whose Lease says nothing any more has ended.
+// call returns the speakers that announce, by node, as their Leases say, and who of all speakers gives no sign of life; those are not
+// among them. One whose Lease is gone, or is another one that says nothing yet, is remembered for recallFor; one whose Lease says nothing
+// any more has ended.
 func (a *attendance) call(leases []coordinationv1.Lease, now time.Time) (present map[string]presence.Links, silent map[string]bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

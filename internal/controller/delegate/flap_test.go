@@ -68,13 +68,16 @@ func TestFlappingSessions(t *testing.T) {
 		out := map[cniSession]v1alpha1.BGPSessionStatus{}
 		for i := range n {
 			since := metav1.NewTime(up.Add(late))
-			out[cniSession{Cilium, fmt.Sprint("cilium-", i)}] = v1alpha1.BGPSessionStatus{Node: fmt.Sprint("n", i), State: state, PrefixesSent: prefixes, Since: &since}
+			out[cniSession{Cilium, fmt.Sprint("cilium-", i)}] = v1alpha1.BGPSessionStatus{
+				Node: fmt.Sprint("n", i), State: state, PrefixesSent: prefixes, Since: &since,
+			}
 		}
 		return out
 	}
 	states := func(t *testing.T, d *keeptest.Desk) map[string]int {
 		var list v1alpha1.BGPSessionList
-		require.NoError(t, d.List(t.Context(), &list, client.MatchingLabels{LabelBackend: Cilium, backends.LabelManagedBy: backends.ManagedBy}))
+		ours := client.MatchingLabels{LabelBackend: Cilium, backends.LabelManagedBy: backends.ManagedBy}
+		require.NoError(t, d.List(t.Context(), &list, ours))
 		out := map[string]int{}
 		for _, o := range list.Items {
 			out[fmt.Sprint(o.Status.State, " ", o.Status.PrefixesSent)]++

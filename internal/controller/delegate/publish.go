@@ -40,7 +40,8 @@ func newPublished(c client.Client, from cache.Cache, namespace, fieldManager str
 		Key:  func(o *v1alpha1.BGPSession) cniSession { return cniSession{o.Labels[LabelBackend], o.Name} },
 		New: func(x cniSession) *v1alpha1.BGPSession {
 			return &v1alpha1.BGPSession{ObjectMeta: metav1.ObjectMeta{
-				Namespace: namespace, Name: x.name, Labels: map[string]string{LabelBackend: x.backend, backends.LabelManagedBy: backends.ManagedBy},
+				Namespace: namespace, Name: x.name,
+				Labels: map[string]string{LabelBackend: x.backend, backends.LabelManagedBy: backends.ManagedBy},
 			}}
 		},
 		Status: func(o *v1alpha1.BGPSession) *v1alpha1.BGPSessionStatus { return &o.Status },
@@ -64,12 +65,16 @@ func (t *Task) publish(s *config.Snapshot, nodes []backends.Node) {
 }
 
 // sessionStatus returns what is said of a session of a node.
-func (t *Task) sessionStatus(backend string, s *config.Snapshot, n *backends.Node, x *backends.Session) (cniSession, v1alpha1.BGPSessionStatus) {
+func (t *Task) sessionStatus(
+	backend string, s *config.Snapshot, n *backends.Node, x *backends.Session,
+) (cniSession, v1alpha1.BGPSessionStatus) {
 	router := x.Peer
 	if x.Router.IsValid() {
 		router = x.Router.String()
 	}
-	o := v1alpha1.BGPSessionStatus{Node: n.Name, Peer: x.Peer, Address: router, State: x.State, PrefixesSent: max(x.Prefixes, 0), LastError: x.Error}
+	o := v1alpha1.BGPSessionStatus{
+		Node: n.Name, Peer: x.Peer, Address: router, State: x.State, PrefixesSent: max(x.Prefixes, 0), LastError: x.Error,
+	}
 	if name := peerAt(s, n, x.Router); name != "" && t.ManagePeers {
 		o.Peer = name
 	}
@@ -89,7 +94,8 @@ func peerAt(s *config.Snapshot, n *backends.Node, router netip.Addr) string {
 	return ""
 }
 
-// sameSince returns want, with the time of is if they are of one session: the CNI works out anew each time when it came up, and seconds do not matter.
+// sameSince returns want, with the time of is if they are of one session: the CNI works out anew each time when it came up, and seconds do
+// not matter.
 func sameSince(is, want v1alpha1.BGPSessionStatus) v1alpha1.BGPSessionStatus {
 	if is.Since != nil && want.Since != nil && is.State == want.State && is.Since.Sub(want.Since.Time).Abs() < 10*time.Second {
 		want.Since = is.Since

@@ -232,8 +232,8 @@ func (s *speakers) judge() {
 	}
 }
 
-// told adds to in which speakers there are, and returns which nodes say that they announce a Service, and which nodes are silent. What those have
-// told does not count.
+// told adds to in which speakers there are, and returns which nodes say that they announce a Service, and which nodes are silent. What
+// those have told does not count.
 func (s *speakers) told(in *announce.LocalInput) (told map[types.NamespacedName][]string, silent map[string]bool, err error) {
 	ctx := context.Background() // both are caches
 	var leases coordinationv1.LeaseList

@@ -122,7 +122,8 @@ func NewTask(o Options) (*Task, error) {
 	}
 	t := &Task{
 		Options: o, discovery: d, dynamic: dyn, metrics: NewMetrics(), changed: wake.New(), cni: wake.New(),
-		looked: wake.New(), listed: listed{}, flaps: calm[backends.Audience]{}, heardOf: map[string]map[backends.Audience]announce.Verdict{}, results: map[string]announce.Result{}, nobody: &apply.State{Client: o.Manager.GetClient(), Name: None, Installation: o.Namespace},
+		looked: wake.New(), listed: listed{}, flaps: calm[backends.Audience]{}, heardOf: map[string]map[backends.Audience]announce.Verdict{},
+		results: map[string]announce.Result{}, nobody: &apply.State{Client: o.Manager.GetClient(), Name: None, Installation: o.Namespace},
 	}
 	meta, err := metadata.NewForConfig(o.Config)
 	if err != nil {
@@ -145,7 +146,8 @@ func NewTask(o Options) (*Task, error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	t.speakers = &speakers{
-		cache: o.Manager.GetCache(), client: o.Manager.GetClient(), namespace: o.Namespace, reconsider: o.Reconsider, log: o.Log, changed: wake.New(), flaps: calm[judged]{},
+		cache: o.Manager.GetCache(), client: o.Manager.GetClient(), namespace: o.Namespace, reconsider: o.Reconsider, log: o.Log,
+		changed: wake.New(), flaps: calm[judged]{},
 		secret: t.ensureSecret, judgedAnew: func() { t.group.Reconsider() },
 	}
 	t.group = apply.NewGroup(t.loops()...)

@@ -30,7 +30,9 @@ func Watch(c cache.Cache, take func(was, is client.Object), kinds ...client.Obje
 	return err
 }
 
-func watch(ctx context.Context, c cache.Cache, take func(was, is client.Object), kinds []client.Object) (synced []toolscache.DoneChecker, err error) {
+func watch(
+	ctx context.Context, c cache.Cache, take func(was, is client.Object), kinds []client.Object,
+) (synced []toolscache.DoneChecker, err error) {
 	handler := toolscache.ResourceEventHandlerFuncs{
 		AddFunc:    func(o any) { take(nil, object(o)) },
 		UpdateFunc: func(was, is any) { take(object(was), object(is)) },

@@ -41,13 +41,13 @@ type Options[K comparable, S any, T client.Object] struct {
 	// Every is the least time between two writes about the same thing; what changes meanwhile comes along with the next one. What somebody else
 	// has removed does not wait.
 	Every time.Duration
-	// Counters reports whether two statuses, which are not alike, differ in nothing but what changes all the time; nil: none do. Then the one
-	// that is wanted waits until CountersEvery after the last write, and nobody waits for it.
+	// Counters reports whether two statuses, which are not alike, differ in nothing but what changes all the time; nil: none do. Then the
+	// one that is wanted waits until CountersEvery after the last write, and nobody waits for it.
 	Counters      func(is, want *S) bool
 	CountersEvery time.Duration
 
-	// Theirs is set if the objects are somebody else's, of which this process writes the statuses: none is created or removed. Key tells them apart
-	// by their UIDs, so that what is said of one is not said of another that has its name later.
+	// Theirs is set if the objects are somebody else's, of which this process writes the statuses: none is created or removed. Key tells
+	// them apart by their UIDs, so that what is said of one is not said of another that has its name later.
 	Theirs bool
 
 	// Mine reports whether an object carries the name of this process. No other is looked at.
@@ -184,8 +184,8 @@ func (k *Keeper[K, S, T]) finishLocked() {
 	}
 }
 
-// Serve has the cache followed and then writes, until ctx ends. If the objects cannot be watched, because their CRD is not there yet, it tries
-// again.
+// Serve has the cache followed and then writes, until ctx ends. If the objects cannot be watched, because their CRD is not there yet, it
+// tries again.
 func (k *Keeper[K, S, T]) Serve(ctx context.Context) error {
 	for wait := retryFirst; ; wait = min(2*wait, retryLast) {
 		err := k.Follow(ctx)

@@ -156,7 +156,8 @@ func TestPutRight(t *testing.T) {
 	})
 }
 
-// TestTakenAway has somebody give objects another name, by labels: others say what is to be said, and those that are not ours are let alone.
+// TestTakenAway has somebody give objects another name, by labels: others say what is to be said, and those that are not ours are let
+// alone.
 func TestTakenAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
@@ -476,7 +477,8 @@ func TestTheirs(t *testing.T) {
 		again := add("db")
 		k.Set(map[string]says{string(db.UID): {Node: "db"}, string(dns.UID): {Node: "dns"}}, nil)
 		settle()
-		assert.Equal(t, map[string]says{"web": {Node: "web"}, "mail": {Node: "mail"}, "dns": {Node: "dns"}, "db": {}}, said(t, d, "a"), "another one")
+		left := map[string]says{"web": {Node: "web"}, "mail": {Node: "mail"}, "dns": {Node: "dns"}, "db": {}}
+		assert.Equal(t, left, said(t, d, "a"), "the db is another one")
 		assert.Equal(t, 1, d.Writes("delete"), "what nothing is said of any more stays")
 		assert.Equal(t, 5, d.Writes("create"))
 		assert.NotEqual(t, db.UID, again.UID)

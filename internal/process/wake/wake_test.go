@@ -58,14 +58,19 @@ func TestLoop(t *testing.T) {
 		{name: "news", news: []time.Duration{time.Second, 3 * time.Second}, steps: []step{{at: time.Second}, {at: 3 * time.Second}}},
 		{name: "much news", rest: time.Second, news: []time.Duration{0, 100 * time.Millisecond, 900 * time.Millisecond, 5 * time.Second},
 			steps: []step{{}, {at: time.Second}, {at: 5 * time.Second}}},
-		{name: "again", news: []time.Duration{0}, steps: []step{{again: time.Minute}, {at: time.Minute, again: time.Second}, {at: time.Minute + time.Second}}},
-		{name: "news before it is to be done again", news: []time.Duration{0, time.Second}, steps: []step{{again: time.Minute}, {at: time.Second}}},
-		{name: "again, but not before the rest is over", rest: time.Second, news: []time.Duration{0}, steps: []step{{again: time.Millisecond}, {at: time.Second}}},
+		{name: "again", news: []time.Duration{0},
+			steps: []step{{again: time.Minute}, {at: time.Minute, again: time.Second}, {at: time.Minute + time.Second}}},
+		{name: "news before it is to be done again", news: []time.Duration{0, time.Second},
+			steps: []step{{again: time.Minute}, {at: time.Second}}},
+		{name: "again, but not before the rest is over", rest: time.Second, news: []time.Duration{0},
+			steps: []step{{again: time.Millisecond}, {at: time.Second}}},
 		{name: "later each time", news: []time.Duration{0, time.Minute}, told: 5, steps: []step{
-			{err: failed}, {at: time.Second, err: failed}, {at: 3 * time.Second, err: failed}, {at: 7 * time.Second, err: failed}, {at: 11 * time.Second},
+			{err: failed}, {at: time.Second, err: failed}, {at: 3 * time.Second, err: failed}, {at: 7 * time.Second, err: failed},
+			{at: 11 * time.Second},
 			{at: time.Minute, err: failed}, {at: time.Minute + time.Second},
 		}},
-		{name: "sooner than that", news: []time.Duration{0}, told: 1, steps: []step{{again: time.Millisecond, err: failed}, {at: time.Millisecond}}},
+		{name: "sooner than that", news: []time.Duration{0}, told: 1,
+			steps: []step{{again: time.Millisecond, err: failed}, {at: time.Millisecond}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
