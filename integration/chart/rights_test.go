@@ -256,7 +256,7 @@ func TestRights(t *testing.T) {
 		note(s)
 		bed.CiliumAgent(t, "n1", testbed.Routers{netip.MustParseAddr("192.0.2.1"): true})
 		r.await(t, "fairlead.io bgpsessions create")
-		r.await(t, "fairlead.io bgpsessions/status update")
+		r.await(t, "fairlead.io bgpsessions/status patch")
 		s.session("bgp")
 		count(t, ciliumGroup.WithKind("CiliumBGPAdvertisement"), "", 1)
 		count(t, policyGroup.WithKind("CiliumL2AnnouncementPolicy"), "", 1)

@@ -31,7 +31,7 @@ var may = map[string][]string{
 
 	"internal/config/ranges":        nil,
 	"internal/controller/admission": {"internal/config", "api"},
-	"internal/speaker/membership":   {"backends"},
+	"internal/speaker/membership":   {"internal/process/wake", "backends"},
 	"internal/tool/convert":         {"internal/config/ranges", "api"},
 	"internal/tool/migrate":         {"internal/tool/screen", "internal/config/ranges", "api"},
 

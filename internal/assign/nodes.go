@@ -8,43 +8,24 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	toolscache "k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/process/follow"
 	"github.com/fairlead/fairlead/internal/service"
 )
 
 // watchNodes has the Assigner follow the addresses of nodes.
 func (t *Task) watchNodes() error {
-	informer, err := t.manager.GetCache().GetInformer(context.Background(), &corev1.Node{})
-	if err != nil {
-		return fmt.Errorf("watch nodes: %w", err)
-	}
-	set := func(o any, gone bool) {
-		if last, is := o.(toolscache.DeletedFinalStateUnknown); is {
-			o = last.Obj
+	return follow.Watch(t.manager.GetCache(), func(was, is client.Object) {
+		node, addrs := was, []netip.Addr(nil) // it is gone
+		if n, ok := is.(*corev1.Node); ok {
+			node, addrs = n, service.NodeAddressesOf(n)
 		}
-		n, is := o.(*corev1.Node)
-		if !is {
-			return
-		}
-		var addrs []netip.Addr
-		if !gone {
-			addrs = service.NodeAddressesOf(n)
-		}
-		if t.assigner.SetNode(n.Name, addrs) && t.nodesChanged != nil {
+		if t.assigner.SetNode(node.GetName(), addrs) && t.nodesChanged != nil {
 			t.nodesChanged()
 		}
-	}
-	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-		AddFunc:    func(o any) { set(o, false) },
-		UpdateFunc: func(_, o any) { set(o, false) },
-		DeleteFunc: func(o any) { set(o, true) },
-	})
-	if err != nil {
-		return fmt.Errorf("watch nodes: %w", err)
-	}
-	return nil
+	}, &corev1.Node{})
 }
 
 // adoptNodes takes in the nodes there are, before anything is given out.

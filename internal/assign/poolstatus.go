@@ -2,38 +2,59 @@ package assign
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/internal/process/keep"
+	"github.com/fairlead/fairlead/internal/process/wake"
 	"github.com/fairlead/fairlead/internal/service"
 )
 
 // poolStatusPeriod is how often at most the counters of a pool are written.
 const poolStatusPeriod = time.Second
 
-// poolStatus writes the counters of IPAddressPools: at most once a period for each pool, and only when they have changed.
+// poolStatus keeps the counters of IPAddressPools: it writes them at most once a period for each pool, and only when they have changed.
 type poolStatus struct {
-	Client    client.Client
+	Cache     cache.Cache
 	Assigner  *Assigner
 	Namespace string
 	Log       *slog.Logger
 
+	keep *keep.Keeper[types.UID, v1beta1.IPAddressPoolStatus, *v1beta1.IPAddressPool]
+	said map[string]counters // by pool; touched by look alone
+
 	mu    sync.Mutex // protects dirty
 	dirty map[string]bool
-	wake  chan struct{} // holds one token while dirty is not empty
+	wake  wake.Signal // dirty is not empty
+}
+
+// counters are those of one IPAddressPool; another one of its name has others.
+type counters struct {
+	of types.UID
+	v1beta1.IPAddressPoolStatus
 }
 
 // newPoolStatus returns a poolStatus for the pools of a namespace.
-func newPoolStatus(c client.Client, namespace string, log *slog.Logger) *poolStatus {
-	return &poolStatus{Client: c, Namespace: namespace, Log: log, dirty: map[string]bool{}, wake: make(chan struct{}, 1)}
+func newPoolStatus(c client.Client, from cache.Cache, namespace string, log *slog.Logger) *poolStatus {
+	return &poolStatus{
+		Cache: from, Namespace: namespace, Log: log, said: map[string]counters{}, dirty: map[string]bool{}, wake: wake.New(),
+		keep: keep.New(keep.Options[types.UID, v1beta1.IPAddressPoolStatus, *v1beta1.IPAddressPool]{
+			Client: client.WithFieldOwner(c, service.FieldManager), Cache: from, Log: log, Every: poolStatusPeriod, Theirs: true,
+			Mine:   func(o *v1beta1.IPAddressPool) bool { return o.Namespace == namespace },
+			Key:    func(o *v1beta1.IPAddressPool) types.UID { return o.UID },
+			New:    func(types.UID) *v1beta1.IPAddressPool { return &v1beta1.IPAddressPool{} },
+			Status: func(o *v1beta1.IPAddressPool) *v1beta1.IPAddressPoolStatus { return &o.Status },
+		}),
+	}
 }
 
 // Mark notes that the counters of a pool may have changed. It does not block.
@@ -41,68 +62,60 @@ func (p *poolStatus) Mark(pool string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.dirty[pool] = true
-	select {
-	case p.wake <- struct{}{}:
-	default:
-	}
+	p.wake.Set()
 }
 
 // Start writes until ctx ends.
 func (p *poolStatus) Start(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-p.wake:
-		}
-		for _, pool := range p.take() {
-			if err := p.write(ctx, pool); err != nil && ctx.Err() == nil {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.keep.Serve(ctx) })
+	g.Go(func() error { return p.follow(ctx) })
+	return g.Wait()
+}
+
+// follow has said what the counters are, at most once a period.
+func (p *poolStatus) follow(ctx context.Context) error {
+	wake.Loop{News: p.wake, Rest: poolStatusPeriod}.Run(ctx, func(ctx context.Context) (time.Duration, error) {
+		for pool := range p.take() {
+			if err := p.look(ctx, pool); err != nil && ctx.Err() == nil {
 				p.Log.Warn("pool counters not written", "pool", pool, "err", err)
 				p.Mark(pool)
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(poolStatusPeriod):
+		want := make(map[types.UID]v1beta1.IPAddressPoolStatus, len(p.said))
+		for _, x := range p.said {
+			want[x.of] = x.IPAddressPoolStatus
 		}
-	}
+		p.keep.Set(want, nil)
+		return 0, nil
+	})
+	return nil
 }
 
-func (p *poolStatus) take() []string {
+func (p *poolStatus) take() map[string]bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	out := make([]string, 0, len(p.dirty))
-	for pool := range p.dirty {
-		out = append(out, pool)
-	}
+	out := maps.Clone(p.dirty)
 	clear(p.dirty)
 	return out
 }
 
-func (p *poolStatus) write(ctx context.Context, pool string) error {
-	stats, ok := p.Assigner.Stats(pool)
-	if !ok {
+// look works out what the counters of a pool are.
+func (p *poolStatus) look(ctx context.Context, pool string) error {
+	stats, known := p.Assigner.Stats(pool)
+	var o v1beta1.IPAddressPool
+	if err := p.Cache.Get(ctx, types.NamespacedName{Namespace: p.Namespace, Name: pool}, &o); apierrors.IsNotFound(err) {
+		known = false
+	} else if err != nil {
+		return err
+	}
+	if !known {
+		delete(p.said, pool)
 		return nil
 	}
-	var o v1beta1.IPAddressPool
-	if err := p.Client.Get(ctx, types.NamespacedName{Namespace: p.Namespace, Name: pool}, &o); err != nil {
-		return client.IgnoreNotFound(err)
-	}
-	want := v1beta1.IPAddressPoolStatus{
+	p.said[pool] = counters{of: o.UID, IPAddressPoolStatus: v1beta1.IPAddressPoolStatus{
 		AssignedIPv4: stats.AssignedIPv4, AssignedIPv6: stats.AssignedIPv6,
 		AvailableIPv4: stats.AvailableIPv4, AvailableIPv6: stats.AvailableIPv6,
-	}
-	if o.Status == want {
-		return nil
-	}
-	patch, err := json.Marshal(map[string]any{"status": want})
-	if err != nil {
-		return fmt.Errorf("encode the counters: %w", err)
-	}
-	err = p.Client.Status().Patch(ctx, &o, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(service.FieldManager))
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	return err
+	}}
+	return nil
 }

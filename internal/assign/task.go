@@ -13,9 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
-	toolscache "k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -25,7 +23,6 @@ import (
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
-	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/service"
 )
@@ -68,7 +65,7 @@ type Task struct {
 // NewTask returns a Task; it starts nothing.
 func NewTask(o Options) (*Task, error) {
 	c := o.Manager.GetClient()
-	t := &Task{manager: o.Manager, log: o.Log, namespace: o.Namespace, pools: newPoolStatus(c, o.Namespace, o.Log)}
+	t := &Task{manager: o.Manager, log: o.Log, namespace: o.Namespace, pools: newPoolStatus(c, o.Manager.GetCache(), o.Namespace, o.Log)}
 	t.assigner = New(o.Rules, Notify{Service: t.enqueue, Pool: t.pools.Mark})
 	t.assigner.LetLeave(time.Now)
 	t.assigner.AwaitCNI()
@@ -124,36 +121,11 @@ func (t *Task) watch() error {
 	if err := t.watchNodes(); err != nil {
 		return err
 	}
-	if err := t.watchPools(); err != nil {
-		return err
-	}
 	// The queue itself, so that decisions on one Service can wake another.
 	return t.controller.Watch(source.Func(func(_ context.Context, q workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
 		t.queue.Store(&q)
 		return nil
 	}))
-}
-
-// watchPools has the counters of a pool written again when somebody has edited them.
-func (t *Task) watchPools() error {
-	informer, err := t.manager.GetCache().GetInformer(context.Background(), &v1beta1.IPAddressPool{}, cache.BlockUntilSynced(false))
-	if err != nil {
-		return fmt.Errorf("watch pools: %w", err)
-	}
-	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{UpdateFunc: func(old, new any) { poolEdited(old, new, t.pools.Mark) }})
-	if err != nil {
-		return fmt.Errorf("watch pools: %w", err)
-	}
-	return nil
-}
-
-// poolEdited marks a pool whose counters were written, by whomever.
-func poolEdited(old, new any, mark func(string)) {
-	was, okWas := old.(*v1beta1.IPAddressPool)
-	is, okIs := new.(*v1beta1.IPAddressPool)
-	if okWas && okIs && was.Status != is.Status {
-		mark(is.Name)
-	}
 }
 
 // holdOf returns the hold of a Service that came, went or changed its type.

@@ -3,10 +3,8 @@ package config
 import (
 	"strings"
 
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/internal/process/text"
 )
 
@@ -21,11 +19,9 @@ type Remark struct {
 // conditionNodeAddresses is the condition of a ConfigurationState that is False while a pool contains addresses of nodes.
 const conditionNodeAddresses = "nodeAddressesOutsidePools"
 
-// setRemarks makes the status tell of remarks. Its result stays what it is: nothing is wrong with the configuration itself.
-func setRemarks(state *v1beta1.ConfigurationState, remarks []Remark) {
-	if len(remarks) == 0 && meta.FindStatusCondition(state.Status.Conditions, conditionNodeAddresses) == nil {
-		return
-	}
+// remarked returns the condition that tells of remarks. The result of the state stays what it is: nothing is wrong with the configuration
+// itself.
+func remarked(remarks []Remark) metav1.Condition {
 	condition := metav1.Condition{Type: conditionNodeAddresses, Status: metav1.ConditionTrue, Reason: reasonReconciled}
 	var lines []string
 	for _, r := range remarks {
@@ -33,5 +29,5 @@ func setRemarks(state *v1beta1.ConfigurationState, remarks []Remark) {
 		lines = append(lines, r.Object.String()+": "+r.Message)
 	}
 	condition.Message = text.Cut(strings.Join(lines, "\n"), text.MaxMessage)
-	meta.SetStatusCondition(&state.Status.Conditions, condition)
+	return condition
 }

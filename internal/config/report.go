@@ -2,23 +2,25 @@ package config
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/internal/process/keep"
 	"github.com/fairlead/fairlead/internal/process/presence"
 	"github.com/fairlead/fairlead/internal/process/text"
 )
@@ -55,6 +57,8 @@ type reporter struct {
 	node      string               // of the speaker; empty for the controller
 	recorder  events.EventRecorder // nil: no events
 	log       *slog.Logger
+	states    *states
+	readiness *readiness // nil: somebody else's
 	told      []Fault
 	remarked  []Remark
 	about     func(context.Context, []Fault) []Fault // of all faults those that the state is about; nil: all
@@ -69,7 +73,7 @@ func (r *reporter) state() (types.NamespacedName, map[string]string) {
 		map[string]string{stateComponent: "speaker", presence.LabelNode: backends.LabelValue(r.node)}
 }
 
-func (r *reporter) report(ctx context.Context, s *Snapshot, remarks []Remark) error {
+func (r *reporter) report(ctx context.Context, s *Snapshot, reservations []v1alpha1.AddressReservation, remarks []Remark) {
 	for _, f := range s.Faults() {
 		if slices.Contains(r.told, f) {
 			continue
@@ -91,56 +95,61 @@ func (r *reporter) report(ctx context.Context, s *Snapshot, remarks []Remark) er
 		}
 	}
 	r.remarked = remarks
-	if err := r.writeReservations(ctx, s); err != nil {
-		return err
-	}
-	return r.writeState(ctx, s)
+	r.setState(ctx, s)
+	r.setReadiness(s, reservations)
 }
 
-func (r *reporter) writeState(ctx context.Context, s *Snapshot) error {
-	var state v1beta1.ConfigurationState
+// keep has what is reported be there until ctx ends.
+func (r *reporter) keep(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.states.Serve(ctx) })
+	if r.readiness != nil {
+		g.Go(func() error { return r.readiness.Serve(ctx) })
+	}
+	return g.Wait()
+}
+
+// states keep ConfigurationStates, by name; each process keeps one.
+type states = keep.Keeper[string, v1beta1.ConfigurationStateStatus, *v1beta1.ConfigurationState]
+
+// stateEvery is how often at most a ConfigurationState is written.
+const stateEvery = 200 * time.Millisecond
+
+// newStates returns what keeps the ConfigurationState of the reporter; it says nothing yet.
+func (r *reporter) newStates(from cache.Cache) *states {
+	mine, labels := r.state()
+	return keep.New(keep.Options[string, v1beta1.ConfigurationStateStatus, *v1beta1.ConfigurationState]{
+		Client: r.client, Cache: from, Log: r.log, Every: stateEvery,
+		Mine: func(o *v1beta1.ConfigurationState) bool { return client.ObjectKeyFromObject(o) == mine },
+		Key:  func(o *v1beta1.ConfigurationState) string { return o.Name },
+		New: func(name string) *v1beta1.ConfigurationState {
+			meta := metav1.ObjectMeta{Namespace: mine.Namespace, Name: name, Labels: maps.Clone(labels)}
+			return &v1beta1.ConfigurationState{ObjectMeta: meta}
+		},
+		Status: func(o *v1beta1.ConfigurationState) *v1beta1.ConfigurationStateStatus { return &o.Status },
+		Fit:    fitState,
+	})
+}
+
+// setState has the ConfigurationState tell of a Snapshot, and of what was remarked last.
+func (r *reporter) setState(ctx context.Context, s *Snapshot) {
 	faults := s.Faults()
 	if r.about != nil {
 		faults = r.about(ctx, faults)
 	}
-	key, labels := r.state()
-	err := r.client.Get(ctx, key, &state)
-	if apierrors.IsNotFound(err) {
-		state = v1beta1.ConfigurationState{ObjectMeta: metav1.ObjectMeta{
-			Namespace: key.Namespace, Name: key.Name, Labels: labels,
-		}}
-		err = r.client.Create(ctx, &state)
-	}
-	if err != nil {
-		return fmt.Errorf("configuration state %s: %w", key, err)
-	}
-	want := state.DeepCopy()
-	setState(want, faults)
+	status := stateOf(faults)
 	if r.node == "" {
-		setRemarks(want, r.remarked)
+		status.Conditions = append(status.Conditions, remarked(r.remarked))
 	}
-	if equality.Semantic.DeepEqual(state.Status, want.Status) {
-		return nil
-	}
-	status := map[string]any{"result": want.Status.Result, "errorSummary": want.Status.ErrorSummary, "conditions": want.Status.Conditions}
-	if want.Status.ErrorSummary == "" {
-		status["errorSummary"] = nil // a merge patch keeps what it does not name
-	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"resourceVersion": state.ResourceVersion}, "status": status})
-	if err != nil {
-		return fmt.Errorf("encode the configuration state: %w", err)
-	}
-	if err := r.client.Status().Patch(ctx, &state, client.RawPatch(types.MergePatchType, patch)); err != nil {
-		return fmt.Errorf("write configuration state %s: %w", key, err)
-	}
-	return nil
+	name, _ := r.state()
+	r.states.Set(map[string]v1beta1.ConfigurationStateStatus{name.Name: status}, nil)
 }
 
-// setState makes the status tell of faults.
-func setState(state *v1beta1.ConfigurationState, faults []Fault) {
-	state.Status.Result, state.Status.ErrorSummary = v1beta1.ConfigurationValid, summary(faults)
+// stateOf returns a status that tells of faults. Its conditions do not say since when; see fitState.
+func stateOf(faults []Fault) v1beta1.ConfigurationStateStatus {
+	status := v1beta1.ConfigurationStateStatus{Result: v1beta1.ConfigurationValid, ErrorSummary: summary(faults)}
 	if len(faults) > 0 {
-		state.Status.Result = v1beta1.ConfigurationInvalid
+		status.Result = v1beta1.ConfigurationInvalid
 	}
 	for _, c := range []struct {
 		name string
@@ -154,8 +163,22 @@ func setState(state *v1beta1.ConfigurationState, faults []Fault) {
 		if len(mine) > 0 {
 			condition.Status, condition.Reason = metav1.ConditionFalse, reasonConfigFaulty
 		}
-		meta.SetStatusCondition(&state.Status.Conditions, condition)
+		status.Conditions = append(status.Conditions, condition)
 	}
+	return status
+}
+
+// fitState returns want with conditions that say since when they are as they are, and with those of is that are somebody else's. That
+// there is nothing to remark is said only where something was.
+func fitState(is, want v1beta1.ConfigurationStateStatus) v1beta1.ConfigurationStateStatus {
+	out := v1beta1.ConfigurationStateStatus{Result: want.Result, ErrorSummary: want.ErrorSummary, Conditions: slices.Clone(is.Conditions)}
+	for _, c := range want.Conditions {
+		if c.Type == conditionNodeAddresses && c.Status == metav1.ConditionTrue && meta.FindStatusCondition(is.Conditions, c.Type) == nil {
+			continue
+		}
+		meta.SetStatusCondition(&out.Conditions, c)
+	}
+	return out
 }
 
 func summary(faults []Fault) string {

@@ -2,62 +2,166 @@ package config
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
-	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
+	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/api/v1beta2"
+	"github.com/fairlead/fairlead/internal/process/cli"
+	"github.com/fairlead/fairlead/internal/process/keep/keeptest"
 )
 
-// reports is a reporter with an API server that counts writes.
-func reports(t *testing.T, node string) (*reporter, client.Client, *int) {
-	scheme := runtime.NewScheme()
-	require.NoError(t, v1beta1.AddToScheme(scheme))
-	patches := new(int)
-	c := fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1beta1.ConfigurationState{}).WithInterceptorFuncs(interceptor.Funcs{
-		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
-			*patches++
-			return c.SubResource(sub).Patch(ctx, o, p, opts...)
-		},
-	}).Build()
-	return &reporter{client: c, namespace: "metallb-system", node: node, log: slog.New(slog.DiscardHandler)}, c, patches
+// reports is a reporter that writes until the test ends, to an API server that counts writes.
+func reports(t *testing.T, d *keeptest.Desk, node string) *reporter {
+	r := &reporter{client: d, namespace: "metallb-system", node: node, log: slog.New(slog.DiscardHandler)}
+	r.states = r.newStates(d.Cache())
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error)
+	if node == "" {
+		r.readiness = r.newReadiness(d.Cache())
+	}
+	go func() { ended <- r.keep(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		require.NoError(t, <-ended)
+	})
+	return r
 }
 
-func TestStateIsMended(t *testing.T) {
-	r, c, patches := reports(t, "")
-	read := func() (x v1beta1.ConfigurationState) {
-		require.NoError(t, c.Get(t.Context(), client.ObjectKey{Namespace: "metallb-system", Name: "controller"}, &x))
-		return x
-	}
-	faulty := &Snapshot{faults: []Fault{{Object: Ref{Kind: "IPAddressPool", Name: "b"}, Field: "spec.addresses[0]", Problem: "overlaps"}}}
-	require.NoError(t, r.writeState(t.Context(), faulty))
-	assert.Contains(t, read().Status.ErrorSummary, "overlaps")
-	require.NoError(t, r.writeState(t.Context(), &Snapshot{}))
-	assert.Empty(t, read().Status.ErrorSummary, "mended")
-	assert.Equal(t, v1beta1.ConfigurationValid, read().Status.Result)
-	before := *patches
-	for range 3 {
-		require.NoError(t, r.writeState(t.Context(), &Snapshot{}))
-	}
-	assert.Equal(t, before, *patches, "nothing has changed")
+func desk(t *testing.T) *keeptest.Desk {
+	return keeptest.New(t, cli.NewScheme(), &v1beta1.ConfigurationState{}, &v1alpha1.AddressReservation{})
+}
 
-	x := read()
-	x.Status.Result, x.Status.ErrorSummary = v1beta1.ConfigurationInvalid, "made up"
-	require.NoError(t, c.Status().Update(t.Context(), &x))
-	require.NoError(t, r.writeState(t.Context(), &Snapshot{}))
-	assert.Equal(t, v1beta1.ConfigurationValid, read().Status.Result, "put right")
-	assert.Empty(t, read().Status.ErrorSummary)
+// pause lets a second pass, in which everything is put right.
+func pause() {
+	time.Sleep(time.Second)
+	synctest.Wait()
+}
+
+func readState(t *testing.T, d *keeptest.Desk, name string) (x v1beta1.ConfigurationState) {
+	t.Helper()
+	require.NoError(t, d.Get(t.Context(), client.ObjectKey{Namespace: "metallb-system", Name: name}, &x))
+	return x
+}
+
+func sinces(x *v1beta1.ConfigurationState) map[string]time.Time {
+	out := map[string]time.Time{}
+	for _, c := range x.Status.Conditions {
+		out[c.Type] = c.LastTransitionTime.UTC()
+	}
+	return out
+}
+
+// TestState: the ConfigurationState says what is wrong, as long as it is, is put right when somebody edits or removes it, and costs no
+// write when nothing has changed.
+func TestState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := desk(t)
+		r := reports(t, d, "")
+		pause()
+		assert.Zero(t, d.Writes(""), "nothing is known yet")
+		fault := Fault{Object: Ref{Kind: "IPAddressPool", Name: "b"}, Field: "spec.addresses[0]", Problem: "overlaps"}
+		faulty := &Snapshot{faults: []Fault{fault}}
+		r.setState(t.Context(), faulty)
+		pause()
+		x := readState(t, d, "controller")
+		assert.Equal(t, map[string]string{stateComponent: "controller"}, x.Labels)
+		assert.Equal(t, v1beta1.ConfigurationInvalid, x.Status.Result)
+		assert.Contains(t, x.Status.ErrorSummary, "overlaps")
+		before := sinces(&x)
+
+		time.Sleep(time.Minute)
+		r.setState(t.Context(), &Snapshot{})
+		pause()
+		x = readState(t, d, "controller")
+		assert.Empty(t, x.Status.ErrorSummary, "mended")
+		assert.Equal(t, v1beta1.ConfigurationValid, x.Status.Result)
+		mended := sinces(&x)
+		assert.Len(t, mended, 2)
+		assert.Equal(t, before[conditionConfig], mended[conditionConfig], "of pools only")
+		assert.True(t, mended[conditionPools].After(before[conditionPools]))
+		writes := d.Writes("")
+		assert.Equal(t, 3, writes)
+		for range 3 {
+			r.setState(t.Context(), &Snapshot{})
+			time.Sleep(time.Minute)
+		}
+		assert.Equal(t, writes, d.Writes(""), "nothing has changed")
+
+		x = readState(t, d, "controller")
+		x.Status.Result, x.Status.ErrorSummary = v1beta1.ConfigurationInvalid, "made up"
+		x.Status.Conditions[0].Message = "made up"
+		x.Status.Conditions = append(x.Status.Conditions, metav1.Condition{Type: "theirs", Status: metav1.ConditionTrue})
+		require.NoError(t, d.Status().Update(t.Context(), &x))
+		pause()
+		x = readState(t, d, "controller")
+		assert.Equal(t, v1beta1.ConfigurationValid, x.Status.Result, "put right")
+		assert.Empty(t, x.Status.ErrorSummary)
+		assert.Empty(t, x.Status.Conditions[0].Message)
+		assert.Len(t, x.Status.Conditions, 3, "what others say stays")
+		require.NoError(t, d.Delete(t.Context(), &x))
+		pause()
+		x = readState(t, d, "controller")
+		assert.Equal(t, v1beta1.ConfigurationValid, x.Status.Result, "back")
+	})
+}
+
+// TestStateTakenOver: a process that starts leaves what the one before it has written as it is, and touches no other process's.
+func TestStateTakenOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := desk(t)
+		for _, node := range []string{"", "n1"} {
+			r := reports(t, d, node)
+			r.setState(t.Context(), &Snapshot{})
+			pause()
+		}
+		before := d.Writes("")
+		assert.Equal(t, 4, before)
+		x := readState(t, d, "controller")
+		r := reports(t, d, "")
+		time.Sleep(time.Minute)
+		r.setState(t.Context(), &Snapshot{})
+		pause()
+		assert.Equal(t, before, d.Writes(""))
+		assert.Equal(t, x, readState(t, d, "controller"))
+		assert.Equal(t, v1beta1.ConfigurationValid, readState(t, d, "speaker-n1").Status.Result)
+	})
+}
+
+// TestStateRefused: what cannot be written is tried again, later each time.
+func TestStateRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := desk(t)
+		down := true
+		d.Fail = func(string, client.Object) error {
+			if down {
+				return errors.New("no API server")
+			}
+			return nil
+		}
+		r := reports(t, d, "n1")
+		r.setState(t.Context(), &Snapshot{})
+		time.Sleep(5 * time.Minute)
+		assert.Less(t, d.Writes(""), 20)
+		down = false
+		time.Sleep(30 * time.Second)
+		synctest.Wait()
+		assert.Equal(t, v1beta1.ConfigurationValid, readState(t, d, "speaker-n1").Status.Result)
+	})
 }
 
 // TestLongNodeName has nodes whose names are too long for a label, or for the name of an object together with what precedes it.
@@ -66,16 +170,15 @@ func TestLongNodeName(t *testing.T) {
 	names := map[string]bool{}
 	for _, node := range []string{"n1", label, label + ".b", label + ".c", label + "." + label + "." + label + "." + label[:61], label + "." + label + "." + label + "." + label[:60] + "b"} {
 		require.Empty(t, validation.IsDNS1123Subdomain(node))
-		r, c, _ := reports(t, node)
-		require.NoError(t, r.writeState(t.Context(), &Snapshot{}))
-		var x v1beta1.ConfigurationState
-		require.NoError(t, c.Get(t.Context(), client.ObjectKey{Namespace: "metallb-system", Name: SpeakerState(node)}, &x))
-		assert.Empty(t, validation.IsDNS1123Subdomain(x.Name), node)
-		for _, v := range x.Labels {
+		r := &reporter{namespace: "metallb-system", node: node}
+		key, labels := r.state()
+		assert.Equal(t, types.NamespacedName{Namespace: "metallb-system", Name: SpeakerState(node)}, key)
+		assert.Empty(t, validation.IsDNS1123Subdomain(key.Name), node)
+		for _, v := range labels {
 			assert.Empty(t, validation.IsValidLabelValue(v), node)
 		}
-		require.False(t, names[x.Name], node)
-		names[x.Name] = true
+		require.False(t, names[key.Name], node)
+		names[key.Name] = true
 	}
 	assert.True(t, names["speaker-n1"])
 }

@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -22,7 +22,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
-	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/api/v1beta2"
 )
 
@@ -36,9 +35,12 @@ type Watcher struct {
 	remarks    func(*Snapshot) []Remark
 	queue      atomic.Pointer[queue]
 	metrics    *Metrics
-	last       *Snapshot         // touched by Load, then by the single worker of controller
-	peers      []v1beta2.BGPPeer // those that last was made from
+	last       *Snapshot // touched by Load, then by the single worker of controller
 	pending    pending
+
+	// What last was made from; touched as last.
+	peers        []v1beta2.BGPPeer
+	reservations []v1alpha1.AddressReservation
 
 	mu    sync.Mutex // protects all the following
 	waits []Fault
@@ -66,9 +68,12 @@ func NewWatcher(o WatcherOptions) (*Watcher, error) {
 		reader:  o.Manager.GetCache(), namespace: o.Namespace, publish: o.Publish, remarks: o.Remarks,
 		reporter: &reporter{client: o.Manager.GetClient(), namespace: o.Namespace, node: o.Node, recorder: o.Recorder, log: o.Log},
 	}
-	if o.Node != "" {
+	if o.Node == "" {
+		w.reporter.readiness = w.reporter.newReadiness(o.Manager.GetCache())
+	} else {
 		w.reporter.recorder, w.reporter.about = nil, w.aboutNode
 	}
+	w.reporter.states = w.reporter.newStates(o.Manager.GetCache())
 	if err := o.Registry.Register(w.metrics); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
@@ -90,7 +95,7 @@ func NewWatcher(o WatcherOptions) (*Watcher, error) {
 			return nil, fmt.Errorf("watch %T: %w", kind, err)
 		}
 	}
-	if err := w.watchState(o); err != nil {
+	if err := w.watchNode(o); err != nil {
 		return nil, err
 	}
 	// The first look is taken even if there is no object: an empty configuration has to be put in force too.
@@ -101,18 +106,14 @@ func NewWatcher(o WatcherOptions) (*Watcher, error) {
 	}))
 }
 
-// watchState has the ConfigurationState looked at when somebody has removed or edited it, and when the labels of the speaker's node
-// change, by which BGPPeers select it.
-func (w *Watcher) watchState(o WatcherOptions) error {
-	name, _ := w.reporter.state()
-	toState := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request { return []reconcile.Request{stateRequest} })
-	own := predicate.NewPredicateFuncs(func(x client.Object) bool { return client.ObjectKeyFromObject(x) == name })
-	if err := w.controller.Watch(source.Kind[client.Object](o.Manager.GetCache(), &v1beta1.ConfigurationState{}, toState, own)); err != nil {
-		return fmt.Errorf("watch ConfigurationStates: %w", err)
-	}
+// watchNode has the ConfigurationState told anew when the labels of the speaker's node change, by which BGPPeers select it.
+func (w *Watcher) watchNode(o WatcherOptions) error {
 	if o.Node == "" {
 		return nil
 	}
+	toState := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
+		return []reconcile.Request{stateRequest}
+	})
 	node := predicate.And(predicate.LabelChangedPredicate{}, predicate.NewPredicateFuncs(func(x client.Object) bool { return x.GetName() == o.Node }))
 	if err := w.controller.Watch(source.Kind[client.Object](o.Manager.GetCache(), &corev1.Node{}, toState, node)); err != nil {
 		return fmt.Errorf("watch nodes: %w", err)
@@ -120,7 +121,7 @@ func (w *Watcher) watchState(o WatcherOptions) error {
 	return nil
 }
 
-// stateRequest has the ConfigurationState looked at, and nothing else.
+// stateRequest has it worked out what the ConfigurationState says, and nothing else.
 var stateRequest = reconcile.Request{NamespacedName: types.NamespacedName{Name: "state"}}
 
 // SetWaits says which peers this speaker cannot serve before something outside them is mended, such as a Secret. It does not block.
@@ -153,7 +154,7 @@ func (w *Watcher) Load(ctx context.Context) (*Snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.last, w.peers = Build(objects, w.last), objects.BGPPeers
+	w.last, w.peers, w.reservations = Build(objects, w.last), objects.BGPPeers, objects.Reservations
 	return w.last, nil
 }
 
@@ -163,7 +164,8 @@ func (w *Watcher) Reconcile(ctx context.Context, r reconcile.Request) (reconcile
 		if w.last == nil {
 			return reconcile.Result{}, nil // it will be reported
 		}
-		return reconcile.Result{}, w.logged(ctx, w.reporter.writeState(ctx, w.last))
+		w.reporter.setState(ctx, w.last)
+		return reconcile.Result{}, nil
 	}
 	inForce := w.pending.take()
 	s, err := w.Load(ctx)
@@ -179,7 +181,8 @@ func (w *Watcher) Reconcile(ctx context.Context, r reconcile.Request) (reconcile
 	if w.remarks != nil {
 		remarks = w.remarks(s)
 	}
-	return reconcile.Result{}, w.logged(ctx, w.reporter.report(ctx, s, remarks))
+	w.reporter.report(ctx, s, w.reservations, remarks)
+	return reconcile.Result{}, nil
 }
 
 // Await waits until the changes that have come in so far are in force: who decides on what came after them, as in one `kubectl apply`, decides
@@ -193,13 +196,10 @@ func (w *Watcher) Reconsider() {
 	}
 }
 
-// logged logs why something could not be reported, unless another write came before it; it is tried again.
-func (w *Watcher) logged(ctx context.Context, err error) error {
-	if err != nil && ctx.Err() == nil && !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
-		w.reporter.log.Warn("the configuration's state is not reported", "err", err)
-	}
-	return err
-}
-
 // Run follows the objects until ctx ends.
-func (w *Watcher) Run(ctx context.Context) error { return w.controller.Start(ctx) }
+func (w *Watcher) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return w.controller.Start(ctx) })
+	g.Go(func() error { return w.reporter.keep(ctx) })
+	return g.Wait()
+}

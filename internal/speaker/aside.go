@@ -17,6 +17,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/process/wake"
 )
 
 // asideRetry is when it is tried again after a failure.
@@ -29,22 +30,19 @@ type aside struct {
 	cache           cache.Cache
 	client          client.Client
 	log             *slog.Logger
-	changed         chan struct{}
+	changed         wake.Signal
 
 	mu   sync.Mutex
 	want map[netip.Addr]takenBy
 }
 
 func newAside(o Options) *aside {
-	return &aside{node: o.Node, namespace: o.Namespace, cache: o.Cache, client: o.Client, log: o.Log, changed: make(chan struct{}, 1), want: map[netip.Addr]takenBy{}}
-}
-
-func (a *aside) wake() {
-	select {
-	case a.changed <- struct{}{}:
-	default:
+	return &aside{
+		node: o.Node, namespace: o.Namespace, cache: o.Cache, client: o.Client, log: o.Log, changed: wake.New(), want: map[netip.Addr]takenBy{},
 	}
 }
+
+func (a *aside) wake() { a.changed.Set() }
 
 // add sets an address aside.
 func (a *aside) add(addr netip.Addr, by takenBy) {
@@ -64,24 +62,16 @@ func (a *aside) run(ctx context.Context) error {
 		return err
 	}
 	a.wake()
-	var again <-chan time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-a.changed:
-		case <-again:
-		}
+	wake.Loop{News: a.changed, First: asideRetry, Last: asideRetry, Failed: func(err error) {
+		a.log.Warn("addresses that others have are not set aside", "err", err)
+	}}.Run(ctx, func(ctx context.Context) (time.Duration, error) {
 		wait, err := a.write(ctx, time.Now())
-		if err != nil && ctx.Err() == nil {
-			a.log.Warn("addresses that others have are not set aside", "err", err)
-			wait = asideRetry
+		if err != nil {
+			wait = 0
 		}
-		again = nil
-		if wait > 0 {
-			again = time.After(wait)
-		}
-	}
+		return wait, err
+	})
+	return nil
 }
 
 // write returns when there will be something to do, 0 for never.

@@ -20,6 +20,7 @@ import (
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/config/password"
 	"github.com/fairlead/fairlead/internal/process/follow"
+	"github.com/fairlead/fairlead/internal/process/wake"
 )
 
 // protocolBGP is the value of the label protocol, and what events say.
@@ -61,7 +62,7 @@ type BGPOptions struct {
 type BGP struct {
 	BGPOptions
 	status  *bgpStatus
-	changed chan struct{}   // holds one token while there is news
+	changed wake.Signal
 	told    map[string]bool // failures told of; touched by step alone
 	unnamed unnamed         // touched by step alone
 
@@ -78,17 +79,12 @@ type nodePeer struct {
 
 // NewBGP returns a BGP task; it starts nothing.
 func NewBGP(o BGPOptions) *BGP {
-	t := &BGP{BGPOptions: o, status: newBGPStatus(o), changed: make(chan struct{}, 1), told: map[string]bool{}}
+	t := &BGP{BGPOptions: o, status: newBGPStatus(o), changed: wake.New(), told: map[string]bool{}}
 	o.Feed.Listen(t.wake)
 	return t
 }
 
-func (t *BGP) wake() {
-	select {
-	case t.changed <- struct{}{}:
-	default:
-	}
-}
+func (t *BGP) wake() { t.changed.Set() }
 
 // SessionsChanged is to be called when the state of sessions has changed. It does not block.
 func (t *BGP) SessionsChanged() {
@@ -173,7 +169,7 @@ func (t *BGP) follow(ctx, inner context.Context) {
 			return
 		case <-inner.Done():
 			return
-		case <-t.changed:
+		case <-t.changed.C():
 		case <-again:
 		}
 		select {

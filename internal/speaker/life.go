@@ -16,6 +16,7 @@ import (
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/process/follow"
 	"github.com/fairlead/fairlead/internal/process/presence"
+	"github.com/fairlead/fairlead/internal/process/wake"
 )
 
 // lifeRetry is when a Lease is renewed again that could not be.
@@ -29,7 +30,7 @@ type Life struct {
 	Client          client.Client
 	Log             *slog.Logger
 
-	changed chan struct{} // holds one token while the Lease is to be renewed at once
+	changed wake.Signal // the Lease is to be renewed at once
 
 	mu    sync.Mutex // protects all the following
 	links *presence.Links
@@ -38,7 +39,7 @@ type Life struct {
 
 // NewLife returns a Life that says nothing of links; it starts nothing.
 func NewLife(node, namespace string, c cache.Cache, w client.Client, log *slog.Logger) *Life {
-	return &Life{Node: node, Namespace: namespace, Cache: c, Client: w, Log: log, changed: make(chan struct{}, 1)}
+	return &Life{Node: node, Namespace: namespace, Cache: c, Client: w, Log: log, changed: wake.New()}
 }
 
 // tell takes in what the speaker says of its links; nil: it does not announce.
@@ -49,36 +50,23 @@ func (l *Life) tell(links *presence.Links) {
 	l.wake()
 }
 
-func (l *Life) wake() {
-	select {
-	case l.changed <- struct{}{}:
-	default:
-	}
-}
+func (l *Life) wake() { l.changed.Set() }
 
 // Run renews until ctx ends, and then removes the Lease.
 func (l *Life) Run(ctx context.Context) error {
 	go l.follow(ctx)
+	l.wake()
 	failing := false
-	for {
-		wait := presence.RenewEvery
-		if err := l.renew(ctx); err != nil && ctx.Err() == nil {
-			if !failing {
-				l.Log.Warn("Lease not renewed; what this speaker tells is not believed for long", "err", err)
-			}
-			wait = lifeRetry
-			failing = true
-		} else {
-			failing = false
+	wake.Loop{News: l.changed, First: lifeRetry, Last: lifeRetry}.Run(ctx, func(ctx context.Context) (time.Duration, error) {
+		err := l.renew(ctx)
+		if err != nil && !failing && ctx.Err() == nil {
+			l.Log.Warn("Lease not renewed; what this speaker tells is not believed for long", "err", err)
 		}
-		select {
-		case <-ctx.Done():
-			l.end(context.WithoutCancel(ctx))
-			return nil
-		case <-l.changed:
-		case <-time.After(wait):
-		}
-	}
+		failing = err != nil
+		return presence.RenewEvery, err
+	})
+	l.end(context.WithoutCancel(ctx))
+	return nil
 }
 
 // follow has the Lease renewed at once that somebody has edited or removed.

@@ -22,6 +22,7 @@ import (
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/process/presence"
+	"github.com/fairlead/fairlead/internal/process/wake"
 	"github.com/fairlead/fairlead/internal/service"
 	"github.com/fairlead/fairlead/internal/speaker/membership"
 )
@@ -66,7 +67,7 @@ type Task struct {
 	probes   *probes
 	aside    *aside
 	status   *statusWriter
-	changed  chan struct{} // holds one token while there is news
+	changed  wake.Signal
 
 	announced map[netip.Addr]bool     // what the backend answers for; touched by step alone
 	owners    map[netip.Addr]string   // who announced an address before; touched by step alone
@@ -81,7 +82,7 @@ type Task struct {
 // NewTask returns a Task; it starts nothing.
 func NewTask(o Options) *Task {
 	t := &Task{
-		Options: o, handover: newHandover(o.Node), changed: make(chan struct{}, 1), announced: map[netip.Addr]bool{}, owners: map[netip.Addr]string{},
+		Options: o, handover: newHandover(o.Node), changed: wake.New(), announced: map[netip.Addr]bool{}, owners: map[netip.Addr]string{},
 		rivals: map[netip.Addr][]string{}, told: map[netip.Addr]string{}, status: newStatusWriter(o),
 	}
 	t.probes, t.aside = newProbes(), newAside(o)
@@ -113,10 +114,7 @@ func (t *Task) Wake() {
 		t.since = time.Now()
 	}
 	t.mu.Unlock()
-	select {
-	case t.changed <- struct{}{}:
-	default:
-	}
+	t.changed.Set()
 }
 
 // Joined is to be called when another speaker appears, or appears again: it may not have heard what this one announced, and
@@ -191,7 +189,7 @@ func (t *Task) follow(ctx, inner context.Context, deadline time.Time) {
 			return
 		case <-inner.Done():
 			return
-		case <-t.changed:
+		case <-t.changed.C():
 		case <-timer.C:
 		}
 		again := t.step(inner)

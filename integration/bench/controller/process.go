@@ -56,7 +56,7 @@ func (w *world) start(ctx context.Context) (*controller, error) {
 	}
 	for x.at(s.UID).IsZero() {
 		select {
-		case <-x.news:
+		case <-x.news.C():
 		case <-ctx.Done():
 			return nil, errors.Join(ctx.Err(), c.stop())
 		case <-c.Done():

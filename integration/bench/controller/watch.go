@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/integration/testbed"
+	"github.com/fairlead/fairlead/internal/process/wake"
 )
 
 // watcher notes when Services of one class get their addresses.
@@ -21,7 +22,7 @@ type watcher struct {
 	class string
 	end   context.CancelFunc
 	ended chan struct{}
-	news  chan struct{} // holds a token if something was noted
+	news  wake.Signal // something was noted
 
 	mu   sync.Mutex              // protects all the following
 	seen map[types.UID]time.Time // when each living Service was first seen with an address
@@ -35,7 +36,7 @@ func (w *world) watch(ctx context.Context, class string) (*watcher, error) {
 		return nil, err
 	}
 	ctx, end := context.WithCancel(ctx)
-	x := &watcher{class: class, end: end, ended: make(chan struct{}), news: make(chan struct{}, 1), seen: map[types.UID]time.Time{}}
+	x := &watcher{class: class, end: end, ended: make(chan struct{}), news: wake.New(), seen: map[types.UID]time.Time{}}
 	for i := range existing.Items {
 		x.note(watch.Added, &existing.Items[i])
 	}
@@ -91,10 +92,7 @@ func (x *watcher) note(kind watch.EventType, s *corev1.Service) {
 	default:
 		x.seen[s.UID] = now
 	}
-	select {
-	case x.news <- struct{}{}:
-	default:
-	}
+	x.news.Set()
 }
 
 func (x *watcher) stop() {
@@ -118,7 +116,7 @@ func (x *watcher) wait(ctx context.Context, n int) ([]time.Time, error) {
 			return x.times(), nil
 		}
 		select {
-		case <-x.news:
+		case <-x.news.C():
 			idle.Reset(testbed.Patience)
 		case <-ctx.Done():
 			return nil, ctx.Err()

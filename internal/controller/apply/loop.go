@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/internal/process/wake"
 )
 
 const (
@@ -62,7 +63,7 @@ type Loop struct {
 	// Changed is told of each try; it may be nil.
 	Changed func(Result)
 
-	changed chan struct{} // holds one token while there is news
+	changed wake.Signal
 
 	mu      sync.Mutex // protects all the following
 	target  target
@@ -87,7 +88,7 @@ type target struct {
 
 // NewLoop returns a Loop; it starts nothing.
 func NewLoop(name string, b backends.ClusterBackend, r Reporter, log *slog.Logger) *Loop {
-	return &Loop{Name: name, Backend: b, Reporter: r, Log: log, changed: make(chan struct{}, 1), inPlace: map[backends.Source]bool{}}
+	return &Loop{Name: name, Backend: b, Reporter: r, Log: log, changed: wake.New(), inPlace: map[backends.Source]bool{}}
 }
 
 // Observe takes what the backend reports of an Apply; it is the Report function of its Config.
@@ -97,20 +98,7 @@ func (l *Loop) Observe(o backends.Outcome) {
 	l.outcome = &o
 }
 
-func (l *Loop) wake() {
-	select {
-	case l.changed <- struct{}{}:
-	default:
-	}
-}
-
-// drain forgets that there is news.
-func (l *Loop) drain() {
-	select {
-	case <-l.changed:
-	default:
-	}
-}
+func (l *Loop) wake() { l.changed.Set() }
 
 // notYet is why somebody lacks something who has not been heard of.
 const notYet = "it has not written everything yet"
@@ -232,7 +220,7 @@ func (l *Loop) pause(ctx context.Context, again <-chan time.Time) bool {
 		return false
 	case <-again:
 		return true
-	case <-l.changed:
+	case <-l.changed.C():
 	}
 	select {
 	case <-ctx.Done():
@@ -247,7 +235,7 @@ func (l *Loop) pause(ctx context.Context, again <-chan time.Time) bool {
 func (l *Loop) try(ctx context.Context) (after time.Duration, ok bool) {
 	l.mu.Lock()
 	t := l.target
-	l.drain() // what came along while we waited is in t
+	l.changed.Clear() // what came along while we waited is in t
 	l.begun = 0
 	l.mu.Unlock()
 	if t.number == 0 {
@@ -265,7 +253,7 @@ func (l *Loop) try(ctx context.Context) (after time.Duration, ok bool) {
 	l.mu.Lock()
 	l.outcome, l.begun = nil, t.number
 	if l.target.number == t.number {
-		l.drain() // others may have said that they are ready since we asked them
+		l.changed.Clear() // others may have said that they are ready since we asked them
 	}
 	l.mu.Unlock()
 	err := l.Backend.Apply(ctx, t.want)

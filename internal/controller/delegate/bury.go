@@ -67,7 +67,7 @@ func (s *speakers) bury(ctx context.Context) (again time.Duration, err error) {
 		return 0, nil // no cluster is without nodes; they are not known
 	}
 	silent := map[string]bool{}
-	for node := range s.life.silent() {
+	for node := range s.attendance.silent() {
 		silent[backends.LabelValue(node)] = true
 	}
 	for _, kind := range buried {

@@ -37,11 +37,3 @@ func (c calm[K]) forget(now time.Time) {
 		}
 	}
 }
-
-// sooner returns the shorter of two times to wait, of which 0 is none.
-func sooner(a, b time.Duration) time.Duration {
-	if a == 0 || b > 0 && b < a {
-		return b
-	}
-	return a
-}

@@ -10,46 +10,24 @@ import (
 
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
+	"github.com/fairlead/fairlead/internal/process/wake"
 )
 
 // sessionsEvery is how often at most sessions are judged: hundreds of nodes may tell of theirs at once, and one may flap.
 const sessionsEvery = 500 * time.Millisecond
 
 // look has the sessions of the CNIs judged again.
-func (t *Task) look() {
-	select {
-	case t.looked <- struct{}{}:
-	default:
-	}
-}
+func (t *Task) look() { t.looked.Set() }
 
 // judgeSessions judges the sessions of the CNIs, and tells of them, until ctx ends.
 func (t *Task) judgeSessions(ctx context.Context) error {
-	var again <-chan time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.looked:
-		case <-again:
-		}
-		again = nil
-		after, err := t.judgeOnce(ctx)
-		if err != nil && ctx.Err() == nil {
-			t.Log.Warn("the CNI's sessions could not be told of", "err", err)
-			after = sooner(after, firstRetry)
-		}
-		if after > 0 {
-			again = time.After(after)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(sessionsEvery):
-		}
-	}
+	wake.Loop{News: t.looked, Rest: sessionsEvery, First: firstRetry, Last: firstRetry, Failed: func(err error) {
+		t.Log.Warn("the CNI's sessions could not be judged", "err", err)
+	}}.Run(ctx, t.judgeOnce)
+	return nil
 }
 
-// judgeOnce returns after which time there is more to tell, 0 for not before there is news.
+// judgeOnce returns after which time there is more to judge, 0 for not before there is news.
 func (t *Task) judgeOnce(ctx context.Context) (again time.Duration, err error) {
 	t.mu.Lock()
 	s, choice, resolved := t.snapshot, t.choice, t.resolved
@@ -75,14 +53,14 @@ func (t *Task) judgeOnce(ctx context.Context) (again time.Duration, err error) {
 			})
 		}
 		news, later := t.setSessions(name, now, time.Now())
-		changed, again = changed || news, sooner(again, later)
+		changed, again = changed || news, wake.Sooner(again, later)
 	}
 	if changed {
 		t.group.Reconsider()
 		t.reconsider(ctx, func(*corev1.Service) bool { return true })
 	}
-	later, err := t.publish(ctx, s, nodes)
-	return sooner(again, later), err
+	t.publish(s, nodes)
+	return again, nil
 }
 
 // setSessions notes the verdicts on the sessions of a backend; it reports whether any changed. One that is as it was keeps its message:
@@ -97,7 +75,7 @@ func (t *Task) setSessions(backend string, now map[backends.Audience]announce.Ve
 		if known && was.Status == v.Status && was.Reason == v.Reason {
 			now[k] = was
 		} else if wait := t.flaps.wait(k, at); known && wait > 0 {
-			now[k], again = was, sooner(again, wait)
+			now[k], again = was, wake.Sooner(again, wait)
 		}
 	}
 	t.flaps.forget(at)

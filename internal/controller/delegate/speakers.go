@@ -26,6 +26,7 @@ import (
 	"github.com/fairlead/fairlead/internal/announce/observe"
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/process/follow"
+	"github.com/fairlead/fairlead/internal/process/wake"
 )
 
 // judgeEvery is how often at most the Services that speakers serve are looked at.
@@ -42,12 +43,11 @@ type speakers struct {
 	judgedAnew func() // some verdicts are others than before
 	report     func(backends.Outcome)
 	log        *slog.Logger
-	changed    chan struct{}   // holds one token while there is news
+	changed    wake.Signal
 	judging    sync.Mutex      // held while verdicts are formed
 	following  sync.Mutex      // held while the caches fill, which may take as long as the API server likes
-	recall     recall          // touched while judging is held alone
-	quiet      map[string]bool // nodes whose speakers do not say what they advertise by BGP; as recall
-	life       life
+	quiet      map[string]bool // nodes whose speakers do not say what they advertise by BGP; touched while judging is held alone
+	attendance attendance
 	flaps      calm[judged] // of verdicts by BGP; touched while judging is held
 
 	mu       sync.Mutex // protects all the following
@@ -81,12 +81,7 @@ func (s *speakers) set(snapshot *config.Snapshot, choice announce.Choice) {
 	s.wake()
 }
 
-func (s *speakers) wake() {
-	select {
-	case s.changed <- struct{}{}:
-	default:
-	}
-}
+func (s *speakers) wake() { s.changed.Set() }
 
 // Apply publishes what the speakers are to serve. It is in progress until they announce all that can be announced, so that who
 // served it before goes on until then.
@@ -132,34 +127,18 @@ func (s *speakers) Apply(ctx context.Context, want backends.Desired) error {
 
 // Run judges Services anew after each change, and removes what nodes that are gone have left.
 func (s *speakers) Run(ctx context.Context) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-s.changed:
-		case <-timer.C:
-		}
+	s.wake()
+	wake.Loop{News: s.changed, Rest: judgeEvery, First: buryAfter, Last: buryAfter, Failed: func(err error) {
+		s.log.Warn("what nodes that are gone have left is not removed", "err", err)
+	}}.Run(ctx, func(ctx context.Context) (time.Duration, error) {
 		s.judge()
 		again, err := s.bury(ctx)
-		if err != nil && ctx.Err() == nil {
-			s.log.Warn("what nodes that are gone have left is not removed", "err", err)
-			again = buryAfter
+		if err != nil {
+			again = 0
 		}
-		if wait := s.recalled(); wait > 0 && (again == 0 || wait < again) {
-			again = wait
-		}
-		timer.Stop()
-		if again > 0 {
-			timer.Reset(again)
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(judgeEvery):
-		}
-	}
+		return wake.Sooner(again, s.attendance.wait(time.Now())), err
+	})
+	return nil
 }
 
 // follow starts to watch the cluster, the first time it is called.
@@ -181,7 +160,7 @@ func (s *speakers) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.life.follow(ctx, s.cache, s.wake); err != nil {
+	if err := s.attendance.follow(ctx, s.cache, s.wake); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -212,8 +191,7 @@ func (s *speakers) judge() {
 		Snapshot: snapshot, Services: cluster.Services(), Nodes: cluster.Nodes(), Sticky: true,
 		Serves: func(a *config.L2Advertisement) bool { return choice.L2Backend(a) == Speaker },
 	}
-	silent := s.life.silent()
-	told, err := s.told(&in, silent)
+	told, silent, err := s.told(&in)
 	if err != nil {
 		s.log.Error("what the speakers do is not known", "err", err)
 		return
@@ -254,19 +232,17 @@ func (s *speakers) judge() {
 	}
 }
 
-// told adds to in which speakers there are, and returns which nodes say that they announce a Service. What nodes have told that are silent
-// does not count.
-func (s *speakers) told(in *announce.LocalInput, silent map[string]bool) (map[types.NamespacedName][]string, error) {
+// told adds to in which speakers there are, and returns which nodes say that they announce a Service, and which nodes are silent. What
+// those have told does not count.
+func (s *speakers) told(in *announce.LocalInput) (told map[types.NamespacedName][]string, silent map[string]bool, err error) {
 	ctx := context.Background() // both are caches
 	var leases coordinationv1.LeaseList
 	if err := s.cache.List(ctx, &leases, client.InNamespace(s.namespace), client.UnsafeDisableDeepCopy); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	present, silent := s.attendance.call(leases.Items, time.Now())
 	in.Speakers, s.quiet = map[string]announce.Speaker{}, map[string]bool{}
-	for node, links := range s.recall.present(leases.Items, time.Now()) {
-		if silent[node] {
-			continue
-		}
+	for node, links := range present {
 		in.Speakers[node] = announce.Speaker{Links: links.Links, SameSubnet: links.SameSubnet}
 		in.IgnoreExclude = in.IgnoreExclude || links.IgnoreExclude
 		if links.NoServiceBGPStatus {
@@ -275,9 +251,9 @@ func (s *speakers) told(in *announce.LocalInput, silent map[string]bool) (map[ty
 	}
 	var list v1beta1.ServiceL2StatusList
 	if err := s.cache.List(ctx, &list, client.InNamespace(s.namespace), client.UnsafeDisableDeepCopy); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	told := map[types.NamespacedName][]string{}
+	told = map[types.NamespacedName][]string{}
 	for i := range list.Items {
 		x := &list.Items[i].Status
 		if x.Node != "" && !silent[x.Node] {
@@ -285,7 +261,7 @@ func (s *speakers) told(in *announce.LocalInput, silent map[string]bool) (map[ty
 			told[key] = append(told[key], x.Node)
 		}
 	}
-	return told, nil
+	return told, silent, nil
 }
 
 // takenVerdict is v, unless the Service is not announced because somebody else has an address of it.

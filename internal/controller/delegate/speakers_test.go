@@ -13,6 +13,7 @@ import (
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/process/wake"
 )
 
 // unfilled is a cache that cannot list what it is to watch: it waits for as long as it may.
@@ -30,7 +31,7 @@ func TestNobodyWaitsForTheCaches(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		s := &speakers{
-			cache: unfilled{}, log: slog.New(slog.DiscardHandler), changed: make(chan struct{}, 1),
+			cache: unfilled{}, log: slog.New(slog.DiscardHandler), changed: wake.New(),
 			secret: func(context.Context) error { return nil }, report: func(backends.Outcome) {},
 		}
 		applied := make(chan error, 1)

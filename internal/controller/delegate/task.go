@@ -26,7 +26,6 @@ import (
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
-	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -39,6 +38,8 @@ import (
 	"github.com/fairlead/fairlead/internal/config/password"
 	"github.com/fairlead/fairlead/internal/controller/apply"
 	"github.com/fairlead/fairlead/internal/controller/ledger"
+	"github.com/fairlead/fairlead/internal/process/follow"
+	"github.com/fairlead/fairlead/internal/process/wake"
 	"github.com/fairlead/fairlead/internal/service"
 )
 
@@ -90,11 +91,11 @@ type Task struct {
 	speakers  *speakers
 	watches   *watches
 	sessions  *sessions
-	looked    chan struct{} // holds one token while there is news of sessions
-	published *published    // touched by judgeSessions alone
+	looked    wake.Signal // there is news of sessions
+	published *published
 	metrics   *Metrics
-	changed   chan struct{} // holds one token while there is news
-	cni       chan struct{} // holds one token while there is news of the CNI
+	changed   wake.Signal
+	cni       wake.Signal // there is news of the CNI
 	events    told
 	leaving   leaving // touched by step alone
 
@@ -121,8 +122,9 @@ func NewTask(o Options) (*Task, error) {
 		return nil, err
 	}
 	t := &Task{
-		Options: o, discovery: d, dynamic: dyn, metrics: NewMetrics(), changed: make(chan struct{}, 1), cni: make(chan struct{}, 1),
-		looked: make(chan struct{}, 1), listed: listed{}, flaps: calm[backends.Audience]{}, heardOf: map[string]map[backends.Audience]announce.Verdict{}, results: map[string]announce.Result{}, nobody: &apply.State{Client: o.Manager.GetClient(), Name: None, Installation: o.Namespace},
+		Options: o, discovery: d, dynamic: dyn, metrics: NewMetrics(), changed: wake.New(), cni: wake.New(),
+		looked: wake.New(), listed: listed{}, flaps: calm[backends.Audience]{}, heardOf: map[string]map[backends.Audience]announce.Verdict{},
+		results: map[string]announce.Result{}, nobody: &apply.State{Client: o.Manager.GetClient(), Name: None, Installation: o.Namespace},
 	}
 	meta, err := metadata.NewForConfig(o.Config)
 	if err != nil {
@@ -140,12 +142,13 @@ func NewTask(o Options) (*Task, error) {
 		running: map[string]context.CancelFunc{}, reports: map[string]map[string]backends.SessionReport{}, mute: map[string]string{},
 	}
 	t.metrics.sessions = t.sessions
-	t.published = &published{read: o.Manager.GetCache(), write: o.Manager.GetClient(), namespace: o.Namespace, fieldManager: o.FieldManager, wrote: map[string]time.Time{}}
+	t.published = newPublished(o.Manager.GetClient(), o.Manager.GetCache(), o.Namespace, o.FieldManager, o.Log)
 	if err := o.Registry.Register(t.metrics); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	t.speakers = &speakers{
-		cache: o.Manager.GetCache(), client: o.Manager.GetClient(), namespace: o.Namespace, reconsider: o.Reconsider, log: o.Log, changed: make(chan struct{}, 1), flaps: calm[judged]{},
+		cache: o.Manager.GetCache(), client: o.Manager.GetClient(), namespace: o.Namespace, reconsider: o.Reconsider, log: o.Log,
+		changed: wake.New(), flaps: calm[judged]{},
 		secret: t.ensureSecret, judgedAnew: func() { t.group.Reconsider() },
 	}
 	t.group = apply.NewGroup(t.loops()...)
@@ -196,23 +199,13 @@ func (t *Task) watch() error {
 		{&corev1.Service{}, sameAddresses},
 		{nodes, func(old, new client.Object) bool { return maps.Equal(old.GetLabels(), new.GetLabels()) }},
 	} {
-		informer, err := t.Manager.GetCache().GetInformer(context.Background(), w.object)
+		err := follow.Watch(t.Manager.GetCache(), func(was, is client.Object) {
+			if was == nil || is == nil || !w.same(was, is) {
+				t.wake()
+			}
+		}, w.object)
 		if err != nil {
-			return fmt.Errorf("watch %T: %w", w.object, err)
-		}
-		_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-			AddFunc:    func(any) { t.wake() },
-			DeleteFunc: func(any) { t.wake() },
-			UpdateFunc: func(old, new any) {
-				a, okA := old.(client.Object)
-				b, okB := new.(client.Object)
-				if !okA || !okB || !w.same(a, b) {
-					t.wake()
-				}
-			},
-		})
-		if err != nil {
-			return fmt.Errorf("watch %T: %w", w.object, err)
+			return err
 		}
 	}
 	return nil
@@ -224,20 +217,12 @@ func sameAddresses(old, new client.Object) bool {
 		maps.Equal(a.Labels, b.Labels) && a.Spec.ExternalTrafficPolicy == b.Spec.ExternalTrafficPolicy
 }
 
-func (t *Task) wake() {
-	select {
-	case t.changed <- struct{}{}:
-	default:
-	}
-}
+func (t *Task) wake() { t.changed.Set() }
 
 // cniChanged has a backend look at the CNI again, and at who serves what.
 func (t *Task) cniChanged(backend string) {
 	t.group.Look(backend)
-	select {
-	case t.cni <- struct{}{}:
-	default:
-	}
+	t.cni.Set()
 }
 
 // SetSnapshot puts a new configuration in force.
@@ -259,6 +244,7 @@ func (t *Task) Run(ctx context.Context) error {
 	g.Go(func() error { return t.group.Run(ctx) })
 	g.Go(func() error { return t.follow(ctx) })
 	g.Go(func() error { return t.judgeSessions(ctx) })
+	g.Go(func() error { return t.published.Serve(ctx) })
 	return g.Wait()
 }
 
@@ -282,11 +268,11 @@ func (t *Task) follow(ctx context.Context) error {
 			select {
 			case <-ctx.Done():
 				return nil
-			case <-t.changed:
+			case <-t.changed.C():
 				waiting = false
 			case <-again:
 				waiting = false
-			case <-t.cni:
+			case <-t.cni.C():
 				detect, waiting = true, false
 			case <-kinds.C:
 				if now := t.served(); now != last {

@@ -26,6 +26,7 @@ import (
 	"k8s.io/client-go/tools/reference"
 
 	"github.com/fairlead/fairlead/internal/process/text"
+	"github.com/fairlead/fairlead/internal/process/wake"
 )
 
 const (
@@ -60,7 +61,7 @@ type Recorder struct {
 	count  atomic.Int64 // of events so far: tells those of one moment apart
 	writes atomic.Int64 // under way, of those that matter more
 	slow   *rate.Limiter
-	news   chan struct{} // holds a token if the queue is not empty
+	news   wake.Signal // the queue is not empty
 
 	mu    sync.Mutex // protects all the following
 	queue list.List  // of *eventsv1.Event
@@ -83,7 +84,7 @@ func New(client eventsclient.EventsGetter, scheme *runtime.Scheme, source string
 	}
 	return &Recorder{
 		client: client, scheme: scheme, source: source, instance: source + "-" + host, log: log, now: time.Now,
-		slow: rate.NewLimiter(busyRate, 1), news: make(chan struct{}, 1), sent: map[key]*eventsv1.Event{},
+		slow: rate.NewLimiter(busyRate, 1), news: wake.New(), sent: map[key]*eventsv1.Event{},
 	}
 }
 
@@ -120,12 +121,7 @@ func (r *Recorder) Eventf(regarding, related runtime.Object, eventtype, reason, 
 	r.wake()
 }
 
-func (r *Recorder) wake() {
-	select {
-	case r.news <- struct{}{}:
-	default:
-	}
-}
+func (r *Recorder) wake() { r.news.Set() }
 
 // Start sends events until ctx ends, then for a moment what is still queued.
 func (r *Recorder) Start(ctx context.Context) error {
@@ -149,7 +145,7 @@ func (r *Recorder) send(stopping, sending context.Context) {
 		e := r.next()
 		if e == nil {
 			select {
-			case <-r.news:
+			case <-r.news.C():
 				continue
 			case <-stopping.Done():
 				return

@@ -14,6 +14,25 @@ import (
 // if it is gone. Calls for one kind do not overlap. It returns when take has been called with everything that there is; it waits for
 // the cache and for nothing else, without asking again and again.
 func Handle(ctx context.Context, c cache.Cache, take func(was, is client.Object), kinds ...client.Object) error {
+	synced, err := watch(ctx, c, take, kinds)
+	if err != nil {
+		return err
+	}
+	if !toolscache.WaitFor(ctx, "", synced...) {
+		return fmt.Errorf("read what there is of %d kinds, %T first: %w", len(kinds), kinds[0], context.Cause(ctx))
+	}
+	return nil
+}
+
+// Watch is Handle that waits for nothing: of a cache that has not been started yet.
+func Watch(c cache.Cache, take func(was, is client.Object), kinds ...client.Object) error {
+	_, err := watch(context.Background(), c, take, kinds) // it does not wait, so there is nothing to end
+	return err
+}
+
+func watch(
+	ctx context.Context, c cache.Cache, take func(was, is client.Object), kinds []client.Object,
+) (synced []toolscache.DoneChecker, err error) {
 	handler := toolscache.ResourceEventHandlerFuncs{
 		AddFunc:    func(o any) { take(nil, object(o)) },
 		UpdateFunc: func(was, is any) { take(object(was), object(is)) },
@@ -23,22 +42,18 @@ func Handle(ctx context.Context, c cache.Cache, take func(was, is client.Object)
 			}
 		},
 	}
-	var synced []toolscache.DoneChecker
 	for _, kind := range kinds {
 		informer, err := c.GetInformer(ctx, kind, cache.BlockUntilSynced(false))
 		if err != nil {
-			return fmt.Errorf("watch %T: %w", kind, err)
+			return nil, fmt.Errorf("watch %T: %w", kind, err)
 		}
 		r, err := informer.AddEventHandler(handler)
 		if err != nil {
-			return fmt.Errorf("watch %T: %w", kind, err)
+			return nil, fmt.Errorf("watch %T: %w", kind, err)
 		}
 		synced = append(synced, r.HasSyncedChecker())
 	}
-	if !toolscache.WaitFor(ctx, "", synced...) {
-		return fmt.Errorf("read what there is of %d kinds, %T first: %w", len(kinds), kinds[0], context.Cause(ctx))
-	}
-	return nil
+	return synced, nil
 }
 
 // Await waits until a cache has everything of some kinds that there is.

@@ -5,5 +5,6 @@
 //
 // Whoever has something to say hands the whole of it to a Keeper, as a map from what it is about to what it says. The Keeper creates, writes and
 // removes what differs, several objects at a time; it follows what becomes of them, so that what somebody else edits or removes is back at once; a
-// write that fails is tried again, later each time; and it writes nothing that is there already.
+// write that fails is tried again, later each time; and it writes nothing that is there already. Of objects that users make, such as
+// pools, it keeps the status alone.
 package keep

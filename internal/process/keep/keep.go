@@ -41,6 +41,14 @@ type Options[K comparable, S any, T client.Object] struct {
 	// Every is the least time between two writes about the same thing; what changes meanwhile comes along with the next one. What somebody else
 	// has removed does not wait.
 	Every time.Duration
+	// Counters reports whether two statuses, which are not alike, differ in nothing but what changes all the time; nil: none do. Then the
+	// one that is wanted waits until CountersEvery after the last write, and nobody waits for it.
+	Counters      func(is, want *S) bool
+	CountersEvery time.Duration
+
+	// Theirs is set if the objects are somebody else's, of which this process writes the statuses: none is created or removed. Key tells
+	// them apart by their UIDs, so that what is said of one is not said of another that has its name later.
+	Theirs bool
 
 	// Mine reports whether an object carries the name of this process. No other is looked at.
 	Mine func(T) bool
@@ -50,6 +58,9 @@ type Options[K comparable, S any, T client.Object] struct {
 	New func(K) T
 	// Status returns where an object has what it says: a pointer to its status.
 	Status func(T) *S
+	// Fit returns what an object that says is has to say so that it says want: it keeps of is what does not matter, such as since when a
+	// condition is as it is. It must not change either; nil: it is want.
+	Fit func(is, want S) S
 	// Created is called after an object has been created; nil: nothing is.
 	Created func(context.Context, K)
 }
@@ -64,17 +75,23 @@ type Keeper[K comparable, S any, T client.Object] struct {
 	want    map[K]S
 	have    map[K]map[types.UID]T // as the cache has them
 	own     map[K]T               // as written last; the cache may not have them yet
-	written map[K]time.Time
+	written map[K]write
 	sets    int       // how often Set has been called
 	pending map[K]int // what done waits for, and since which Set
 	done    func()    // called once pending is empty
 	logged  time.Time
 }
 
+// write is the last one about something.
+type write struct {
+	at      time.Time
+	removed bool // it was the removal of the object
+}
+
 // New returns a Keeper; it starts nothing.
 func New[K comparable, S any, T client.Object](o Options[K, S, T]) *Keeper[K, S, T] {
 	return &Keeper[K, S, T]{
-		Options: o, want: map[K]S{}, have: map[K]map[types.UID]T{}, own: map[K]T{}, written: map[K]time.Time{}, pending: map[K]int{},
+		Options: o, want: map[K]S{}, have: map[K]map[types.UID]T{}, own: map[K]T{}, written: map[K]write{}, pending: map[K]int{},
 	}
 }
 
@@ -82,11 +99,15 @@ func New[K comparable, S any, T client.Object](o Options[K, S, T]) *Keeper[K, S,
 func (k *Keeper[K, S, T]) Follow(ctx context.Context) error {
 	var none K
 	return follow.Handle(ctx, k.Cache, func(was, is client.Object) {
-		if was, ok := was.(T); ok && k.Mine(was) {
-			k.forget(was, is == nil)
+		before, ok := was.(T)
+		told := ok && k.Mine(before)
+		now, ok := is.(T)
+		tells := ok && k.Mine(now)
+		if told {
+			k.forget(before, !tells || k.Key(now) != k.Key(before))
 		}
-		if is, ok := is.(T); ok && k.Mine(is) {
-			k.note(is)
+		if tells {
+			k.note(now)
 		}
 	}, k.New(none))
 }
@@ -109,7 +130,7 @@ func (k *Keeper[K, S, T]) todoLocked(key K) {
 	}
 }
 
-// forget takes in that an object is not about its key any more, or, if it is gone, that it is not there.
+// forget takes in that an object is not as it was, or, if it is gone, that there is none about its key any more.
 func (k *Keeper[K, S, T]) forget(o T, gone bool) {
 	key := k.Key(o)
 	k.mu.Lock()
@@ -163,6 +184,26 @@ func (k *Keeper[K, S, T]) finishLocked() {
 	}
 }
 
+// Serve has the cache followed and then writes, until ctx ends. If the objects cannot be watched, because their CRD is not there yet, it
+// tries again.
+func (k *Keeper[K, S, T]) Serve(ctx context.Context) error {
+	for wait := retryFirst; ; wait = min(2*wait, retryLast) {
+		err := k.Follow(ctx)
+		if err == nil {
+			return k.Run(ctx)
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		k.complain(err)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+	}
+}
+
 // Run writes until ctx ends. What is there then stays; see Finish.
 func (k *Keeper[K, S, T]) Run(ctx context.Context) error {
 	queue := workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[K](retryFirst, retryLast))
@@ -195,15 +236,17 @@ func (k *Keeper[K, S, T]) Run(ctx context.Context) error {
 // work does what is to be done about one thing now.
 func (k *Keeper[K, S, T]) work(ctx context.Context, queue workqueue.TypedRateLimitingInterface[K], key K) {
 	k.mu.Lock()
-	wait := time.Until(k.written[key].Add(k.Every))
-	if _, own := k.own[key]; !own && len(k.have[key]) == 0 {
-		wait = 0 // somebody has removed it
-	}
-	told, set := k.told, k.sets
-	k.mu.Unlock()
-	if !told {
+	if !k.told {
+		k.mu.Unlock()
 		return // Set comes back to it
 	}
+	set := k.sets
+	wait, counters := k.waitLocked(key)
+	if counters && wait > 0 {
+		delete(k.pending, key)
+		k.finishLocked()
+	}
+	k.mu.Unlock()
 	if wait > 0 {
 		queue.AddAfter(key, wait)
 		return
@@ -226,6 +269,30 @@ func (k *Keeper[K, S, T]) work(ctx context.Context, queue workqueue.TypedRateLim
 	}
 	k.finishLocked()
 	k.mu.Unlock()
+}
+
+// waitLocked returns how long the next write about key has to wait, and whether it is one of counters only.
+func (k *Keeper[K, S, T]) waitLocked(key K) (wait time.Duration, counters bool) {
+	is, there, _, _ := k.lookLocked(key)
+	last, every := k.written[key], k.Every
+	if !there && !last.removed {
+		return 0, false // somebody has removed it
+	}
+	if want, wanted := k.want[key]; there && wanted && k.Counters != nil {
+		said := k.Status(is)
+		if fit := k.fit(*said, want); !equality.Semantic.DeepEqual(*said, fit) && k.Counters(said, &fit) {
+			every, counters = k.CountersEvery, true
+		}
+	}
+	return time.Until(last.at.Add(every)), counters
+}
+
+// fit returns what an object that says is has to say.
+func (k *Keeper[K, S, T]) fit(is, want S) S {
+	if k.Fit == nil {
+		return want
+	}
+	return k.Fit(is, want)
 }
 
 // complain logs what went wrong, but not for each of ten thousand objects.
@@ -264,18 +331,24 @@ func (k *Keeper[K, S, T]) Finish(ctx context.Context, want map[K]S) error {
 	return writers.Wait()
 }
 
-// sync makes there be exactly the object about key that is wanted, or none. unseen is set if the cache does not have it yet.
+// sync makes there be exactly the object about key that is wanted, or none. unseen is set if the cache may not have seen that yet.
 func (k *Keeper[K, S, T]) sync(ctx context.Context, key K) (unseen bool, err error) {
-	is, there, seen, others := k.look(key)
+	k.mu.Lock()
+	is, there, seen, others := k.lookLocked(key)
+	want, wanted := k.want[key]
+	due := k.written[key].at.Add(unseenFor)
+	k.mu.Unlock()
+	if k.Theirs && (!wanted || !there) {
+		k.mu.Lock()
+		delete(k.written, key)
+		k.mu.Unlock()
+		return false, nil
+	}
 	for _, o := range others {
 		if err := k.remove(ctx, key, o); err != nil {
 			return false, err
 		}
 	}
-	k.mu.Lock()
-	want, wanted := k.want[key]
-	due := k.written[key].Add(unseenFor)
-	k.mu.Unlock()
 	switch {
 	case !wanted && !there:
 		k.mu.Lock()
@@ -283,12 +356,19 @@ func (k *Keeper[K, S, T]) sync(ctx context.Context, key K) (unseen bool, err err
 		k.mu.Unlock()
 		return false, nil
 	case !wanted:
-		return false, k.remove(ctx, key, is)
+		err := k.remove(ctx, key, is)
+		if err == nil {
+			k.mu.Lock()
+			k.written[key] = write{at: time.Now(), removed: true}
+			k.mu.Unlock()
+		}
+		return true, err
 	case !there:
 		return true, k.create(ctx, key, want)
-	case !seen && !time.Now().Before(due), !equality.Semantic.DeepEqual(*k.Status(is), want):
+	}
+	if said := *k.Status(is); !seen && !time.Now().Before(due) || !equality.Semantic.DeepEqual(said, k.fit(said, want)) {
 		err := k.write(ctx, key, is, want)
-		if apierrors.IsInvalid(err) { // somebody has made it say what cannot be changed any more
+		if apierrors.IsInvalid(err) && !k.Theirs { // somebody has made it say what cannot be changed any more
 			err = k.remove(ctx, key, is)
 			if err == nil {
 				return true, k.create(ctx, key, want)
@@ -298,6 +378,9 @@ func (k *Keeper[K, S, T]) sync(ctx context.Context, key K) (unseen bool, err err
 			k.mu.Lock()
 			k.dropLocked(key, is.GetUID(), true)
 			k.mu.Unlock()
+			if k.Theirs {
+				return false, nil
+			}
 			return true, k.create(ctx, key, want)
 		}
 		return !seen, err
@@ -305,10 +388,8 @@ func (k *Keeper[K, S, T]) sync(ctx context.Context, key K) (unseen bool, err err
 	return !seen, nil
 }
 
-// look returns the object about key, whether the cache has it, and those that are too many.
-func (k *Keeper[K, S, T]) look(key K) (is T, there, seen bool, others []T) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
+// lookLocked returns the object about key, whether the cache has it, and those that are too many.
+func (k *Keeper[K, S, T]) lookLocked(key K) (is T, there, seen bool, others []T) {
 	is, there = k.own[key]
 	for _, o := range k.have[key] {
 		switch {
@@ -348,7 +429,11 @@ func (k *Keeper[K, S, T]) create(ctx context.Context, key K, want S) error {
 
 // write replaces the whole status: a merge would keep what it does not name.
 func (k *Keeper[K, S, T]) write(ctx context.Context, key K, is T, want S) error {
-	patch, err := json.Marshal([]map[string]any{{"op": "add", "path": "/status", "value": want}})
+	steps := []map[string]any{{"op": "add", "path": "/status", "value": k.fit(*k.Status(is), want)}}
+	if k.Theirs {
+		steps = append([]map[string]any{{"op": "test", "path": "/metadata/uid", "value": is.GetUID()}}, steps...)
+	}
+	patch, err := json.Marshal(steps)
 	if err != nil {
 		return fmt.Errorf("encode the status of %s: %w", is.GetName(), err)
 	}
@@ -363,7 +448,7 @@ func (k *Keeper[K, S, T]) write(ctx context.Context, key K, is T, want S) error 
 func (k *Keeper[K, S, T]) wrote(key K, o T) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.own[key], k.written[key] = o, time.Now()
+	k.own[key], k.written[key] = o, write{at: time.Now()}
 }
 
 func (k *Keeper[K, S, T]) remove(ctx context.Context, key K, o T) error {

@@ -1,6 +1,7 @@
 package keep_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/api/v1beta1"
@@ -154,6 +156,72 @@ func TestPutRight(t *testing.T) {
 	})
 }
 
+// TestTakenAway has somebody give objects another name, by labels: others say what is to be said, and those that are not ours are let
+// alone.
+func TestTakenAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		k := keep.New(options(d, "a"))
+		start(t, k)
+		want := say("a", "web", "db", "dns")
+		k.Set(want, nil)
+		settle()
+		for _, o := range objects(t, d) {
+			switch o.Labels[about] {
+			case "web":
+				o.Labels[nodeLabel] = "b"
+			case "db":
+				o.Labels[about] = "mail"
+			}
+			require.NoError(t, d.Update(t.Context(), &o))
+		}
+		settle()
+		assert.Equal(t, want, said(t, d, "a"))
+		assert.Len(t, said(t, d, "b"), 1)
+		before := d.Writes("")
+		time.Sleep(time.Hour)
+		assert.Equal(t, before, d.Writes(""), "nothing is written again")
+	})
+}
+
+// TestServe has objects that cannot be watched for a while.
+func TestServe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		o := options(d, "a")
+		tries := 0
+		o.Cache = &late{Cache: d.Cache(), until: time.Now().Add(time.Minute), tries: &tries}
+		k := keep.New(o)
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- k.Serve(ctx) }()
+		k.Set(say("a", "web"), nil)
+		time.Sleep(59 * time.Second)
+		assert.Empty(t, objects(t, d))
+		assert.Less(t, tries, 12, "later each time")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		assert.Equal(t, say("a", "web"), said(t, d, "a"))
+		stop()
+		require.NoError(t, <-ended)
+	})
+}
+
+// late is a cache that cannot watch anything before a time.
+type late struct {
+	cache.Cache
+	until time.Time
+	tries *int
+}
+
+func (l *late) GetInformer(ctx context.Context, o client.Object, opts ...cache.InformerGetOption) (cache.Informer, error) {
+	*l.tries++
+	if time.Now().Before(l.until) {
+		return nil, errors.New("no such kind")
+	}
+	return l.Cache.GetInformer(ctx, o, opts...)
+}
+
 // TestOthers has two processes that do not hear of each other say things about the same.
 func TestOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -280,6 +348,166 @@ func TestDone(t *testing.T) {
 		assert.Equal(t, say("a", "web"), said(t, d, "a"))
 		k.Set(say("a", "web", "bad"), func() { done = append(done, "third") })
 		assert.Equal(t, []string{"second", "third"}, done, "there is no difference")
+	})
+}
+
+// TestEvery: what comes and goes is written at a bounded rate, removals as well, and what somebody else removes is back at once.
+func TestEvery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		o := options(d, "a")
+		o.Every = 5 * time.Second
+		k := keep.New(o)
+		start(t, k)
+		for i := range 20 {
+			k.Set(say("a", []string{"web", "db"}[i%2]), nil)
+			settle()
+		}
+		assert.LessOrEqual(t, d.Writes(""), 2*8, "created or removed five times at most, each")
+		time.Sleep(o.Every)
+		synctest.Wait()
+		assert.Equal(t, say("a", "db"), said(t, d, "a"))
+
+		all := objects(t, d)
+		require.Len(t, all, 1)
+		require.NoError(t, d.Delete(t.Context(), &all[0]))
+		synctest.Wait()
+		assert.Equal(t, say("a", "db"), said(t, d, "a"), "it does not wait")
+	})
+}
+
+// TestCounters: what changes all the time is written more rarely than anything else, comes along with it, and nobody waits for it.
+func TestCounters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		o := options(d, "a")
+		o.Every, o.CountersEvery = 5*time.Second, 30*time.Second
+		o.Counters = func(is, want *says) bool { return is.Node == want.Node }
+		k := keep.New(o)
+		start(t, k)
+		count := func(node string, n int) map[string]says {
+			return map[string]says{"web": {Node: node, Interfaces: make([]v1beta1.InterfaceInfo, n)}}
+		}
+		k.Set(count("a", 1), nil)
+		settle()
+		require.Equal(t, 2, d.Writes(""))
+		for i := range 25 {
+			done := false
+			k.Set(count("a", 2+i), func() { done = true })
+			settle()
+			assert.True(t, done)
+		}
+		assert.Equal(t, 2, d.Writes(""), "26 s after the last write")
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		assert.Equal(t, 3, d.Writes(""))
+		assert.Len(t, said(t, d, "a")["web"].Interfaces, 26)
+
+		time.Sleep(o.Every)
+		k.Set(count("b", 99), nil)
+		synctest.Wait()
+		assert.Equal(t, 4, d.Writes(""), "this does not wait")
+		assert.Len(t, said(t, d, "a")["web"].Interfaces, 99)
+		time.Sleep(time.Hour)
+		assert.Equal(t, 4, d.Writes(""))
+	})
+}
+
+// TestFit: what is kept of a status is no difference, and stays when something else is written.
+func TestFit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		o := options(d, "a")
+		o.Fit = func(is, want says) says {
+			want.ServiceNamespace = cmp.Or(is.ServiceNamespace, want.ServiceNamespace)
+			return want
+		}
+		k := keep.New(o)
+		start(t, k)
+		for _, namespace := range []string{"first", "second"} {
+			k.Set(map[string]says{"web": {Node: "a", ServiceNamespace: namespace}}, nil)
+			settle()
+		}
+		assert.Equal(t, 2, d.Writes(""))
+		k.Set(map[string]says{"web": {Node: "b", ServiceNamespace: "third"}}, nil)
+		settle()
+		assert.Equal(t, 3, d.Writes(""))
+		assert.Equal(t, map[string]says{"web": {Node: "b", ServiceNamespace: "first"}}, said(t, d, "a"))
+		time.Sleep(time.Hour)
+		assert.Equal(t, 3, d.Writes(""))
+	})
+}
+
+// TestTheirs: of objects that somebody else makes, the status is kept, and nothing else.
+func TestTheirs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		o := options(d, "a")
+		o.Theirs = true
+		o.Key = func(o *v1beta1.ServiceL2Status) string { return string(o.UID) }
+		add := func(name string) *v1beta1.ServiceL2Status {
+			x := o.New(name)
+			x.Name = name
+			require.NoError(t, d.Create(t.Context(), x))
+			return x
+		}
+		web, db, dns := add("web"), add("db"), add("dns")
+		k := keep.New(o)
+		start(t, k)
+		want := map[string]says{string(web.UID): {Node: "web"}, string(db.UID): {Node: "db"}, "uid-4": {Node: "mail"}}
+		k.Set(want, nil)
+		settle()
+		assert.Equal(t, map[string]says{"web": {Node: "web"}, "db": {Node: "db"}, "dns": {}}, said(t, d, "a"))
+		assert.Equal(t, 2, d.Writes("patch"))
+		require.Equal(t, "uid-4", string(add("mail").UID))
+		settle()
+		assert.Equal(t, says{Node: "mail"}, said(t, d, "a")["mail"], "it is told as soon as it is there")
+
+		for _, x := range objects(t, d) {
+			switch x.Name {
+			case "web":
+				x.Status = says{Node: "made up"}
+				require.NoError(t, d.Status().Update(t.Context(), &x))
+			case "db":
+				require.NoError(t, d.Delete(t.Context(), &x))
+			}
+		}
+		settle()
+		assert.Equal(t, map[string]says{"web": {Node: "web"}, "mail": {Node: "mail"}, "dns": {}}, said(t, d, "a"))
+		again := add("db")
+		k.Set(map[string]says{string(db.UID): {Node: "db"}, string(dns.UID): {Node: "dns"}}, nil)
+		settle()
+		left := map[string]says{"web": {Node: "web"}, "mail": {Node: "mail"}, "dns": {Node: "dns"}, "db": {}}
+		assert.Equal(t, left, said(t, d, "a"), "the db is another one")
+		assert.Equal(t, 1, d.Writes("delete"), "what nothing is said of any more stays")
+		assert.Equal(t, 5, d.Writes("create"))
+		assert.NotEqual(t, db.UID, again.UID)
+		before := d.Writes("")
+		time.Sleep(time.Hour)
+		assert.Equal(t, before, d.Writes(""))
+	})
+}
+
+// TestTheirsReplaced has a cache that has not seen yet that another object has the name: it is not told of.
+func TestTheirsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		o := options(d, "a")
+		o.Theirs = true
+		o.Key = func(o *v1beta1.ServiceL2Status) string { return string(o.UID) }
+		web := o.New("web")
+		web.Name = "web"
+		require.NoError(t, d.Create(t.Context(), web))
+		k := keep.New(o)
+		start(t, k)
+		d.Freeze()
+		require.NoError(t, d.Delete(t.Context(), web))
+		again := o.New("web")
+		again.Name = "web"
+		require.NoError(t, d.Create(t.Context(), again))
+		k.Set(map[string]says{string(web.UID): {Node: "web"}}, nil)
+		settle()
+		assert.Equal(t, map[string]says{"web": {}}, said(t, d, "a"))
 	})
 }
 

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/internal/process/wake"
 )
 
 const (
@@ -83,12 +84,12 @@ type Group struct {
 	stale atomic.Bool
 	ready chan struct{}
 
-	doubts chan struct{} // holds one token while there is doubt
+	doubts wake.Signal
 }
 
 // New returns a Group that listens, and that nobody knows of before Run is called.
 func New(c Config) (*Group, error) {
-	g := &Group{c: c, state: newState(c.Node, uint64(time.Now().UnixNano()), time.Now), ready: make(chan struct{}), doubts: make(chan struct{}, 1)}
+	g := &Group{c: c, state: newState(c.Node, uint64(time.Now().UnixNano()), time.Now), ready: make(chan struct{}), doubts: wake.New()}
 	mc := c.Profile.base()
 	mc.Name, mc.BindAddr, mc.BindPort, mc.AdvertisePort = c.Node, c.BindAddr.String(), int(c.BindPort), int(c.BindPort)
 	if c.BindAddr.IsUnspecified() && c.Advertise.IsValid() {
@@ -334,10 +335,7 @@ func (g *Group) resolve(ctx context.Context, peer string) []netip.AddrPort {
 // off. It does not block.
 func (g *Group) Doubt() {
 	g.stale.Store(true)
-	select {
-	case g.doubts <- struct{}{}:
-	default:
-	}
+	g.doubts.Set()
 }
 
 // watchClock notices that this process stood still, and has others asked how things are, then and when there is doubt.
@@ -348,7 +346,7 @@ func (g *Group) watchClock(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-g.doubts:
+		case <-g.doubts.C():
 			g.ask(ctx)
 		case <-ticker.C:
 			if gap := time.Since(last); gap > g.c.Profile.asleep() && g.state.alive() > 1 {

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/internal/process/wake"
 )
 
 // peer is a member of a group on loopback.
@@ -22,7 +23,7 @@ type peer struct {
 	*Group
 	name    string
 	addr    string
-	changed chan struct{}
+	changed wake.Signal
 	stop    context.CancelFunc
 	done    chan error
 }
@@ -46,7 +47,7 @@ func ports(t *testing.T, n int) []uint16 {
 }
 
 func start(t *testing.T, name string, port uint16, secret string, peers ...uint16) *peer {
-	p := &peer{name: name, addr: fmt.Sprintf("127.0.0.1:%d", port), changed: make(chan struct{}, 1), done: make(chan error, 1)}
+	p := &peer{name: name, addr: fmt.Sprintf("127.0.0.1:%d", port), changed: wake.New(), done: make(chan error, 1)}
 	var list []string
 	for _, x := range slices.Concat(peers, []uint16{port}) { // it finds itself, too
 		list = append(list, fmt.Sprintf("127.0.0.1:%d", x))
@@ -55,7 +56,7 @@ func start(t *testing.T, name string, port uint16, secret string, peers ...uint1
 	p.Group, err = New(Config{
 		Node: name, BindAddr: netip.MustParseAddr("127.0.0.1"), BindPort: port, Profile: Fast, Secret: []byte(secret), Log: slog.New(slog.DiscardHandler),
 		Peers:   func(context.Context) ([]string, error) { return list, nil },
-		Changed: func() { signal(p.changed) }, Joined: func(string) {},
+		Changed: p.changed.Set, Joined: func(string) {},
 	})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -75,13 +76,6 @@ func start(t *testing.T, name string, port uint16, secret string, peers ...uint1
 // mortal is the member that dies without a farewell.
 const mortal = "c"
 
-func signal(c chan struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
-	}
-}
-
 // until waits until the members are as check wants them.
 func (p *peer) until(t *testing.T, what string, check func(map[string]Member) bool) time.Duration {
 	t.Helper()
@@ -89,7 +83,7 @@ func (p *peer) until(t *testing.T, what string, check func(map[string]Member) bo
 	deadline := time.After(30 * time.Second)
 	for !check(p.Members()) {
 		select {
-		case <-p.changed:
+		case <-p.changed.C():
 		case <-deadline:
 			require.FailNow(t, "waiting in vain for "+what, "%v", p.Members())
 		}

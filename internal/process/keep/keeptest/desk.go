@@ -83,6 +83,17 @@ func New(t *testing.T, scheme *runtime.Scheme, kinds ...client.Object) *Desk {
 			}
 			return err
 		},
+		Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
+			was := o.DeepCopyObject().(client.Object)
+			if err := c.Get(ctx, client.ObjectKeyFromObject(o), was); err != nil {
+				return err
+			}
+			err := c.Update(ctx, o, opts...)
+			if err == nil {
+				d.tell(was, o)
+			}
+			return err
+		},
 		SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, o client.Object, opts ...client.SubResourceUpdateOption) error {
 			was := o.DeepCopyObject().(client.Object)
 			if err := c.Get(ctx, client.ObjectKeyFromObject(o), was); err != nil {
