@@ -36,9 +36,9 @@ import (
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/controller/admission"
 	"github.com/fairlead/fairlead/internal/controller/delegate"
-	"github.com/fairlead/fairlead/internal/controller/events"
 	"github.com/fairlead/fairlead/internal/controller/fence"
 	"github.com/fairlead/fairlead/internal/process/cli"
+	"github.com/fairlead/fairlead/internal/process/events"
 	"github.com/fairlead/fairlead/internal/service"
 )
 

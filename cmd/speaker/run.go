@@ -11,7 +11,6 @@ import (
 	"os"
 	"regexp"
 	"runtime/debug"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -40,10 +39,11 @@ import (
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/announce/observe"
 	"github.com/fairlead/fairlead/internal/config"
-	"github.com/fairlead/fairlead/internal/controller/events"
 	"github.com/fairlead/fairlead/internal/process/cli"
+	"github.com/fairlead/fairlead/internal/process/events"
 	"github.com/fairlead/fairlead/internal/process/follow"
 	"github.com/fairlead/fairlead/internal/process/presence"
+	"github.com/fairlead/fairlead/internal/process/wake"
 	"github.com/fairlead/fairlead/internal/speaker"
 	"github.com/fairlead/fairlead/internal/speaker/membership"
 )
@@ -95,47 +95,41 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 		return fmt.Errorf("register metrics: %w", err)
 	}
 
-	var task *speaker.Task // what calls it back runs only after it has been made
+	// What the parts tell each other.
+	var links, members, joined, sessions wake.Bell
 	l2 := layer2.New(layer2.Config{
 		Exclude: exclude, SameSubnet: o.SameSubnet, GratuitousInterval: o.GratuitousInterval, Observer: series,
-		Changed: func(links []backends.Link) { task.SetLinks(links) }, Log: log,
+		Changed: func([]backends.Link) { links.Ring() }, Log: log,
 	})
 	bind, advertise, err := o.addresses(ctx, mgr.GetAPIReader())
 	if err != nil {
 		return err
 	}
-	var ready atomic.Pointer[speaker.Task]
-	group, err := membership.New(membership.Config{
+	group := membership.New(membership.Config{
 		Node: o.NodeName, BindAddr: bind, BindPort: o.BindPort, Advertise: advertise, Profile: o.Profile, Secret: secret,
 		Peers: o.peers(mgr.GetCache()), Log: log,
-		Changed: func() { with(&ready, (*speaker.Task).Wake) },
-		Joined:  func(node string) { with(&ready, func(t *speaker.Task) { t.Joined(node) }) },
+		Changed: members.Ring, Joined: func(string) { joined.Ring() },
 	})
-	if err != nil {
-		return err
-	}
 	life := speaker.NewLife(o.NodeName, o.Namespace, mgr.GetCache(), mgr.GetClient(), log)
 	feed := speaker.NewFeed(mgr.GetCache(), o.Namespace)
-	task = speaker.NewTask(speaker.Options{
+	task := speaker.NewTask(speaker.Options{
 		Feed: feed, Life: life,
 		Node: o.NodeName, Namespace: o.Namespace, Asked: cmp.Or(o.L2Backend, o.Backend), Sticky: o.Sticky, IgnoreExclude: o.IgnoreExcludeLB,
-		SameSubnet: o.SameSubnet, NoServiceBGPStatus: o.ServiceBGPStatus == statusNone, Owner: o.owner(), Cache: mgr.GetCache(), Client: mgr.GetClient(), Group: group, Announcer: l2,
+		SameSubnet: o.SameSubnet, NoServiceBGPStatus: o.ServiceBGPStatus == statusNone, Owner: o.owner(), Cache: mgr.GetCache(), Client: mgr.GetClient(), Group: group, Announcer: l2, Links: &links, Members: &members, Joined: &joined,
 		Recorder: recorder, Metrics: series, Log: log,
 	})
-	ready.Store(task)
 	watcher, err := config.NewWatcher(config.WatcherOptions{
 		Manager: mgr, Namespace: o.Namespace, Node: o.NodeName, Registry: metrics.Registry, Log: log, Publish: feed.SetSnapshot,
 	})
 	if err != nil {
 		return err
 	}
-	var routes *speaker.BGP // as task
-	router := bgp.New(bgp.Config{NodeName: o.NodeName, ListenPort: o.BGPListenPort, Changed: func() { routes.SessionsChanged() }, Log: log})
-	watch := speaker.NewBFD(router.Down, func() { routes.SessionsChanged() }, log)
+	router := bgp.New(bgp.Config{NodeName: o.NodeName, ListenPort: o.BGPListenPort, Changed: sessions.Ring, Log: log})
+	watch := speaker.NewBFD(router.Down, sessions.Ring, log)
 	series.Watch(router, watch)
-	routes = speaker.NewBGP(speaker.BGPOptions{
+	routes := speaker.NewBGP(speaker.BGPOptions{
 		Node: o.NodeName, Namespace: o.Namespace, Asked: cmp.Or(o.BGPBackend, o.Backend), IgnoreExclude: o.IgnoreExcludeLB, ShutdownWait: o.BGPShutdownWait, DrainCordoned: o.BGPDrainCordoned,
-		NoServiceBGPStatus: o.ServiceBGPStatus == statusNone, Owner: o.owner(), Feed: feed, Cache: mgr.GetCache(), Client: mgr.GetClient(), Router: router, BFD: watch, Recorder: recorder, Metrics: series, Waits: watcher.SetWaits, Log: log,
+		NoServiceBGPStatus: o.ServiceBGPStatus == statusNone, Owner: o.owner(), Feed: feed, Cache: mgr.GetCache(), Client: mgr.GetClient(), Router: router, BFD: watch, Sessions: &sessions, Recorder: recorder, Metrics: series, Waits: watcher.SetWaits, Log: log,
 	})
 	configuration := func(ctx context.Context) error {
 		// The first one does not wait for what a controller waits for.
@@ -186,13 +180,6 @@ func together(ctx context.Context, parts []part, servers ...func(context.Context
 		return first.Wait()
 	})
 	return all.Wait()
-}
-
-// with calls do once there is a task.
-func with(t *atomic.Pointer[speaker.Task], do func(*speaker.Task)) {
-	if task := t.Load(); task != nil {
-		do(task)
-	}
 }
 
 func newManager(rc *rest.Config, o Options, log *slog.Logger) (manager.Manager, error) {

@@ -25,8 +25,8 @@ import (
 	"github.com/fairlead/fairlead/integration/testbed"
 	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/config"
-	ourevents "github.com/fairlead/fairlead/internal/controller/events"
 	"github.com/fairlead/fairlead/internal/process/cli"
+	ourevents "github.com/fairlead/fairlead/internal/process/events"
 )
 
 // TestGoneBeforeTheEvents deletes a Service and a hold after a controller has adopted their addresses and before it listens to events: no

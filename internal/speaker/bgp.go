@@ -46,11 +46,13 @@ type BGPOptions struct {
 	NoServiceBGPStatus bool
 	Owner              *Owner
 
-	Feed     *Feed
-	Cache    cache.Cache
-	Client   client.Client
-	Router   Router
-	BFD      *BFD
+	Feed   *Feed
+	Cache  cache.Cache
+	Client client.Client
+	Router Router
+	BFD    *BFD
+	// Sessions rings when the state of sessions has changed, with routers or of BFD.
+	Sessions *wake.Bell
 	Recorder events.EventRecorder
 	Metrics  *Metrics
 	// Waits is called with why peers of this node cannot be served yet; it must not block.
@@ -81,13 +83,14 @@ type nodePeer struct {
 func NewBGP(o BGPOptions) *BGP {
 	t := &BGP{BGPOptions: o, status: newBGPStatus(o), changed: wake.New(), told: map[string]bool{}}
 	o.Feed.Listen(t.wake)
+	o.Sessions.Listen(t.sessionsChanged)
 	return t
 }
 
 func (t *BGP) wake() { t.changed.Set() }
 
-// SessionsChanged is to be called when the state of sessions has changed. It does not block.
-func (t *BGP) SessionsChanged() {
+// sessionsChanged tells of sessions whose state has changed. It does not block.
+func (t *BGP) sessionsChanged() {
 	t.status.sessionsChanged(false)
 	t.unnumbered()
 }

@@ -55,9 +55,13 @@ type Options struct {
 	Client    client.Client
 	Group     *membership.Group
 	Announcer Announcer
-	Recorder  events.EventRecorder
-	Metrics   *Metrics
-	Log       *slog.Logger
+	// Links rings when the interfaces that can announce have changed, Members when anything about the other speakers has, and Joined when one
+	// has appeared, or appeared again.
+	Links, Members, Joined *wake.Bell
+
+	Recorder events.EventRecorder
+	Metrics  *Metrics
+	Log      *slog.Logger
 }
 
 // Task is the running whole of this package.
@@ -91,6 +95,10 @@ func NewTask(o Options) *Task {
 		return t.Announcer.Probe(ctx, addrs, t.nodeAddrs(ctx))
 	}
 	o.Feed.Listen(t.Wake)
+	o.Members.Listen(t.Wake)
+	o.Links.Listen(func() { t.setLinks(o.Announcer.Links()) })
+	// It may not have heard what this one announced, and clients on its side of the network may have learned another owner.
+	o.Joined.Listen(func() { o.Announcer.Repeat() })
 	return t
 }
 
@@ -117,12 +125,8 @@ func (t *Task) Wake() {
 	t.changed.Set()
 }
 
-// Joined is to be called when another speaker appears, or appears again: it may not have heard what this one announced, and
-// clients on its side of the network may have learned another owner.
-func (t *Task) Joined(string) { t.Announcer.Repeat() }
-
-// SetLinks takes in which interfaces can announce.
-func (t *Task) SetLinks(links []backends.Link) {
+// setLinks takes in which interfaces can announce.
+func (t *Task) setLinks(links []backends.Link) {
 	t.mu.Lock()
 	returned := t.unlinked && len(links) > 0
 	t.unlinked = len(links) == 0
@@ -166,7 +170,7 @@ func (t *Task) prepare(ctx context.Context) error {
 	if err := t.status.keep.Follow(ctx); err != nil {
 		return err
 	}
-	t.SetLinks(t.Announcer.Links())
+	t.setLinks(t.Announcer.Links())
 	select {
 	case <-ctx.Done():
 		return ctx.Err()

@@ -37,15 +37,14 @@ func members(b *testing.B, n int) {
 	groups := make([]*Group, n)
 	began := time.Now()
 	for i := range groups {
-		var err error
-		groups[i], err = New(Config{
+		groups[i] = New(Config{
 			Node: fmt.Sprint("n", i), BindAddr: netip.MustParseAddr("127.0.0.1"), BindPort: uint16(firstPort + i), Profile: LAN, Secret: []byte("secret"),
 			Peers: func(context.Context) ([]string, error) {
 				return []string{fmt.Sprint("127.0.0.1:", firstPort), fmt.Sprint("127.0.0.1:", firstPort+i/2)}, nil
 			},
 			Changed: func() {}, Joined: func(string) {}, Log: slog.New(slog.DiscardHandler),
 		})
-		require.NoError(b, err)
+		require.NoError(b, groups[i].listen())
 		groups[i].SetLinks([]backends.Link{{Name: "eth0", IPv4: true}}, false)
 		running.Go(func() { groups[i].join(ctx) })
 	}

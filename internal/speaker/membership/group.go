@@ -78,7 +78,7 @@ type Group struct {
 	c     Config
 	state *state
 	list  *memberlist.Memberlist
-	up    atomic.Bool    // there is a list: others may be heard before
+	up    atomic.Bool    // there is a list
 	self  netip.AddrPort // as the others are told
 	queue memberlist.TransmitLimitedQueue
 	stale atomic.Bool
@@ -87,9 +87,16 @@ type Group struct {
 	doubts wake.Signal
 }
 
-// New returns a Group that listens, and that nobody knows of before Run is called.
-func New(c Config) (*Group, error) {
+// New returns a Group; it starts nothing.
+func New(c Config) *Group {
 	g := &Group{c: c, state: newState(c.Node, uint64(time.Now().UnixNano()), time.Now), ready: make(chan struct{}), doubts: wake.New()}
+	g.queue = memberlist.TransmitLimitedQueue{NumNodes: g.state.alive, RetransmitMult: c.Profile.base().RetransmitMult}
+	return g
+}
+
+// listen has other speakers reach this one.
+func (g *Group) listen() error {
+	c := &g.c
 	mc := c.Profile.base()
 	mc.Name, mc.BindAddr, mc.BindPort, mc.AdvertisePort = c.Node, c.BindAddr.String(), int(c.BindPort), int(c.BindPort)
 	if c.BindAddr.IsUnspecified() && c.Advertise.IsValid() {
@@ -103,18 +110,20 @@ func New(c Config) (*Group, error) {
 	mc.DeadNodeReclaimTime = time.Second
 	mc.Delegate, mc.Events = delegate{g}, events{g}
 	mc.Logger = logger(c.Log)
-	g.queue = memberlist.TransmitLimitedQueue{NumNodes: g.state.alive, RetransmitMult: mc.RetransmitMult}
 	var err error
 	if g.list, err = memberlist.Create(mc); err != nil {
-		return nil, fmt.Errorf("listen for other speakers on %s: %w", netip.AddrPortFrom(c.BindAddr, c.BindPort), err)
+		return fmt.Errorf("listen for other speakers on %s: %w", netip.AddrPortFrom(c.BindAddr, c.BindPort), err)
 	}
 	g.self = addrOf(g.list.LocalNode())
 	g.up.Store(true)
-	return g, nil
+	return nil
 }
 
-// Run keeps in touch with the other speakers until ctx ends. Then it says farewell.
+// Run listens for the other speakers and keeps in touch with them until ctx ends. Then it says farewell. It runs once.
 func (g *Group) Run(ctx context.Context) error {
+	if err := g.listen(); err != nil {
+		return err
+	}
 	eg, ctx := errgroup.WithContext(ctx)
 	eg.Go(func() error { g.join(ctx); return nil })
 	eg.Go(func() error { g.watchClock(ctx); return nil })
@@ -137,6 +146,9 @@ func (g *Group) Members() map[string]Member { return g.state.members() }
 
 // Addrs returns the addresses of the speakers that are alive, this one included: those of their nodes.
 func (g *Group) Addrs() []netip.Addr {
+	if !g.up.Load() {
+		return nil
+	}
 	var out []netip.Addr
 	for _, m := range g.list.Members() {
 		out = append(out, addrOf(m).Addr().Unmap())

@@ -52,15 +52,16 @@ func start(t *testing.T, name string, port uint16, secret string, peers ...uint1
 	for _, x := range slices.Concat(peers, []uint16{port}) { // it finds itself, too
 		list = append(list, fmt.Sprintf("127.0.0.1:%d", x))
 	}
-	var err error
-	p.Group, err = New(Config{
+	p.Group = New(Config{
 		Node: name, BindAddr: netip.MustParseAddr("127.0.0.1"), BindPort: port, Profile: Fast, Secret: []byte(secret), Log: slog.New(slog.DiscardHandler),
 		Peers:   func(context.Context) ([]string, error) { return list, nil },
 		Changed: p.changed.Set, Joined: func(string) {},
 	})
-	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	p.stop = cancel
+	if name == mortal {
+		require.NoError(t, p.listen())
+	}
 	go func() {
 		if name == mortal {
 			p.join(ctx) // as Run does, but it can be shut down without a farewell
