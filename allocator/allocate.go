@@ -358,7 +358,8 @@ next:
 }
 
 // pick returns the first address of family f that p has for req: one that is reserved for its owner, or else the lowest that is
-// free or may be shared, of the first entry that has one. Sharing is permission, not a wish: a lower free address comes before a shared one.
+// free or may be shared, of the first entry that has one. Sharing is permission, not a wish: a lower free address comes before a shared
+// one.
 func (a *Allocator) pick(p *pool, f Family, req *Request) (key, bool) {
 	if p.use[index(f)].size == 0 {
 		return key{}, false

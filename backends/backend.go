@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// Backend makes addresses reachable: for a cluster, by writing objects that a CNI acts on, or for one node, by speaking to the network itself.
-// W is what it is asked for. The loop around it owns retry, backoff, status and metrics; a backend knows nothing of them. The loop never
-// calls Apply before the caches it reads from are complete: an empty cache must not look like "withdraw everything". Calls of Apply do not
-// overlap.
+// Backend makes addresses reachable: for a cluster, by writing objects that a CNI acts on, or for one node, by speaking to the network
+// itself. W is what it is asked for. The loop around it owns retry, backoff, status and metrics; a backend knows nothing of them. The loop
+// never calls Apply before the caches it reads from are complete: an empty cache must not look like "withdraw everything". Calls of Apply
+// do not overlap.
 type Backend[W Desired | NodeDesired] interface {
 	// Apply makes reachable exactly want, the complete set for this scope. It is idempotent: an equal set costs no write and no
 	// packet. It adds before it withdraws, touches only what it owns, goes on after a failure and joins one *AnnounceError for

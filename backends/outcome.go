@@ -35,8 +35,8 @@ type Outcome struct {
 	OnlyVIP bool
 }
 
-// Silent says why what an advertisement asks for is not, or not all, advertised; empty if nothing speaks against it. pools are those that the
-// advertisement selects.
+// Silent says why what an advertisement asks for is not, or not all, advertised; empty if nothing speaks against it. pools are those that
+// the advertisement selects.
 func (o *Outcome) Silent(advertisement Source, pools []Pool) string {
 	for _, f := range o.Findings {
 		matters := f.Missing || f.Withheld || f.Type == BackendInactive || f.Type == ConfigFrozen
@@ -110,7 +110,8 @@ const (
 	ConfigFrozen FindingType = "ConfigFrozen"
 	// SharedAddress: an address that several Services share is announced in a way that can put it on two nodes.
 	SharedAddress FindingType = "SharedAddress"
-	// HandingOver: the backend goes on with what another one is to have, which is not heard yet. No backend finds this; see internal/controller/apply.
+	// HandingOver: the backend goes on with what another one is to have, which is not heard yet. No backend finds this; see
+	// internal/controller/apply.
 	HandingOver FindingType = "HandingOver"
 )
 

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// EveryField tests that two values are not equal if they differ in one field of their struct, whichever, but for those that are named: a field
-// that is new cannot be forgotten where somebody compares.
+// EveryField tests that two values are not equal if they differ in one field of their struct, whichever, but for those that are named: a
+// field that is new cannot be forgotten where somebody compares.
 func EveryField[T any](t *testing.T, equal func(a, b T) bool, ignored ...string) {
 	t.Helper()
 	var zero T

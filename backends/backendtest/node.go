@@ -96,7 +96,8 @@ func (s *nodeSuite) to(t *testing.T, b backends.NodeBackend, state NodeState) {
 
 func (s *nodeSuite) hears(t *testing.T, state NodeState) {
 	t.Helper()
-	require.EventuallyWithT(t, func(c *assert.CollectT) { assert.Equal(c, state.Heard, s.Heard(t), "%q", state.Name) }, soon, 20*time.Millisecond)
+	require.EventuallyWithT(t, func(c *assert.CollectT) { assert.Equal(c, state.Heard, s.Heard(t), "%q", state.Name) }, soon,
+		20*time.Millisecond)
 }
 
 // settle waits until all that was to be told has been told.

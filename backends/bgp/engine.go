@@ -63,9 +63,9 @@ type engine struct {
 }
 
 // globals guards table.SelectionOptions and table.UseMultiplePaths, variables of a package of GoBGP 3.37 that all servers of a process
-// share: StartBgp of one server writes them, and any server reads them when it works out what a peer is to hear. That is when routes change,
-// when a session is established (see establish), and when a router asks for all routes again (see refresh). What is written is always the
-// same.
+// share: StartBgp of one server writes them, and any server reads them when it works out what a peer is to hear. That is when routes
+// change, when a session is established (see establish), and when a router asks for all routes again (see refresh). What is written is
+// always the same.
 var globals sync.RWMutex
 
 func newEngine(log *slog.Logger) *engine {
@@ -162,8 +162,8 @@ func (e *engine) establish(ctx context.Context, hand func() error) error {
 	return nil
 }
 
-// refresh has GoBGP say all routes again, as a router asks for by ROUTE-REFRESH (RFC 2918). GoBGP does not hear of that message: it would not tell
-// when it has worked out the answer.
+// refresh has GoBGP say all routes again, as a router asks for by ROUTE-REFRESH (RFC 2918). GoBGP does not hear of that message: it would
+// not tell when it has worked out the answer.
 func (e *engine) refresh(ctx context.Context) error {
 	globals.RLock()
 	defer globals.RUnlock()

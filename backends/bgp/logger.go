@@ -17,7 +17,8 @@ func (l *logger) write(level slog.Level, event string, fields log.Fields) {
 		return
 	}
 	attrs := []slog.Attr{slog.String("event", event)}
-	for _, name := range []struct{ theirs, ours string }{{"State", "state"}, {"Error", "err"}, {"Err", "err"}, {"Reason", "reason"}, {"Data", "data"}} {
+	for _, name := range []struct{ theirs, ours string }{{"State", "state"}, {"Error", "err"}, {"Err", "err"}, {"Reason", "reason"},
+		{"Data", "data"}} {
 		if v, ok := fields[name.theirs]; ok {
 			attrs = append(attrs, slog.Any(name.ours, v))
 		}

@@ -37,7 +37,8 @@ func (o *opening) marshal() ([]byte, error) {
 		caps = append(caps, bgp.NewCapRouteRefresh())
 	}
 	if o.extended {
-		caps = append(caps, bgp.NewCapExtendedNexthop([]*bgp.CapExtendedNexthopTuple{bgp.NewCapExtendedNexthopTuple(bgp.RF_IPv4_UC, bgp.AFI_IP6)}))
+		caps = append(caps, bgp.NewCapExtendedNexthop([]*bgp.CapExtendedNexthopTuple{bgp.NewCapExtendedNexthopTuple(bgp.RF_IPv4_UC,
+			bgp.AFI_IP6)}))
 	}
 	if o.fourOctets {
 		caps = append(caps, bgp.NewCapFourOctetASNumber(o.asn))
@@ -99,7 +100,8 @@ func parseOpen(body []byte) (o opening, err error) {
 		o.families = []family{ipv4} // RFC 4760, 8
 	}
 	if o.hold != 0 && o.hold < minHold {
-		return o, &fault{code: codeOpen, subcode: 6, text: fmt.Sprintf("the router's hold time is %s; it must be 0s or at least %s", o.hold, minHold)}
+		return o, &fault{code: codeOpen, subcode: 6, text: fmt.Sprintf("the router's hold time is %s; it must be 0s or at least %s", o.hold,
+			minHold)}
 	}
 	return o, nil
 }

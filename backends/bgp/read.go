@@ -83,9 +83,11 @@ func next(in *bufio.Reader) event {
 	least, known := shortest[kind]
 	switch {
 	case !known:
-		return event{err: &fault{code: codeHeader, subcode: 3, data: h[18:], text: fmt.Sprintf("the router sends a message of the unknown type %d", kind)}}
+		return event{err: &fault{code: codeHeader, subcode: 3, data: h[18:],
+			text: fmt.Sprintf("the router sends a message of the unknown type %d", kind)}}
 	case n < least, n > maxMessage, kind == typeKeepalive && n != headerLen:
-		return event{err: &fault{code: codeHeader, subcode: 2, data: h[16:18], text: fmt.Sprintf("the router sends a message of type %d with %d octets", kind, n)}}
+		return event{err: &fault{code: codeHeader, subcode: 2, data: h[16:18],
+			text: fmt.Sprintf("the router sends a message of type %d with %d octets", kind, n)}}
 	}
 	n -= headerLen
 	if kind == typeUpdate {

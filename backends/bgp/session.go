@@ -134,8 +134,8 @@ const (
 	damping = 5 * time.Second
 )
 
-// wait returns how long to pause before the next attempt to connect. Pauses grow until they are as long as they may be: a router that restarts is
-// there again soon, or not for long.
+// wait returns how long to pause before the next attempt to connect. Pauses grow until they are as long as they may be: a router that
+// restarts is there again soon, or not for long.
 func (s *session) wait() time.Duration {
 	wait := s.connect
 	if s.hurries && s.failed < 16 {

@@ -60,7 +60,8 @@ func discover(ctx context.Context, name string) (netip.Addr, error) {
 		}
 		_, advertised := m.(*ndp.RouterAdvertisement)
 		// RFC 4861, 6.1.2: what has been forwarded is not to be believed.
-		if advertised && control != nil && control.HopLimit == ndp.HopLimit && from.IsLinkLocalUnicast() && from.WithZone("") != local.WithZone("") {
+		if advertised && control != nil && control.HopLimit == ndp.HopLimit && from.IsLinkLocalUnicast() &&
+			from.WithZone("") != local.WithZone("") {
 			return from.WithZone(name), nil
 		}
 	}

@@ -30,7 +30,8 @@ func withheld(a *backends.BGPAdvertisement, s surroundings) (refused bool, findi
 	}
 	refused = len(findings) > 0 && !s.allowWider
 	if a.LocalPref != 0 {
-		findings = append(findings, unsupported(a, "spec.localPref", "Calico sets no local preference; routes to peers of the same AS carry its default", false))
+		findings = append(findings, unsupported(a, "spec.localPref",
+			"Calico sets no local preference; routes to peers of the same AS carry its default", false))
 	}
 	return refused, findings
 }
@@ -61,8 +62,9 @@ func (r *routes) admit(pool string, by []*backends.BGPAdvertisement, mode Aggreg
 				field = "spec.nodeSelectors"
 			}
 		}
-		r.findings = append(r.findings, unsupported(a, field, fmt.Sprintf("with other advertisements of pool %q for other Services and other peers or nodes, "+
-			"Calico would show the routes of all of them to all of these; use a pool for each", pool), !s.allowWider))
+		r.findings = append(r.findings,
+			unsupported(a, field, fmt.Sprintf("with other advertisements of pool %q for other Services and other peers or nodes, "+
+				"Calico would show the routes of all of them to all of these; use a pool for each", pool), !s.allowWider))
 		r.refuse(pool, a, field, s)
 		return !s.allowWider
 	})

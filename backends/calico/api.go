@@ -125,7 +125,8 @@ func (a *api) patch(ctx context.Context, c *configuration, spec map[string]any) 
 	if err != nil {
 		return nil, err
 	}
-	u, err := a.client.Patch(ctx, defaultName, types.MergePatchType, b, metav1.PatchOptions{FieldManager: a.manager, FieldValidation: metav1.FieldValidationStrict})
+	u, err := a.client.Patch(ctx, defaultName, types.MergePatchType, b, metav1.PatchOptions{FieldManager: a.manager,
+		FieldValidation: metav1.FieldValidationStrict})
 	if err != nil {
 		return nil, a.failed("write", err)
 	}

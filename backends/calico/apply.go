@@ -131,7 +131,8 @@ func (x *apply) put(ctx context.Context, s *sessions, some ...string) (failed, e
 			} else {
 				x.b.refused[r.key] = true
 			}
-			x.find(backends.Finding{Type: backends.UnsupportedField, Object: source, Missing: true, Message: fmt.Sprintf("Calico's API refuses the session, %s: %v", then, r.err)})
+			x.find(backends.Finding{Type: backends.UnsupportedField, Object: source, Missing: true,
+				Message: fmt.Sprintf("Calico's API refuses the session, %s: %v", then, r.err)})
 		case r.foreign:
 			x.find(foreignFinding(r.key))
 			problem = fmt.Errorf("somebody else's %s is in the way", r.key)
@@ -204,7 +205,8 @@ func (x *apply) surroundings(current *configuration, leaves bool) surroundings {
 		owned[e.Prefix] = true
 	}
 	switch {
-	case leaves, s.current != v3.ServiceLoadBalancerAggregationDisabled && appliedBy(current.ManagedFields, fieldAggregation, x.b.cfg.FieldManager) != "":
+	case leaves, s.current != v3.ServiceLoadBalancerAggregationDisabled &&
+		appliedBy(current.ManagedFields, fieldAggregation, x.b.cfg.FieldManager) != "":
 		s.others = "spec." + fieldAggregation
 	case len(current.Spec.ServiceClusterIPs) > 0:
 		s.others = "spec.serviceClusterIPs"
@@ -240,8 +242,10 @@ func (x *apply) save(ctx context.Context, next Record) error {
 func (x *apply) outcome() backends.Outcome {
 	inactive, blocked := x.d.findings(x.want.Announcements)
 	o := backends.Outcome{
-		IgnoresServices: x.routes.ignoresServices, Claims: x.d.claims(), ClaimsLoadBalancerIP: len(x.d.loadBalancerPools()) > 0 && x.d.assigns() == v3.RequestedServicesOnly,
-		APIVersion: x.d.group.String(), Facts: append(slices.Clone(x.d.Facts), x.has.fact()), Owned: slices.Clone(x.record.Objects), Pools: x.routes.pools,
+		IgnoresServices: x.routes.ignoresServices, Claims: x.d.claims(), ClaimsLoadBalancerIP: len(x.d.loadBalancerPools()) > 0 &&
+			x.d.assigns() == v3.RequestedServicesOnly,
+		APIVersion: x.d.group.String(), Facts: append(slices.Clone(x.d.Facts), x.has.fact()), Owned: slices.Clone(x.record.Objects),
+		Pools:    x.routes.pools,
 		Findings: slices.Concat(inactive, x.routes.findings, x.merged.findings, x.findings, x.halfExcluded()),
 		Unheard:  x.unheard(),
 	}

@@ -248,7 +248,8 @@ func (r *routes) checkLocal(by []*backends.BGPAdvertisement, inUse []address, mo
 				"(spec.nodeToNodeMeshEnabled of BGPConfiguration \"default\"), and Calico's own peers hear all of them; let BGPPeers be managed, or switch the mesh off")
 		}
 		if len(what) > 0 {
-			r.findings = append(r.findings, unsupported(a, "", fmt.Sprintf("of Services with externalTrafficPolicy Local, such as that of %s, %s", inUse[i].Addr, strings.Join(what, "; ")), false))
+			r.findings = append(r.findings, unsupported(a, "", fmt.Sprintf("of Services with externalTrafficPolicy Local, such as that of %s, %s",
+				inUse[i].Addr, strings.Join(what, "; ")), false))
 		}
 	}
 }

@@ -14,7 +14,8 @@ import (
 
 // configure brings the BGPConfiguration to the routes that are wanted. It keeps the record equal to what the ledger holds.
 func (x *apply) configure(ctx context.Context, current *configuration, leaves bool) error {
-	in := merging{current: current, record: x.record, want: x.routes, held: x.held(), manager: x.b.cfg.FieldManager, leave: leave{aggregation: leaves},
+	in := merging{current: current, record: x.record, want: x.routes, held: x.held(), manager: x.b.cfg.FieldManager,
+		leave:     leave{aggregation: leaves},
 		lingering: x.b.cfg.Settle > 0,
 	}
 	m := merge(in)
@@ -116,7 +117,8 @@ func (x *apply) withhold() error {
 		if why == nil {
 			return false
 		}
-		errs = append(errs, &backends.AnnounceError{Prefix: e.Prefix, Err: fmt.Errorf("cannot be kept from peers that must not hear it: %w", why)})
+		errs = append(errs, &backends.AnnounceError{Prefix: e.Prefix, Err: fmt.Errorf("cannot be kept from peers that must not hear it: %w",
+			why)})
 		return !owned[e]
 	})
 	return errors.Join(errs...)

@@ -52,8 +52,8 @@ func liveFirst(order []string, live map[string]bool) []string {
 	return out
 }
 
-// tooMany keeps a pool out whose prefixes are more than BIRD reads reliably, beside those that are there. One that is live stays: to take its
-// routes away for that would be worse than what may happen, which is told.
+// tooMany keeps a pool out whose prefixes are more than BIRD reads reliably, beside those that are there. One that is live stays: to take
+// its routes away for that would be worse than what may happen, which is told.
 func (r *routes) tooMany(pool string, by []*backends.BGPAdvertisement, beside, with crowd, live bool) {
 	what, more := "the pool is not advertised", with.v4-beside.v4+with.v6-beside.v6
 	if live {
@@ -62,7 +62,8 @@ func (r *routes) tooMany(pool string, by []*backends.BGPAdvertisement, beside, w
 	message := fmt.Sprintf("its prefixes, %d, make %d entries of spec.%s in one family, and BIRD reads no more than %d reliably: %s; "+
 		"use addresses that are fewer prefixes, such as a whole CIDR in place of many ranges", more, with.most(), fieldBlocks, maxPrefixes, what)
 	r.findings = append(r.findings, backends.Finding{
-		Type: backends.UnsupportedField, Object: backends.Source{Kind: "IPAddressPool", Namespace: by[0].Source.Namespace, Name: pool}, Field: "spec.addresses",
+		Type: backends.UnsupportedField, Object: backends.Source{Kind: "IPAddressPool", Namespace: by[0].Source.Namespace, Name: pool},
+		Field:   "spec.addresses",
 		Message: message, Missing: !live,
 	})
 	if live {

@@ -23,7 +23,8 @@ import (
 )
 
 // errUnavailable: neither of Calico's API groups is served.
-var errUnavailable = fmt.Errorf("%w: neither projectcalico.org/v3 nor crd.projectcalico.org/v1 serves bgpconfigurations", backends.ErrNotInstalled)
+var errUnavailable = fmt.Errorf("%w: neither projectcalico.org/v3 nor crd.projectcalico.org/v1 serves bgpconfigurations",
+	backends.ErrNotInstalled)
 
 // ErrMigrating: Calico's objects are being moved from one API group to the other. What is written now may go to the side that
 // nobody reads.
@@ -164,7 +165,8 @@ func (d *Detection) readNode(ctx context.Context, c dynamic.Interface) {
 }
 
 func (d *Detection) configValue(ctx context.Context, c dynamic.Interface, namespace, name, key string) string {
-	u, err := c.Resource(schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}).Namespace(namespace).Get(ctx, name, metav1.GetOptions{})
+	u, err := c.Resource(schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}).Namespace(namespace).Get(ctx, name,
+		metav1.GetOptions{})
 	if err != nil {
 		return ""
 	}
@@ -322,12 +324,14 @@ func (d *Detection) findings(want []backends.Announcement) (out []backends.Findi
 	if d.bird == "off" {
 		out = append(out, backends.Finding{
 			Type: backends.BackendInactive, Object: configurationSource,
-			Message: "has no effect: BIRD does not run on the nodes, as " + d.birdSource + " says; set the networking backend to bird, or BGP to Enabled in the operator's Installation",
+			Message: "has no effect: BIRD does not run on the nodes, as " + d.birdSource +
+				" says; set the networking backend to bird, or BGP to Enabled in the operator's Installation",
 		})
 	}
 	if names := d.loadBalancerPools(); len(names) > 0 && d.assigns() == v3.AllServices {
 		out = append(out, backends.Finding{
-			Type: backends.IPAMConflict, Object: backends.Source{Kind: v3.KindKubeControllersConfiguration, Name: defaultName}, Field: "spec.controllers.loadBalancer",
+			Type: backends.IPAMConflict, Object: backends.Source{Kind: v3.KindKubeControllersConfiguration, Name: defaultName},
+			Field: "spec.controllers.loadBalancer",
 			Message: fmt.Sprintf("with IPPool %s for load balancers, Calico's own allocator replaces the addresses of every Service without a class; "+
 				"set it to null, or assignIPs to RequestedServicesOnly, or delete the IPPool", names[0]),
 		})
@@ -353,7 +357,8 @@ func (d *Detection) findings(want []backends.Announcement) (out []backends.Findi
 		if len(pools) > 0 {
 			out = append(out, backends.Finding{
 				Type: backends.BackendInactive, Object: backends.Source{Kind: v3.KindIPPool, Name: p.Name}, Field: "spec.disableBGPExport",
-				Message: fmt.Sprintf("is true, so that no route within %s leaves the nodes, those of pool %q included; set it to false", p.Spec.CIDR, pools[0]),
+				Message: fmt.Sprintf("is true, so that no route within %s leaves the nodes, those of pool %q included; set it to false", p.Spec.CIDR,
+					pools[0]),
 			})
 		}
 	}

@@ -68,9 +68,11 @@ func (r rule) operator() v3.BGPFilterMatchOperator {
 func spec(rules []rule) (out v3.BGPFilterSpec) {
 	for _, r := range rules {
 		if r.Addr().Is4() {
-			out.ExportV4 = append(out.ExportV4, v3.BGPFilterRuleV4{CIDR: r.Prefix.String(), MatchOperator: r.operator(), Source: r.source, Action: v3.Reject})
+			out.ExportV4 = append(out.ExportV4, v3.BGPFilterRuleV4{CIDR: r.Prefix.String(), MatchOperator: r.operator(), Source: r.source,
+				Action: v3.Reject})
 		} else {
-			out.ExportV6 = append(out.ExportV6, v3.BGPFilterRuleV6{CIDR: r.Prefix.String(), MatchOperator: r.operator(), Source: r.source, Action: v3.Reject})
+			out.ExportV6 = append(out.ExportV6, v3.BGPFilterRuleV6{CIDR: r.Prefix.String(), MatchOperator: r.operator(), Source: r.source,
+				Action: v3.Reject})
 		}
 	}
 	return out

@@ -116,7 +116,8 @@ func (m *merged) blocks(in *merging) {
 			if by != e.Prefix {
 				m.covered[e] = by
 				m.report(backends.CoveredByExisting, fmt.Sprintf("%s[%s]", field, by),
-					fmt.Sprintf("covers %s of pool %q, for which no entry is made; it is not ours and says how its addresses are advertised", e.Prefix, e.Pool))
+					fmt.Sprintf("covers %s of pool %q, for which no entry is made; it is not ours and says how its addresses are advertised", e.Prefix,
+						e.Pool))
 			}
 			continue
 		}
@@ -144,7 +145,8 @@ func (m *merged) blocks(in *merging) {
 	// The list is theirs, with all that is in it.
 	m.ours.Owned, m.removed = nil, nil
 	if len(m.missing) > 0 {
-		m.report(backends.Contended, field, fmt.Sprintf("field manager %q applies the whole list, so that nothing is written; it has to hold %s", owner, join(m.missing)))
+		m.report(backends.Contended, field, fmt.Sprintf("field manager %q applies the whole list, so that nothing is written; it has to hold %s",
+			owner, join(m.missing)))
 	}
 }
 
@@ -230,7 +232,8 @@ func set[T any](spec map[string]any, field string, list []T) {
 // list, and writes it again whenever it applies.
 func appliedBy(fields []metav1.ManagedFieldsEntry, name, ours string) string {
 	for _, e := range fields {
-		if e.Operation == metav1.ManagedFieldsOperationApply && e.Manager != ours && e.FieldsV1 != nil && strings.Contains(e.FieldsV1.GetRawString(), `"f:`+name+`"`) {
+		if e.Operation == metav1.ManagedFieldsOperationApply && e.Manager != ours && e.FieldsV1 != nil &&
+			strings.Contains(e.FieldsV1.GetRawString(), `"f:`+name+`"`) {
 			return e.Manager
 		}
 	}
@@ -240,7 +243,8 @@ func appliedBy(fields []metav1.ManagedFieldsEntry, name, ours string) string {
 // freeze reports an entry that keeps BIRD from reading its configuration: the nodes stay with the last good one.
 func (m *merged) freeze(field, problem string) {
 	m.frozen = field
-	m.report(backends.ConfigFrozen, field, problem+": BIRD refuses the whole configuration, and every node stays with the last good one; correct or remove the entry, which is not ours")
+	m.report(backends.ConfigFrozen, field,
+		problem+": BIRD refuses the whole configuration, and every node stays with the last good one; correct or remove the entry, which is not ours")
 }
 
 func (m *merged) aggregation(in *merging) {
@@ -249,7 +253,8 @@ func (m *merged) aggregation(in *merging) {
 	switch {
 	case in.leave.aggregation && len(m.ours.Owned) > 0:
 		m.ours.Aggregation = was
-		m.report(backends.Contended, "spec."+fieldAggregation, fmt.Sprintf("was set to %s here and changed to %q by somebody else; it is left so", was.Set, now))
+		m.report(backends.Contended, "spec."+fieldAggregation, fmt.Sprintf("was set to %s here and changed to %q by somebody else; it is left so",
+			was.Set, now))
 	case want == "" && was == nil:
 	case want == "":
 		if now == was.Set && was.Before != was.Set {
@@ -261,7 +266,8 @@ func (m *merged) aggregation(in *merging) {
 	case now == want:
 		m.ours.Aggregation = was
 	case owner != "":
-		m.report(backends.Contended, "spec."+fieldAggregation, fmt.Sprintf("field manager %q applies it, so that it is not written; it has to be %s", owner, want))
+		m.report(backends.Contended, "spec."+fieldAggregation,
+			fmt.Sprintf("field manager %q applies it, so that it is not written; it has to be %s", owner, want))
 	default:
 		m.ours.Aggregation = &Switched{Before: now, Set: want}
 		if was != nil {

@@ -69,7 +69,8 @@ type sessions struct {
 
 // plan says what sessions want asks for. It is a pure function.
 func plan(in planning) *sessions {
-	s := &sessions{planning: in, prefixes: map[string][]netip.Prefix{}, keep: map[string]bool{}, hides: map[string][]string{}, sources: map[string]backends.Source{}, held: map[backends.Source]bool{}}
+	s := &sessions{planning: in, prefixes: map[string][]netip.Prefix{}, keep: map[string]bool{}, hides: map[string][]string{},
+		sources: map[string]backends.Source{}, held: map[backends.Source]bool{}}
 	for _, a := range in.want.Announcements {
 		s.prefixes[a.Pool] = append(s.prefixes[a.Pool], a.Prefix)
 	}
@@ -180,9 +181,13 @@ func (s *sessions) localAS(p *backends.Peer) *numorstring.ASNumber {
 	if s.has.localAS {
 		return new(numorstring.ASNumber(local))
 	}
-	if local != s.asNumber && !slices.ContainsFunc(s.findings, func(f backends.Finding) bool { return f.Object == p.Source && f.Field == field }) {
-		s.report(backends.UnsupportedField, p, field, fmt.Sprintf("not used: this Calico has no BGPPeer spec.localASNumber, so that its nodes show their own AS number, "+
-			"which is %d unless a node has another one; set spec.asNumber of BGPConfiguration %q", s.asNumber, defaultName))
+	if local != s.asNumber && !slices.ContainsFunc(s.findings, func(f backends.Finding) bool {
+		return f.Object == p.Source &&
+			f.Field == field
+	}) {
+		s.report(backends.UnsupportedField, p, field,
+			fmt.Sprintf("not used: this Calico has no BGPPeer spec.localASNumber, so that its nodes show their own AS number, "+
+				"which is %d unless a node has another one; set spec.asNumber of BGPConfiguration %q", s.asNumber, defaultName))
 	}
 	return nil
 }
@@ -191,15 +196,18 @@ func (s *sessions) localAS(p *backends.Peer) *numorstring.ASNumber {
 func (s *sessions) possible(p *backends.Peer, earlier []backends.Peer) bool {
 	switch {
 	case len(p.FromNode) > 0:
-		s.report(backends.UnsupportedField, p, "metadata.annotations["+p.FromNode[0]+"]", "a BGPPeer of Calico is the same on every node: the peer is not set up; "+
-			"make one for each rack, with nodeSelectors, or have the speakers advertise")
+		s.report(backends.UnsupportedField, p, "metadata.annotations["+p.FromNode[0]+"]",
+			"a BGPPeer of Calico is the same on every node: the peer is not set up; "+
+				"make one for each rack, with nodeSelectors, or have the speakers advertise")
 		return false
 	case !p.Address.IsValid():
-		s.report(backends.UnsupportedField, p, "spec.interface", fmt.Sprintf("Calico cannot find a peer behind interface %q: the peer is not set up; set peerAddress", p.Interface))
+		s.report(backends.UnsupportedField, p, "spec.interface",
+			fmt.Sprintf("Calico cannot find a peer behind interface %q: the peer is not set up; set peerAddress", p.Interface))
 		return false
 	case p.VRF != "":
-		s.report(backends.UnsupportedField, p, "spec.vrf", fmt.Sprintf("Calico has sessions in the main routing table only, where %s may be another router than in VRF %q: "+
-			"the peer is not set up", p.Address, p.VRF))
+		s.report(backends.UnsupportedField, p, "spec.vrf",
+			fmt.Sprintf("Calico has sessions in the main routing table only, where %s may be another router than in VRF %q: "+
+				"the peer is not set up", p.Address, p.VRF))
 		return false
 	case p.PeerASN == 0:
 		s.report(backends.UnsupportedField, p, "spec.dynamicASN", "Calico needs the AS number of the peer: the peer is not set up; set peerASN")
@@ -215,8 +223,9 @@ func (s *sessions) possible(p *backends.Peer, earlier []backends.Peer) bool {
 	}
 	for i := range earlier {
 		if e := &earlier[i]; endpoint(e) == endpoint(p) && s.meet(e, p) {
-			s.report(backends.PeerExists, p, "spec.peerAddress", fmt.Sprintf("%s has the same address and port and a node in common: the peer is not set up, "+
-				"because Calico would run only one of the two; change one's nodeSelectors", e.Source))
+			s.report(backends.PeerExists, p, "spec.peerAddress",
+				fmt.Sprintf("%s has the same address and port and a node in common: the peer is not set up, "+
+					"because Calico would run only one of the two; change one's nodeSelectors", e.Source))
 			return false
 		}
 	}
@@ -258,7 +267,8 @@ func (s *sessions) refusedFields(p *backends.Peer) {
 		{p.RouterID.IsValid(), "spec.routerID", "not used: in Calico it is a setting of each node (CALICO_ROUTER_ID)"},
 		{p.SourceAddress.IsValid(), "spec.sourceAddress", "not used: Calico connects from the node's address"},
 		{p.BFDProfile != "", "spec.bfdProfile", "Calico has no BFD: the session ends with its hold time, not with BFD"},
-		{p.DualStack, "spec.dualStackAddressFamily", "not used: a session of Calico carries the routes of its own family; use one for each family"},
+		{p.DualStack, "spec.dualStackAddressFamily",
+			"not used: a session of Calico carries the routes of its own family; use one for each family"},
 		{p.DisableMP, "spec.disableMP", "not used: a session of Calico carries the routes of its own family anyway"},
 	} {
 		if f.set {

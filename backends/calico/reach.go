@@ -53,7 +53,8 @@ func (x *apply) halfExcluded() []backends.Finding {
 	for _, n := range x.want.Nodes {
 		if value, has := n.Labels[backends.LabelExclude]; has && value != excluded {
 			out = append(out, backends.Finding{
-				Type: backends.UnsupportedField, Object: backends.Source{Kind: "Node", Name: n.Name}, Field: "metadata.labels[" + backends.LabelExclude + "]",
+				Type: backends.UnsupportedField, Object: backends.Source{Kind: "Node", Name: n.Name}, Field: "metadata.labels[" +
+					backends.LabelExclude + "]",
 				Message: fmt.Sprintf("the value is %q, and Calico keeps a node from advertising only if it is %q: set it to that", value, excluded),
 			})
 		}

@@ -94,7 +94,8 @@ func featuresOf(raw []byte) (features, error) {
 		return features{}, fmt.Errorf("read the schema: %w", err)
 	}
 	return features{
-		aggregation: d.has(v3.KindBGPConfiguration, "spec", "serviceLoadBalancerAggregation"), localAS: d.has(v3.KindBGPPeer, "spec", "localASNumber"),
+		aggregation:  d.has(v3.KindBGPConfiguration, "spec", "serviceLoadBalancerAggregation"),
+		localAS:      d.has(v3.KindBGPPeer, "spec", "localASNumber"),
 		filterSource: d.has(v3.KindBGPFilter, "spec", "exportV4", "source"),
 	}, nil
 }

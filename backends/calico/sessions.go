@@ -25,7 +25,8 @@ func Question(group schema.GroupVersion, node, installation string) (*unstructur
 	o := &v3.CalicoNodeStatus{
 		TypeMeta:   metav1.TypeMeta{APIVersion: group.String(), Kind: v3.KindCalicoNodeStatus},
 		ObjectMeta: metav1.ObjectMeta{Name: "fairlead-" + backends.Hash(installation, node), Labels: backends.OwnLabels(installation)},
-		Spec:       v3.CalicoNodeStatusSpec{Node: node, Classes: []v3.NodeStatusClassType{v3.NodeStatusClassTypeBGP}, UpdatePeriodSeconds: &period},
+		Spec: v3.CalicoNodeStatusSpec{Node: node, Classes: []v3.NodeStatusClassType{v3.NodeStatusClassTypeBGP},
+			UpdatePeriodSeconds: &period},
 	}
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
 	if err != nil {
@@ -49,7 +50,8 @@ func ReportOf(u *unstructured.Unstructured) (backends.SessionReport, bool) {
 			if p.Type == v3.BGPPeerTypeNodeMesh {
 				continue
 			}
-			s := backends.Session{State: string(p.State), Up: p.State == v3.BGPSessionStateEstablished, Since: p.Since, IPv4: !is6, IPv6: is6, Prefixes: -1}
+			s := backends.Session{State: string(p.State), Up: p.State == v3.BGPSessionStateEstablished, Since: p.Since, IPv4: !is6, IPv6: is6,
+				Prefixes: -1}
 			s.Router, _ = netip.ParseAddr(p.PeerIP)
 			out.Sessions = append(out.Sessions, s)
 		}

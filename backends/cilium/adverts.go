@@ -22,7 +22,8 @@ func (t *translation) bgpAdvertisements() {
 		name := advertName(&a)
 		wanted[name] = true
 		if restricts(a.NodeSelectors) && t.want.Peers == nil && t.withhold(a.Source, "spec.nodeSelectors",
-			"the routes of one CiliumBGPAdvertisement go out from all nodes; let the peers be managed (--manage-peers), or remove the selectors", a.Pools) {
+			"the routes of one CiliumBGPAdvertisement go out from all nodes; let the peers be managed (--manage-peers), or remove the selectors",
+			a.Pools) {
 			continue
 		}
 		if o := t.advertisement(name, a, peers); o != nil {
@@ -262,7 +263,8 @@ func (t *translation) heldAdvertisement(o *v2.CiliumBGPAdvertisement) *v2.Cilium
 		return nil
 	}
 	// For which nodes it is was said by what is gone. It is not for one that comes now.
-	limited := slices.ContainsFunc(slices.Collect(maps.Keys(kept.Labels)), func(l string) bool { return strings.HasPrefix(l, exceptLabelPrefix) })
+	limited := slices.ContainsFunc(slices.Collect(maps.Keys(kept.Labels)),
+		func(l string) bool { return strings.HasPrefix(l, exceptLabelPrefix) })
 	for _, n := range t.want.Nodes {
 		if limited && t.have[key{kind: kindClusterConfig, name: clusterConfigName(n.Name)}] == nil {
 			kept.Labels[exceptLabel(n.Name)] = yes
@@ -288,8 +290,9 @@ func (t *translation) contradictions() {
 				first[r] = a
 			} else if other.LocalPref != a.LocalPref && !told {
 				told = true
-				t.unsupported(a.Source, "spec.localPref", fmt.Sprintf("%d contradicts %d of BGPAdvertisement %q, which has pool %q and the same aggregation length, too; "+
-					"where both apply Cilium sends the higher", a.LocalPref, other.LocalPref, other.Source.Name, p.Name))
+				t.unsupported(a.Source, "spec.localPref",
+					fmt.Sprintf("%d contradicts %d of BGPAdvertisement %q, which has pool %q and the same aggregation length, too; "+
+						"where both apply Cilium sends the higher", a.LocalPref, other.LocalPref, other.Source.Name, p.Name))
 			}
 		}
 	}

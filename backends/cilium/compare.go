@@ -62,7 +62,8 @@ func (t *translation) somebodyElses(o object) {
 	t.taken[k] = fmt.Errorf("somebody else's %s has the name that is needed", k.quoted())
 	t.find(backends.Finding{
 		Type: backends.Contended, Object: backends.Source{Kind: k.kind, Namespace: k.namespace, Name: k.name}, Field: "metadata.labels",
-		Message: "somebody else's object has the name that is needed (it lacks " + backends.LabelManagedBy + "=" + backends.ManagedBy + " and " + backends.LabelInstallation + "=" + t.installation +
+		Message: "somebody else's object has the name that is needed (it lacks " + backends.LabelManagedBy + "=" + backends.ManagedBy + " and " +
+			backends.LabelInstallation + "=" + t.installation +
 			"): it is left alone, and what it should say is not advertised. Rename or delete it",
 	})
 }

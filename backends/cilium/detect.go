@@ -19,7 +19,8 @@ import (
 )
 
 // ErrUnavailable: none of the objects that could be written is served.
-var ErrUnavailable = fmt.Errorf("%w: cilium.io serves neither ciliumbgpadvertisements nor ciliuml2announcementpolicies", backends.ErrNotInstalled)
+var ErrUnavailable = fmt.Errorf("%w: cilium.io serves neither ciliumbgpadvertisements nor ciliuml2announcementpolicies",
+	backends.ErrNotInstalled)
 
 // DefaultNamespace is where Cilium's ConfigMap is unless an installation says otherwise.
 const DefaultNamespace = "kube-system"
@@ -104,7 +105,8 @@ func Detect(ctx context.Context, dc discovery.DiscoveryInterface, c dynamic.Inte
 }
 
 func (d *Detection) read(ctx context.Context, c dynamic.Interface, namespace string) error {
-	u, err := c.Resource(schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}).Namespace(namespace).Get(ctx, ConfigMap, metav1.GetOptions{})
+	u, err := c.Resource(schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}).Namespace(namespace).Get(ctx, ConfigMap,
+		metav1.GetOptions{})
 	if err != nil && !apierrors.IsNotFound(err) {
 		return fmt.Errorf("read %s: %w", d.source, err)
 	}
@@ -174,7 +176,8 @@ func (d Detection) facts() []backends.Fact {
 	}
 	for _, f := range []struct{ name, value string }{
 		{"bgp", onOff(keyBGP, false)}, {"l2", onOff(keyL2, false)}, {"lb-ipam", ipam}, {"lb-ipam for Services without a class", d.defaultIPAM()},
-		{"node-ipam", onOff(keyNodeIPAM, false)}, {"namespace of BGP passwords", d.config[keySecrets]}, {"kube-proxy replacement", d.config[keyProxyReplacement]},
+		{"node-ipam", onOff(keyNodeIPAM, false)}, {"namespace of BGP passwords", d.config[keySecrets]},
+		{"kube-proxy replacement", d.config[keyProxyReplacement]},
 	} {
 		if f.value == "" {
 			f.value = "not set"
@@ -202,7 +205,8 @@ func (d Detection) findings(bgp, l2 bool) []backends.Finding {
 		inactive(keyL2, "is not true: Cilium announces nothing on layer 2; set l2announcements.enabled=true in Cilium's Helm values")
 	}
 	if v := d.config[keyProxyReplacement]; l2 && (v == "false" || v == "disabled") {
-		inactive(keyProxyReplacement, fmt.Sprintf("is %q: layer 2 announcements need kube-proxy replacement; set kubeProxyReplacement=true in Cilium's Helm values", v))
+		inactive(keyProxyReplacement,
+			fmt.Sprintf("is %q: layer 2 announcements need kube-proxy replacement; set kubeProxyReplacement=true in Cilium's Helm values", v))
 	}
 	if f, ok := d.conflict(config); ok {
 		out = append(out, f)

@@ -31,6 +31,6 @@
 //   - to.fairlead.io/<peer>=true: the peer hears it;
 //   - except.fairlead.io/<node>=true: the node leaves it out. Only advertisements with nodeSelectors have such labels.
 //
-// For 500 nodes with two sessions each that is 1,500 objects, which are written once; an advertisement for one rack has a label for each node
-// of the others, about 60 bytes. order.go says what waits for what.
+// For 500 nodes with two sessions each that is 1,500 objects, which are written once; an advertisement for one rack has a label for each
+// node of the others, about 60 bytes. order.go says what waits for what.
 package cilium

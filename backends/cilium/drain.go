@@ -147,7 +147,8 @@ func (b *Backend) drain(ctx context.Context, c *client, t *translation, lossy []
 	if done, err := b.settled(ctx, c); err != nil {
 		return nil, nil, err
 	} else if !done {
-		return nil, nil, fmt.Errorf("the Leases of %d Services have yet to be given up by Cilium: %w", len(b.drained.services), backends.ErrInProgress)
+		return nil, nil, fmt.Errorf("the Leases of %d Services have yet to be given up by Cilium: %w", len(b.drained.services),
+			backends.ErrInProgress)
 	}
 	budget, waiting := batch, 0
 	keepers := t.keepers(lossy)
@@ -188,7 +189,10 @@ func (b *Backend) drain(ctx context.Context, c *client, t *translation, lossy []
 func (t *translation) keepers(lossy []change) []*policy {
 	var out []*policy
 	for _, p := range t.world.policies {
-		if owned(p, t.installation) && !slices.ContainsFunc(lossy, func(ch change) bool { return ch.have.GetName() == p.Name && parking(ch) == 0 }) {
+		if owned(p, t.installation) && !slices.ContainsFunc(lossy, func(ch change) bool {
+			return ch.have.GetName() == p.Name &&
+				parking(ch) == 0
+		}) {
 			out = append(out, p)
 		}
 	}
@@ -250,7 +254,8 @@ func lostPools(have *policy, want object) []string {
 	less := have.DeepCopy()
 	for i, r := range have.Spec.ServiceSelector.MatchExpressions {
 		if r.Key == labelPool {
-			less.Spec.ServiceSelector.MatchExpressions[i].Values = slices.DeleteFunc(slices.Clone(r.Values), func(l string) bool { return !stays[l] })
+			less.Spec.ServiceSelector.MatchExpressions[i].Values = slices.DeleteFunc(slices.Clone(r.Values),
+				func(l string) bool { return !stays[l] })
 		}
 	}
 	if !widens(less, next) {
@@ -302,13 +307,15 @@ func (t *translation) park(p *policy, services []types.NamespacedName) []change 
 			n++
 		}
 		services = services[n:]
-		q := &policy{ObjectMeta: t.meta(objectName("l2drain", backends.Hash(append([]string{p.Name, namespace}, names...)...)), backends.Source{}), Spec: *p.Spec.DeepCopy()}
+		q := &policy{ObjectMeta: t.meta(objectName("l2drain", backends.Hash(append([]string{p.Name, namespace}, names...)...)),
+			backends.Source{}), Spec: *p.Spec.DeepCopy()}
 		q.Annotations = map[string]string{backends.AnnotationSource: p.Annotations[backends.AnnotationSource]}
 		q.Labels[labelDrains] = backends.LabelValue(p.Name)
 		if q.Spec.ServiceSelector == nil {
 			q.Spec.ServiceSelector = expressions()
 		}
-		q.Spec.ServiceSelector.MatchExpressions = append(q.Spec.ServiceSelector.MatchExpressions, in(labelServiceNamespace, namespace), in(labelServiceName, names...))
+		q.Spec.ServiceSelector.MatchExpressions = append(q.Spec.ServiceSelector.MatchExpressions, in(labelServiceNamespace, namespace),
+			in(labelServiceName, names...))
 		if t.have[keyOf(q)] == nil {
 			out = append(out, change{want: q})
 		}
@@ -316,8 +323,8 @@ func (t *translation) park(p *policy, services []types.NamespacedName) []change 
 	return out
 }
 
-// settled reports whether the announcers have dealt with the batch before: its Leases are given up, have run out, or are another node's, or it
-// has taken too long.
+// settled reports whether the announcers have dealt with the batch before: its Leases are given up, have run out, or are another node's, or
+// it has taken too long.
 func (b *Backend) settled(ctx context.Context, c *client) (bool, error) {
 	if b.now().Sub(b.drained.since) < leasePatience {
 		terms, err := b.terms(ctx, c, b.drained.services)

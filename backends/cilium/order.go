@@ -246,7 +246,8 @@ func (t *translation) handovers() []handover {
 				continue
 			}
 			from, to := find(t.world.clusterConfigs, r.Name), clusterConfigName(n.Name)
-			if from != nil && from.UID == r.UID && owned(from, t.installation) && from.Name != to && t.wanted(key{kind: kindClusterConfig, name: to}) {
+			if from != nil && from.UID == r.UID && owned(from, t.installation) && from.Name != to &&
+				t.wanted(key{kind: kindClusterConfig, name: to}) {
 				out = append(out, handover{n, from.Name, to})
 			}
 		}
@@ -271,7 +272,8 @@ func (b *Backend) handOver(ctx context.Context, c *client, t *translation, chang
 		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
 			"resourceVersion": h.node.ResourceVersion,
 			"ownerReferences": []metav1.OwnerReference{{
-				APIVersion: c.served[kindClusterConfig].GroupVersion().String(), Kind: kindClusterConfig, Name: to.Name, UID: to.UID, Controller: new(true),
+				APIVersion: c.served[kindClusterConfig].GroupVersion().String(), Kind: kindClusterConfig, Name: to.Name, UID: to.UID,
+				Controller: new(true),
 			}},
 		}})
 		if err != nil {
@@ -309,9 +311,11 @@ func (b *Backend) endsSessions(t *translation, refused *handover) bool {
 		return true
 	}
 	t.find(backends.Finding{
-		Type: backends.PeerNotReady, Object: backends.Source{Kind: v2.BGPNCKindDefinition, Name: refused.node.Name}, Field: "metadata.ownerReferences", Missing: true,
+		Type: backends.PeerNotReady, Object: backends.Source{Kind: v2.BGPNCKindDefinition, Name: refused.node.Name},
+		Field: "metadata.ownerReferences", Missing: true,
 		Message: fmt.Sprintf("CiliumBGPClusterConfig %q of an earlier version has the node, and the controller may not give it to %q: its ClusterRole lacks the verb patch for %s.%s. "+
-			"Add it, or all sessions of that object end and are set up anew at %s", refused.from, refused.to, v2.BGPNCPluralName, v2.SchemeGroupVersion.Group, until.UTC().Format("15:04:05 UTC")),
+			"Add it, or all sessions of that object end and are set up anew at %s", refused.from, refused.to, v2.BGPNCPluralName,
+			v2.SchemeGroupVersion.Group, until.UTC().Format("15:04:05 UTC")),
 	})
 	return false
 }

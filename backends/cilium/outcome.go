@@ -194,7 +194,8 @@ func (t *translation) condition(o *v2.CiliumBGPClusterConfig, name string, is ba
 	if c.Message != "" {
 		message += ": " + c.Message
 	}
-	return backends.Finding{Type: is, Object: backends.Source{Kind: kindClusterConfig, Name: o.Name}, Field: "status.conditions", Message: message}, true
+	return backends.Finding{Type: is, Object: backends.Source{Kind: kindClusterConfig, Name: o.Name}, Field: "status.conditions",
+		Message: message}, true
 }
 
 // takesOver reports whether a cluster config is to get its node from another one of ours.

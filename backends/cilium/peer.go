@@ -42,8 +42,9 @@ func (t *translation) usablePeers() []*peer {
 		}
 		if p.Password != "" {
 			if t.secretsNamespace == "" {
-				t.unsupported(p.Source, "spec.password", "Cilium has no namespace for passwords (bgp-secrets-namespace in its ConfigMap): the peer is not set up; "+
-					"set bgpControlPlane.secretsNamespace.name in Cilium's Helm values")
+				t.unsupported(p.Source, "spec.password",
+					"Cilium has no namespace for passwords (bgp-secrets-namespace in its ConfigMap): the peer is not set up; "+
+						"set bgpControlPlane.secretsNamespace.name in Cilium's Helm values")
 				if existing := t.leave(p); existing != nil {
 					out = append(out, &peer{p, existing})
 				}
@@ -81,12 +82,14 @@ func (t *translation) leave(p backends.Peer) *v2.CiliumBGPPeerConfig {
 // impossible reports whether the peer cannot be set up, or would be another one than the user means.
 func (t *translation) impossible(p backends.Peer) bool {
 	if len(p.FromNode) > 0 {
-		t.unsupported(p.Source, "metadata.annotations["+p.FromNode[0]+"]", "a peer of a CiliumBGPClusterConfig is the same on all its nodes: the peer is not set up; "+
-			"make one for each rack, with nodeSelectors, or have the speakers advertise")
+		t.unsupported(p.Source, "metadata.annotations["+p.FromNode[0]+"]",
+			"a peer of a CiliumBGPClusterConfig is the same on all its nodes: the peer is not set up; "+
+				"make one for each rack, with nodeSelectors, or have the speakers advertise")
 		return true
 	}
 	if !p.Address.IsValid() {
-		t.unsupported(p.Source, "spec.interface", fmt.Sprintf("Cilium cannot find a peer behind interface %q: the peer is not set up; set peerAddress", p.Interface))
+		t.unsupported(p.Source, "spec.interface",
+			fmt.Sprintf("Cilium cannot find a peer behind interface %q: the peer is not set up; set peerAddress", p.Interface))
 		return true
 	}
 	if p.VRF == "" {
@@ -98,7 +101,8 @@ func (t *translation) impossible(p backends.Peer) bool {
 	}
 	t.find(backends.Finding{
 		Type: backends.UnsupportedField, Object: p.Source, Field: "spec.vrf", Withheld: !t.allowWider,
-		Message: fmt.Sprintf("Cilium has sessions in the main routing table only, where %s may be another router than in VRF %q: %s", p.Address, p.VRF, then),
+		Message: fmt.Sprintf("Cilium has sessions in the main routing table only, where %s may be another router than in VRF %q: %s", p.Address,
+			p.VRF, then),
 	})
 	return !t.allowWider
 }
@@ -111,10 +115,12 @@ func (t *translation) refusedFields(p backends.Peer) {
 	}{
 		{p.DynamicASN == "external", "spec.dynamicASN", "Cilium takes a peer of any AS number, also of this side's own"},
 		{p.RouterID.IsValid(), "spec.routerID", "not used: in Cilium it is a setting of each node (CiliumBGPNodeConfigOverride), which is yours"},
-		{p.SourceAddress.IsValid(), "spec.sourceAddress", "not used: in Cilium it is a setting of each node (CiliumBGPNodeConfigOverride), which is yours"},
+		{p.SourceAddress.IsValid(), "spec.sourceAddress",
+			"not used: in Cilium it is a setting of each node (CiliumBGPNodeConfigOverride), which is yours"},
 		{p.BFDProfile != "", "spec.bfdProfile", "Cilium has no BFD: the session ends with its hold time, not with BFD"},
 		{p.DisableMP, "spec.disableMP", "not used: a session carries its own family only, unless dualStackAddressFamily is set"},
-		{p.HoldTime != nil && *p.HoldTime == 0, "spec.holdTime", fmt.Sprintf("Cilium cannot do without: it is %d s", v2.DefaultBGPHoldTimeSeconds)},
+		{p.HoldTime != nil && *p.HoldTime == 0, "spec.holdTime", fmt.Sprintf("Cilium cannot do without: it is %d s",
+			v2.DefaultBGPHoldTimeSeconds)},
 		{p.DualStack && p.Address.Unmap().Is4(), "spec.dualStackAddressFamily",
 			"Cilium gives IPv6 routes on an IPv4 session a next hop of the form ::ffff:192.0.2.1, which routers seldom accept; use a session for each family"},
 	} {

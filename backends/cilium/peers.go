@@ -135,7 +135,8 @@ func (t *translation) addSession(o *v2.CiliumBGPClusterConfig, p *peer, config s
 		if len(o.Spec.BGPInstances) == maxInstances {
 			t.once(backends.Finding{
 				Type: backends.UnsupportedField, Object: p.Source, Field: "spec.myASN",
-				Message: fmt.Sprintf("%d would be AS number %d of a node, and Cilium takes %d: the peer is not set up there", p.localASN(), maxInstances+1, maxInstances),
+				Message: fmt.Sprintf("%d would be AS number %d of a node, and Cilium takes %d: the peer is not set up there", p.localASN(),
+					maxInstances+1, maxInstances),
 			})
 			return false
 		}
@@ -148,7 +149,8 @@ func (t *translation) addSession(o *v2.CiliumBGPClusterConfig, p *peer, config s
 	if slices.ContainsFunc(b.Peers, func(q v2.CiliumBGPPeer) bool { return *q.PeerAddress == address }) {
 		t.once(backends.Finding{
 			Type: backends.PeerExists, Object: p.Source, Field: "spec.peerAddress",
-			Message: fmt.Sprintf("another BGPPeer has a session with %s from AS %d on the same nodes: this one is not set up there", address, p.localASN()),
+			Message: fmt.Sprintf("another BGPPeer has a session with %s from AS %d on the same nodes: this one is not set up there", address,
+				p.localASN()),
 		})
 		return false
 	}

@@ -73,7 +73,8 @@ func (t *translation) unheard() map[backends.Audience]string {
 			}
 			family := familyOf(is6)[0]
 			out[backends.Audience{Advertisement: a.Source, IPv6: is6}] = fmt.Sprintf("no session can tell the %s routes of BGPAdvertisement %q: "+
-				"no CiliumBGPPeerConfig selects it in an element of spec.families with afi %s%s", backends.FamilyName(is6), a.Source.Name, family, remedy(0, advert))
+				"no CiliumBGPPeerConfig selects it in an element of spec.families with afi %s%s", backends.FamilyName(is6), a.Source.Name, family,
+				remedy(0, advert))
 		}
 	}
 	return out
@@ -109,12 +110,14 @@ func (t *translation) unselected(failed map[key]error) []backends.Finding {
 	for i := range t.want.BGPAdvertisements {
 		a := &t.want.BGPAdvertisements[i]
 		advert := adverts[advertName(a)]
-		if advert == nil || failed[key{kind: kindAdvert, name: advertName(a)}] != nil || t.foreignTells(advert, false) || t.foreignTells(advert, true) {
+		if advert == nil || failed[key{kind: kindAdvert, name: advertName(a)}] != nil || t.foreignTells(advert, false) ||
+			t.foreignTells(advert, true) {
 			continue
 		}
 		out = append(out, backends.Finding{
 			Type: backends.BackendInactive, Object: a.Source,
-			Message: fmt.Sprintf("no CiliumBGPPeerConfig selects its %s %q: nobody hears the routes%s", kindAdvert, advertName(a), remedy(0, advert)),
+			Message: fmt.Sprintf("no CiliumBGPPeerConfig selects its %s %q: nobody hears the routes%s", kindAdvert, advertName(a),
+				remedy(0, advert)),
 		})
 	}
 	return out

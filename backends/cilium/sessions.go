@@ -56,7 +56,8 @@ func sessionOf(p *v2.CiliumBGPNodePeerStatus) backends.Session {
 
 // states are those of RFC 4271 as Cilium writes them (pkg/bgp/types/bgp.go: SessionState).
 var states = map[string]string{
-	"idle": "Idle", "connect": "Connect", "active": "Active", "open_sent": "OpenSent", "open_confirm": "OpenConfirm", "established": backends.Established,
+	"idle": "Idle", "connect": "Connect", "active": "Active", "open_sent": "OpenSent", "open_confirm": "OpenConfirm",
+	"established": backends.Established,
 }
 
 func stateName(s string) string { return cmp.Or(states[strings.ToLower(s)], s) }

@@ -22,13 +22,15 @@ const (
 	probeEvery = 100 * time.Millisecond
 )
 
-// Probe asks whether somebody has addresses already, all at the same time: by ARP probes (RFC 5227 section 2.1.1), or by the solicitations of
-// duplicate address detection (RFC 4862 section 5.4.2), on the usable links on which they would be announced. It returns after 300 ms, with
-// those that somebody else answered for. An answer of this node does not count, nor one with the MAC of another node, of whose addresses
-// nodes are: MetalLB may announce there what is to be taken over, and a kernel answers for what kube-proxy has put on an interface of it
-// (IPVS without strictARP). If there are answers, to find that out takes as long again. What cannot be asked is free as far as is known.
+// Probe asks whether somebody has addresses already, all at the same time: by ARP probes (RFC 5227 section 2.1.1), or by the solicitations
+// of duplicate address detection (RFC 4862 section 5.4.2), on the usable links on which they would be announced. It returns after 300 ms,
+// with those that somebody else answered for. An answer of this node does not count, nor one with the MAC of another node, of whose
+// addresses nodes are: MetalLB may announce there what is to be taken over, and a kernel answers for what kube-proxy has put on an
+// interface of it (IPVS without strictARP). If there are answers, to find that out takes as long again. What cannot be asked is free as far
+// as is known.
 func (b *Backend) Probe(ctx context.Context, addrs map[netip.Addr][]string, nodes []netip.Addr) map[netip.Addr]backends.Taken {
-	found := b.probe(ctx, func(a netip.Addr, l backends.Link) bool { return l.Carries(a, addrs[a], b.sameSubnet) }, slices.Collect(maps.Keys(addrs)))
+	found := b.probe(ctx, func(a netip.Addr, l backends.Link) bool { return l.Carries(a, addrs[a], b.sameSubnet) },
+		slices.Collect(maps.Keys(addrs)))
 	if len(found) == 0 {
 		return found
 	}
@@ -46,7 +48,8 @@ func (b *Backend) probe(ctx context.Context, on func(netip.Addr, backends.Link) 
 	var all []*probe
 	for _, r := range b.sortedLocked() {
 		link := r.serves()
-		p := &probe{usable: link, state: state{link: link.Name, index: link.index, mac: link.mac, local: link.local, addrs: map[netip.Addr]struct{}{}, own: b.own}}
+		p := &probe{usable: link, state: state{link: link.Name, index: link.index, mac: link.mac, local: link.local,
+			addrs: map[netip.Addr]struct{}{}, own: b.own}}
 		for _, a := range addrs {
 			if on(a, link.Link) {
 				p.state.addrs[a] = struct{}{}
@@ -186,5 +189,6 @@ func ndpProbe(addr netip.Addr, own mac) []byte {
 		panic(err) // an address of the wrong family
 	}
 	group := to.As16()
-	return ethernet(mac{0x33, 0x33, group[12], group[13], group[14], group[15]}, own, etherTypeIPv6, append(ipv6Header(netip.IPv6Unspecified(), to, len(payload)), payload...))
+	return ethernet(mac{0x33, 0x33, group[12], group[13], group[14], group[15]}, own, etherTypeIPv6,
+		append(ipv6Header(netip.IPv6Unspecified(), to, len(payload)), payload...))
 }

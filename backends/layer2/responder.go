@@ -90,7 +90,8 @@ func (b *Backend) handle(r *responder, s *socket, v verdict) {
 		st := r.state.Load()
 		b.observer.Conflict(v.addr, v.claimant.hardware(), st.link)
 		if b.claims.log(claim{v.addr, v.claimant}, time.Now()) {
-			b.log.Warn("somebody else claims an address that is announced here", "addr", v.addr, "mac", v.claimant.hardware().String(), "iface", st.link)
+			b.log.Warn("somebody else claims an address that is announced here", "addr", v.addr, "mac", v.claimant.hardware().String(), "iface",
+				st.link)
 		}
 		b.scheduler.defend(place{st.index, v.addr})
 	}

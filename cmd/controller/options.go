@@ -53,7 +53,8 @@ const ciliumNamespace = cilium.DefaultNamespace
 
 // addServiceFlags adds the flags that say which Services are the installation's.
 func (o *Options) addServiceFlags(f *pflag.FlagSet) {
-	f.StringSliceVar(&o.LoadBalancerClasses, "lb-class", nil, "serve only Services with one of these spec.loadBalancerClass; an empty entry, as in ',internal', stands for Services without one (default: only those)")
+	f.StringSliceVar(&o.LoadBalancerClasses, "lb-class", nil,
+		"serve only Services with one of these spec.loadBalancerClass; an empty entry, as in ',internal', stands for Services without one (default: only those)")
 }
 
 func (o *Options) addFlags(f *pflag.FlagSet) {
@@ -62,14 +63,20 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.Backend, "backend", delegate.Auto, "who advertises the addresses: "+strings.Join(delegate.Names, ", "))
 	f.StringVar(&o.BGPBackend, "bgp-backend", "", "who serves BGPAdvertisements, if not --backend")
 	f.StringVar(&o.L2Backend, "l2-backend", "", "who serves L2Advertisements, if not --backend")
-	f.BoolVar(&o.ManagePeers, "manage-peers", true, "have the CNI hold the sessions that BGPPeers of metallb.io describe; without such objects its own peers are used")
-	f.BoolVar(&o.AllowWider, "allow-wider-advertisement", false, "advertise a pool even if the CNI cannot keep its routes from peers or nodes that are not meant to hear them")
-	f.StringVar(&o.CalicoAggregation, "calico-aggregation", string(calico.Auto), "how addresses become routes of Calico: auto, preserve, disabled, enabled, per-ip")
-	f.IntVar(&o.CalicoSessionSamples, "calico-session-samples", 5, "how many of Calico's nodes are asked each minute, in turn, how their BGP sessions are; 0: none")
+	f.BoolVar(&o.ManagePeers, "manage-peers", true,
+		"have the CNI hold the sessions that BGPPeers of metallb.io describe; without such objects its own peers are used")
+	f.BoolVar(&o.AllowWider, "allow-wider-advertisement", false,
+		"advertise a pool even if the CNI cannot keep its routes from peers or nodes that are not meant to hear them")
+	f.StringVar(&o.CalicoAggregation, "calico-aggregation", string(calico.Auto),
+		"how addresses become routes of Calico: auto, preserve, disabled, enabled, per-ip")
+	f.IntVar(&o.CalicoSessionSamples, "calico-session-samples", 5,
+		"how many of Calico's nodes are asked each minute, in turn, how their BGP sessions are; 0: none")
 	f.StringVar(&o.CiliumNamespace, "cilium-namespace", ciliumNamespace, "namespace of Cilium's ConfigMap cilium-config")
-	f.StringVar(&o.MemberlistSecret, "memberlist-secret", "memberlist", "name of the Secret that the speakers have in common; it is made when they are to serve anything; empty: it is not")
+	f.StringVar(&o.MemberlistSecret, "memberlist-secret", "memberlist",
+		"name of the Secret that the speakers have in common; it is made when they are to serve anything; empty: it is not")
 	f.BoolVar(&o.ReportOtherClasses, "report-other-classes", false, "tell Services of a class that is not served so, by an event")
-	f.BoolVar(&o.CrossNamespaceSharing, "cross-namespace-sharing", true, "let Services of different namespaces share an address by an equal metallb.io/allow-shared-ip; if false, only those that name each other by fairlead.io/share-with-namespaces")
+	f.BoolVar(&o.CrossNamespaceSharing, "cross-namespace-sharing", true,
+		"let Services of different namespaces share an address by an equal metallb.io/allow-shared-ip; if false, only those that name each other by fairlead.io/share-with-namespaces")
 	f.BoolVar(&o.LeaderElect, "leader-elect", true, "act only while holding the Lease fairlead-controller; needed with more than one replica")
 	o.Metrics.AddFlags(f)
 	f.StringVar(&o.HealthProbeBindAddress, "health-probe-bind-address", "0", "address:port for /healthz and /readyz; 0 turns them off")

@@ -85,8 +85,9 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 		return err
 	}
 	delegation, err := delegate.NewTask(delegate.Options{
-		Manager: mgr, Config: rc, Namespace: o.Namespace, Asked: o.asked(), Aggregation: calico.Aggregation(o.CalicoAggregation), ManagePeers: o.ManagePeers,
-		AllowWider: o.AllowWider, CiliumConfig: o.CiliumNamespace, MemberlistSecret: o.MemberlistSecret, CalicoSamples: o.CalicoSessionSamples,
+		Manager: mgr, Config: rc, Namespace: o.Namespace, Asked: o.asked(), Aggregation: calico.Aggregation(o.CalicoAggregation),
+		ManagePeers: o.ManagePeers,
+		AllowWider:  o.AllowWider, CiliumConfig: o.CiliumNamespace, MemberlistSecret: o.MemberlistSecret, CalicoSamples: o.CalicoSessionSamples,
 		FieldManager: service.FieldManager, Registry: metrics.Registry, Recorder: recorder,
 		Reconsider: services.Reconsider, Log: log,
 	})
@@ -175,7 +176,8 @@ func newManager(rc *rest.Config, o Options, log *slog.Logger) (manager.Manager, 
 	stop, duration, deadline := stopTimeout, leaseDuration, renewDeadline
 	inNamespace := cache.ByObject{Namespaces: map[string]cache.Config{o.Namespace: {}}}
 	byObject := map[client.Object]cache.ByObject{
-		&v1beta1.ConfigurationState{}: inNamespace, &v1beta1.ServiceL2Status{}: inNamespace, &v1beta1.ServiceBGPStatus{}: inNamespace, &v1alpha1.BGPSession{}: inNamespace,
+		&v1beta1.ConfigurationState{}: inNamespace, &v1beta1.ServiceL2Status{}: inNamespace, &v1beta1.ServiceBGPStatus{}: inNamespace,
+		&v1alpha1.BGPSession{}:  inNamespace,
 		&coordinationv1.Lease{}: inNamespace,
 		&corev1.Node{}:          {Transform: observe.Trim}, &discoveryv1.EndpointSlice{}: {Transform: observe.Trim},
 	}

@@ -156,7 +156,8 @@ func (x *checker) run(choose func(args []string) (selects, error)) func(*cobra.C
 		}
 		report := check.Read(m, which)
 		if len(report.Results) == 0 && len(args) > 0 {
-			return fmt.Errorf("the installation in namespace %q serves no Service of type LoadBalancer with %s; see 'kubectl fairlead explain'", m.Namespace, args[0])
+			return fmt.Errorf("the installation in namespace %q serves no Service of type LoadBalancer with %s; see 'kubectl fairlead explain'",
+				m.Namespace, args[0])
 		}
 		prober, err := x.prober(cmd)
 		if err != nil {
@@ -240,7 +241,8 @@ func (x *checker) follow(ctx context.Context, cmd *cobra.Command, report *check.
 			if t.Lost > 0 {
 				style = screen.Bad
 			}
-			rows = append(rows, []screen.Cell{screen.C("%s", t.Target), screen.C("%d tried", t.Tried), screen.C("%d lost", t.Lost).In(style), screen.C("longest outage %.0f ms", t.LongestOutage)})
+			rows = append(rows, []screen.Cell{screen.C("%s", t.Target), screen.C("%d tried", t.Tried), screen.C("%d lost", t.Lost).In(style),
+				screen.C("longest outage %.0f ms", t.LongestOutage)})
 		}
 		s.Table(rows...)
 	})
@@ -264,7 +266,8 @@ func showCheck(s *screen.Screen, r *check.Report) {
 		s.Heading(title)
 		var rows [][]screen.Cell
 		for _, step := range x.Steps {
-			style := map[string]screen.Style{check.OK: screen.Good, check.Broken: screen.Bad, check.Unknown: screen.Doubtful, check.Skipped: screen.Faint}[step.State]
+			style := map[string]screen.Style{check.OK: screen.Good, check.Broken: screen.Bad, check.Unknown: screen.Doubtful,
+				check.Skipped: screen.Faint}[step.State]
 			detail := step.Detail
 			if step.Millis != nil {
 				detail = joinNonEmpty("; ", detail, fmt.Sprintf("%.1f ms", *step.Millis))

@@ -50,8 +50,8 @@ func (c *connection) offer(read func(ctx context.Context, prefix string) ([]stri
 	}
 }
 
-// services returns the Services of type LoadBalancer: the names of those in --namespace, or, as NAMESPACE/NAME, those of all namespaces, or, to whoever may not list them, of
-// that of the context.
+// services returns the Services of type LoadBalancer: the names of those in --namespace, or, as NAMESPACE/NAME, those of all namespaces,
+// or, to whoever may not list them, of that of the context.
 func (c *connection) services(ctx context.Context, prefix string) ([]string, error) {
 	var list corev1.ServiceList
 	var in []client.ListOption

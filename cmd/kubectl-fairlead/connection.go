@@ -55,7 +55,8 @@ func (c *connection) addFlags(cmd *cobra.Command) {
 		of = "namespace of " + c.about + "; default: that of the kubeconfig's context"
 	}
 	f.StringVarP(&c.namespace, "namespace", "n", "", of)
-	f.StringVar(&c.system, "system-namespace", "", "namespace of the installation; default: the one that has IPAddressPools, else "+survey.DefaultNamespace)
+	f.StringVar(&c.system, "system-namespace", "",
+		"namespace of the installation; default: the one that has IPAddressPools, else "+survey.DefaultNamespace)
 	f.DurationVar(&c.timeout, "request-timeout", 30*time.Second, "how long to wait for the API server in all; 0 is for ever")
 	complete(cmd, "namespace", c.completeNamespaces)
 	complete(cmd, "system-namespace", c.completeNamespaces)
@@ -191,7 +192,8 @@ func (r readOnly) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // run is a command's function with flags that are checked. The timeout is for what the API server takes, not for what the command does.
-func (c *connection) run(o *output, do func(ctx context.Context, cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
+func (c *connection) run(o *output, do func(ctx context.Context, cmd *cobra.Command, args []string) error) func(*cobra.Command,
+	[]string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := o.check(); err != nil {
 			return err

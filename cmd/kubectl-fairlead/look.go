@@ -30,7 +30,8 @@ Exit codes: 0 done, 1 the command failed.`,
 	return c.reports(cmd, allFormats, []string{"IPAddressPools", "Services"}, func(m *survey.Model, args []string) (any, show, error) {
 		report := explain.OfPools(m, args...)
 		if len(args) == 1 && len(report.Pools) == 0 && !m.Lacks("IPAddressPools") {
-			return nil, nil, fmt.Errorf("there is no IPAddressPool %q in namespace %q; there are %s", args[0], m.Namespace, listed(m.Assigner.PoolOrder()))
+			return nil, nil, fmt.Errorf("there is no IPAddressPool %q in namespace %q; there are %s", args[0], m.Namespace,
+				listed(m.Assigner.PoolOrder()))
 		}
 		return report, func(s *screen.Screen, wide bool) { showPools(s, report, wide || len(args) == 1, wide) }, nil
 	})

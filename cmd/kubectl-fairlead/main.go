@@ -64,7 +64,8 @@ needs no more than permission to read; what it may not read, it says.`,
 		SilenceErrors: true,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl fairlead"},
 	}
-	cmd.AddCommand(statusCommand(), explainCommand(), checkCommand(), poolsCommand(), peersCommand(), backendsCommand(), planCommand(), doctorCommand(),
+	cmd.AddCommand(statusCommand(), explainCommand(), checkCommand(), poolsCommand(), peersCommand(), backendsCommand(), planCommand(),
+		doctorCommand(),
 		convertCommand(), migrateCommand(), demoCommand(), versionCommand())
 	return cmd
 }

@@ -34,7 +34,8 @@ type show = func(s *screen.Screen, wide bool)
 
 // reports has cmd print what tell says of the cluster. It fails if one of the kinds that it needs may not be read, after it has shown the
 // rest.
-func (c *connection) reports(cmd *cobra.Command, formats, needs []string, tell func(m *survey.Model, args []string) (report any, show show, err error)) *cobra.Command {
+func (c *connection) reports(cmd *cobra.Command, formats, needs []string,
+	tell func(m *survey.Model, args []string) (report any, show show, err error)) *cobra.Command {
 	var o output
 	cmd.RunE = c.run(&o, func(ctx context.Context, cmd *cobra.Command, args []string) error {
 		m, err := c.model(ctx)

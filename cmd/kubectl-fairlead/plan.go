@@ -107,8 +107,10 @@ func showPlan(s *screen.Screen, r *plan.Report, wide bool) {
 			ignored++
 			continue
 		}
-		style := map[string]screen.Style{plan.ActionCreate: screen.Good, plan.ActionChange: screen.Doubtful, plan.ActionDelete: screen.Bad, plan.ActionInvalid: screen.Bad, plan.ActionUnchanged: screen.Faint, plan.ActionIgnored: screen.Faint}[o.Action]
-		rows = append(rows, []screen.Cell{screen.C("%s", o.Action).In(style), screen.C("%s %s/%s", o.Kind, o.Namespace, o.Name), screen.C("%s", o.Why)})
+		style := map[string]screen.Style{plan.ActionCreate: screen.Good, plan.ActionChange: screen.Doubtful, plan.ActionDelete: screen.Bad,
+			plan.ActionInvalid: screen.Bad, plan.ActionUnchanged: screen.Faint, plan.ActionIgnored: screen.Faint}[o.Action]
+		rows = append(rows, []screen.Cell{screen.C("%s", o.Action).In(style), screen.C("%s %s/%s", o.Kind, o.Namespace, o.Name),
+			screen.C("%s", o.Why)})
 	}
 	shown, more := cut(rows, wide)
 	s.Table(shown...)

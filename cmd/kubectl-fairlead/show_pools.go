@@ -65,7 +65,8 @@ func poolRows(p *explain.PoolUse) [][]screen.Cell {
 	}
 	if p.Problem != "" {
 		blank := screen.C("")
-		return [][]screen.Cell{{screen.C("%s", p.Name), blank, screen.C("set aside").In(screen.Bad), blank, blank, blank, blank, blank, blank, screen.C("%s", p.Problem)}}
+		return [][]screen.Cell{{screen.C("%s", p.Name), blank, screen.C("set aside").In(screen.Bad), blank, blank, blank, blank, blank, blank,
+			screen.C("%s", p.Problem)}}
 	}
 	var rows [][]screen.Cell
 	name, note, waiting := p.Name, strings.Join(notes, ", "), fmt.Sprint(p.Waiting)
@@ -79,7 +80,8 @@ func poolRows(p *explain.PoolUse) [][]screen.Cell {
 		}
 		rows = append(rows, []screen.Cell{
 			screen.C("%s", name), screen.C("%s", f.Family), screen.C("%s", screen.Bar(percent, barWidth)).In(style), screen.C("%d%%", percent),
-			screen.C("%s", number(f.Capacity)), screen.C("%s", number(f.InUse)), screen.C("%s", number(f.Reserved)), screen.C("%s", number(f.Free)), screen.C("%s", waiting), screen.C("%s", note),
+			screen.C("%s", number(f.Capacity)), screen.C("%s", number(f.InUse)), screen.C("%s", number(f.Reserved)), screen.C("%s", number(f.Free)),
+			screen.C("%s", waiting), screen.C("%s", note),
 		})
 		name, note, waiting = "", "", ""
 	}

@@ -123,7 +123,8 @@ func mark(status string) screen.Cell {
 func showConditions(s *screen.Screen, all []explain.Condition) {
 	var rows [][]screen.Cell
 	for _, c := range all {
-		rows = append(rows, []screen.Cell{screen.C("%s", strings.TrimPrefix(c.Type, "fairlead.io/")), mark(c.Status), screen.C("%s", c.Reason), screen.C("%s", c.Message)})
+		rows = append(rows, []screen.Cell{screen.C("%s", strings.TrimPrefix(c.Type, "fairlead.io/")), mark(c.Status), screen.C("%s", c.Reason),
+			screen.C("%s", c.Message)})
 	}
 	s.Table(rows...)
 }
@@ -205,7 +206,8 @@ func showNodes(s *screen.Screen, nodes []explain.Node, e *explain.Endpoints, wid
 		if len(n.Peers) > 0 {
 			does = append(does, "advertises to "+strings.Join(n.Peers, ", "))
 		}
-		rows = append(rows, []screen.Cell{screen.C("%s", n.Name), screen.C("%d ready, %d serving", n.Ready, n.Serving), screen.C("%s", strings.Join(does, "; "))})
+		rows = append(rows, []screen.Cell{screen.C("%s", n.Name), screen.C("%d ready, %d serving", n.Ready, n.Serving),
+			screen.C("%s", strings.Join(does, "; "))})
 	}
 	shown, more := cut(rows, wide)
 	s.Table(shown...)

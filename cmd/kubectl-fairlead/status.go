@@ -201,17 +201,20 @@ func showStatus(s *screen.Screen, r *status.Report, wide bool) {
 	if n := len(r.Services.Unknown); n > 0 {
 		notKnown = fmt.Sprintf(", %d of which it is not known whether a router hears them", n)
 	}
-	s.Heading(fmt.Sprintf("Services: %d, %d with an address, %d waiting%s", r.Services.Total, r.Services.WithAddress, len(r.Services.Waiting), notKnown))
+	s.Heading(fmt.Sprintf("Services: %d, %d with an address, %d waiting%s", r.Services.Total, r.Services.WithAddress, len(r.Services.Waiting),
+		notKnown))
 	rows = nil
 	for _, x := range r.Services.Waiting {
-		rows = append(rows, []screen.Cell{screen.C("%s/%s", x.Namespace, x.Name), screen.C("%s", x.Reason).In(screen.Bad), screen.C("%s", x.Message)})
+		rows = append(rows, []screen.Cell{screen.C("%s/%s", x.Namespace, x.Name), screen.C("%s", x.Reason).In(screen.Bad),
+			screen.C("%s", x.Message)})
 	}
 	shown, more = cut(rows, wide)
 	s.Table(shown...)
 	showMore(s, len(rows), more)
 	if len(r.Services.Unknown) > 0 {
 		x := r.Services.Unknown[0]
-		s.Line(screen.C("  not known, such as of %s/%s: %s. %s", x.Namespace, x.Name, x.Message, sentence(r.Services.UnknownHelp)).In(screen.Doubtful))
+		s.Line(screen.C("  not known, such as of %s/%s: %s. %s", x.Namespace, x.Name, x.Message,
+			sentence(r.Services.UnknownHelp)).In(screen.Doubtful))
 	}
 	showNotes(s, nil, r.Gaps)
 	switch {

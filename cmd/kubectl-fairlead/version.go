@@ -113,7 +113,8 @@ func showVersions(s *screen.Screen, v *versions) {
 		if version == "" {
 			version = "not known"
 		}
-		rows = append(rows, []screen.Cell{screen.C("%s", x.name), screen.C("%s", version), screen.C("%s, of %s/%s", x.Image, x.Namespace, x.Workload)})
+		rows = append(rows, []screen.Cell{screen.C("%s", x.name), screen.C("%s", version),
+			screen.C("%s, of %s/%s", x.Image, x.Namespace, x.Workload)})
 	}
 	s.Table(rows...)
 }

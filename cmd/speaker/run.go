@@ -115,7 +115,8 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	task := speaker.NewTask(speaker.Options{
 		Feed: feed, Life: life,
 		Node: o.NodeName, Namespace: o.Namespace, Asked: cmp.Or(o.L2Backend, o.Backend), Sticky: o.Sticky, IgnoreExclude: o.IgnoreExcludeLB,
-		SameSubnet: o.SameSubnet, NoServiceBGPStatus: o.ServiceBGPStatus == statusNone, Owner: o.owner(), Cache: mgr.GetCache(), Client: mgr.GetClient(), Group: group, Announcer: l2, Links: &links, Members: &members, Joined: &joined,
+		SameSubnet: o.SameSubnet, NoServiceBGPStatus: o.ServiceBGPStatus == statusNone, Owner: o.owner(), Cache: mgr.GetCache(),
+		Client: mgr.GetClient(), Group: group, Announcer: l2, Links: &links, Members: &members, Joined: &joined,
 		Recorder: recorder, Metrics: series, Log: log,
 	})
 	watcher, err := config.NewWatcher(config.WatcherOptions{
@@ -128,8 +129,10 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	watch := speaker.NewBFD(router.Down, sessions.Ring, log)
 	series.Watch(router, watch)
 	routes := speaker.NewBGP(speaker.BGPOptions{
-		Node: o.NodeName, Namespace: o.Namespace, Asked: cmp.Or(o.BGPBackend, o.Backend), IgnoreExclude: o.IgnoreExcludeLB, ShutdownWait: o.BGPShutdownWait, DrainCordoned: o.BGPDrainCordoned,
-		NoServiceBGPStatus: o.ServiceBGPStatus == statusNone, Owner: o.owner(), Feed: feed, Cache: mgr.GetCache(), Client: mgr.GetClient(), Router: router, BFD: watch, Sessions: &sessions, Recorder: recorder, Metrics: series, Waits: watcher.SetWaits, Log: log,
+		Node: o.NodeName, Namespace: o.Namespace, Asked: cmp.Or(o.BGPBackend, o.Backend), IgnoreExclude: o.IgnoreExcludeLB,
+		ShutdownWait: o.BGPShutdownWait, DrainCordoned: o.BGPDrainCordoned,
+		NoServiceBGPStatus: o.ServiceBGPStatus == statusNone, Owner: o.owner(), Feed: feed, Cache: mgr.GetCache(), Client: mgr.GetClient(),
+		Router: router, BFD: watch, Sessions: &sessions, Recorder: recorder, Metrics: series, Waits: watcher.SetWaits, Log: log,
 	})
 	configuration := func(ctx context.Context) error {
 		// The first one does not wait for what a controller waits for.
@@ -145,8 +148,10 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 		}
 		return watcher.Run(ctx)
 	}
-	log.Info("starting", "node", o.NodeName, "namespace", o.Namespace, "memberlist", netip.AddrPortFrom(bind, o.BindPort), "profile", o.Profile)
-	return together(ctx, []part{task.Run, routes.Run}, mgr.Start, life.Run, configuration, feed.Run, recorder.Start, l2.Run, router.Run, watch.Run, group.Run)
+	log.Info("starting", "node", o.NodeName, "namespace", o.Namespace, "memberlist", netip.AddrPortFrom(bind, o.BindPort), "profile",
+		o.Profile)
+	return together(ctx, []part{task.Run, routes.Run}, mgr.Start, life.Run, configuration, feed.Run, recorder.Start, l2.Run, router.Run,
+		watch.Run, group.Run)
 }
 
 // part is what has to end in good order: until ctx ends, and then as long as it takes; the servers go on until inner ends.
@@ -195,9 +200,11 @@ func newManager(rc *rest.Config, o Options, log *slog.Logger) (manager.Manager, 
 	}
 	byObject := map[client.Object]cache.ByObject{
 		&v1beta1.ConfigurationState{}: own(presence.LabelNode), &coordinationv1.Lease{}: own(presence.LabelStatusNode),
-		&v1beta1.ServiceL2Status{}: own(presence.LabelStatusNode), &v1beta1.ServiceBGPStatus{}: own(presence.LabelStatusNode), &v1alpha1.BGPSession{}: own(presence.LabelStatusNode),
-		&corev1.Pod{}:       {Namespaces: map[string]cache.Config{o.Namespace: {LabelSelector: selected}}, Transform: trimPod},
-		&corev1.Secret{}:    {Namespaces: map[string]cache.Config{o.Namespace: {FieldSelector: fields.OneTermEqualSelector("type", string(corev1.SecretTypeBasicAuth))}}},
+		&v1beta1.ServiceL2Status{}: own(presence.LabelStatusNode), &v1beta1.ServiceBGPStatus{}: own(presence.LabelStatusNode),
+		&v1alpha1.BGPSession{}: own(presence.LabelStatusNode),
+		&corev1.Pod{}:          {Namespaces: map[string]cache.Config{o.Namespace: {LabelSelector: selected}}, Transform: trimPod},
+		&corev1.Secret{}: {Namespaces: map[string]cache.Config{o.Namespace: {FieldSelector: fields.OneTermEqualSelector("type",
+			string(corev1.SecretTypeBasicAuth))}}},
 		&v1alpha1.Backend{}: {Field: fields.OneTermEqualSelector("metadata.name", announce.SpeakerBackend)},
 	}
 	for _, kind := range config.Kinds() {
@@ -229,7 +236,8 @@ func newManager(rc *rest.Config, o Options, log *slog.Logger) (manager.Manager, 
 
 // addCaches has all caches filled at the same time, from the beginning: whoever needs one later does not wait for it alone.
 func addCaches(mgr manager.Manager) error {
-	kinds := append(config.Kinds(), &v1beta1.ConfigurationState{}, &v1beta1.ServiceL2Status{}, &v1beta1.ServiceBGPStatus{}, &v1alpha1.BGPSession{}, &coordinationv1.Lease{},
+	kinds := append(config.Kinds(), &v1beta1.ConfigurationState{}, &v1beta1.ServiceL2Status{}, &v1beta1.ServiceBGPStatus{},
+		&v1alpha1.BGPSession{}, &coordinationv1.Lease{},
 		&v1alpha1.Backend{}, &corev1.Service{}, &discoveryv1.EndpointSlice{}, &corev1.Node{}, &corev1.Secret{}, &corev1.Pod{})
 	for _, o := range kinds {
 		if _, err := mgr.GetCache().GetInformer(context.Background(), o, cache.BlockUntilSynced(false)); err != nil {

@@ -58,7 +58,8 @@ func Delegated(in Input) map[string]Share {
 		if len(d.BGPAdvertisements) > 0 && in.ManagePeers {
 			d.Peers = Peers(in.Snapshot, in.Password)
 		}
-		if d.Peers != nil || slices.ContainsFunc(d.BGPAdvertisements, func(a backends.BGPAdvertisement) bool { return len(a.NodeSelectors) > 0 }) {
+		if d.Peers != nil || slices.ContainsFunc(d.BGPAdvertisements,
+			func(a backends.BGPAdvertisement) bool { return len(a.NodeSelectors) > 0 }) {
 			d.Nodes = in.Nodes
 		}
 		if len(d.BGPAdvertisements)+len(d.L2Advertisements) > 0 {
@@ -121,7 +122,8 @@ func (s *Share) bgp(in *Input, name string) {
 		}
 		d.BGPAdvertisements = append(d.BGPAdvertisements, backends.BGPAdvertisement{
 			Source: source(a.Ref), Pools: pools, ServiceSelectors: a.ServiceSelectors(), NodeSelectors: a.NodeSelectors(), Peers: a.Peers,
-			AggregationLength: a.AggregationLength, AggregationLengthV6: a.AggregationLengthV6, LocalPref: a.LocalPref, Communities: communities(a.Communities),
+			AggregationLength: a.AggregationLength, AggregationLengthV6: a.AggregationLengthV6, LocalPref: a.LocalPref,
+			Communities: communities(a.Communities),
 		})
 	}
 	for _, p := range in.Snapshot.Pools() {

@@ -134,9 +134,11 @@ func (in *judging) over(a *config.BGPAdvertisement, is6 bool) Verdict {
 	family := backends.FamilyName(is6)
 	switch {
 	case x.up:
-		return Verdict{metav1.ConditionTrue, ReasonAdvertised, fmt.Sprintf("sessions are established from %s to %s", some("node", x.nodes), some("router", x.routers))}
+		return Verdict{metav1.ConditionTrue, ReasonAdvertised, fmt.Sprintf("sessions are established from %s to %s", some("node", x.nodes),
+			some("router", x.routers))}
 	case in.Mute != "":
-		return Verdict{metav1.ConditionUnknown, ReasonSessionsUnknown, fmt.Sprintf("%s has been told; whether a session carries the %s routes is not known: %s", in.Backend, family, in.Mute)}
+		return Verdict{metav1.ConditionUnknown, ReasonSessionsUnknown,
+			fmt.Sprintf("%s has been told; whether a session carries the %s routes is not known: %s", in.Backend, family, in.Mute)}
 	case len(in.Nodes) == 0:
 		return Verdict{metav1.ConditionUnknown, ReasonSessionsUnknown, fmt.Sprintf("%s has been told; there are no nodes", in.Backend)}
 	case len(silent) > 0:

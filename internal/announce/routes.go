@@ -64,8 +64,8 @@ func Routes(in RoutesInput) RoutesDecision {
 	return d
 }
 
-// Unsaid returns for each Service, by its index, the nodes and peers over which nodes advertise it that do not say so themselves, by what Routes
-// decides for each of them. in is about any node.
+// Unsaid returns for each Service, by its index, the nodes and peers over which nodes advertise it that do not say so themselves, by what
+// Routes decides for each of them. in is about any node.
 func Unsaid(in RoutesInput, nodes map[string]*Node) map[int][]NodePeer {
 	out := map[int][]NodePeer{}
 	for _, name := range slices.Sorted(maps.Keys(nodes)) {
@@ -141,13 +141,15 @@ func (in *RoutesInput) advertise(s *Service, table routeTable) (heard map[string
 	for _, c := range all {
 		for _, other := range []*heardRoute{table[c.prefix][c.peer], mine[c.prefix][c.peer]} {
 			if other != nil && other.localPref != c.ad.LocalPref {
-				return nil, refuse(ReasonConflictingAdvertisements, "BGPAdvertisements %q and %q give %s different localPref for peer %q; give both the same",
+				return nil, refuse(ReasonConflictingAdvertisements,
+					"BGPAdvertisements %q and %q give %s different localPref for peer %q; give both the same",
 					other.from, c.ad.Ref.Name, c.prefix, c.peer)
 			}
 		}
 		mine.add(c.prefix, c.peer, c.ad)
 		if mine[c.prefix][c.peer].union(table[c.prefix][c.peer]) > maxCommunities {
-			return nil, refuse(ReasonConflictingAdvertisements, "BGPAdvertisements, %q among them, give %s more than %d communities together for peer %q; remove some",
+			return nil, refuse(ReasonConflictingAdvertisements,
+				"BGPAdvertisements, %q among them, give %s more than %d communities together for peer %q; remove some",
 				c.ad.Ref.Name, c.prefix, maxCommunities, c.peer)
 		}
 	}
@@ -222,7 +224,8 @@ func (in *RoutesInput) advertisements(s *Service, addr netip.Addr) ([]*config.BG
 	case !served:
 		return nil, refuse(ReasonNoBackend, "the speakers serve no BGPAdvertisement that selects pool %q", pool.Name)
 	case !service:
-		return nil, refuse(ReasonServiceNotSelected, "the serviceSelectors of the BGPAdvertisements of pool %q do not select the Service", pool.Name)
+		return nil, refuse(ReasonServiceNotSelected, "the serviceSelectors of the BGPAdvertisements of pool %q do not select the Service",
+			pool.Name)
 	case len(out) == 0:
 		return nil, refuse(ReasonNodeNotSelected, "no BGPAdvertisement of pool %q selects node %q", pool.Name, in.Self)
 	}
@@ -291,7 +294,8 @@ func (t routeTable) routes() []backends.Route {
 		}
 	}
 	slices.SortFunc(out, func(a, b backends.Route) int {
-		return cmp.Or(a.Prefix.Addr().Compare(b.Prefix.Addr()), cmp.Compare(a.Prefix.Bits(), b.Prefix.Bits()), strings.Compare(a.Peers[0], b.Peers[0]))
+		return cmp.Or(a.Prefix.Addr().Compare(b.Prefix.Addr()), cmp.Compare(a.Prefix.Bits(), b.Prefix.Bits()),
+			strings.Compare(a.Peers[0], b.Peers[0]))
 	})
 	return out
 }

@@ -43,10 +43,12 @@ func spoken(over []NodePeer, sessions map[NodePeer]Session) Verdict {
 		down = append(down, why)
 	}
 	if up {
-		return Verdict{metav1.ConditionTrue, ReasonAdvertised, fmt.Sprintf("speaker: advertised by BGP from %s to %s", some("node", nodes), some("peer", peers))}
+		return Verdict{metav1.ConditionTrue, ReasonAdvertised, fmt.Sprintf("speaker: advertised by BGP from %s to %s", some("node", nodes),
+			some("peer", peers))}
 	}
 	if !failed {
-		return Verdict{metav1.ConditionUnknown, ReasonPending, fmt.Sprintf("speaker: BGP sessions are coming up, from %s to %s", some("node", nodes), some("peer", peers))}
+		return Verdict{metav1.ConditionUnknown, ReasonPending, fmt.Sprintf("speaker: BGP sessions are coming up, from %s to %s",
+			some("node", nodes), some("peer", peers))}
 	}
 	slices.Sort(down)
 	more := ""
@@ -54,7 +56,8 @@ func spoken(over []NodePeer, sessions map[NodePeer]Session) Verdict {
 		more = fmt.Sprintf("; and %d more", len(down)-maxNames)
 		down = down[:maxNames]
 	}
-	return Verdict{metav1.ConditionFalse, ReasonNoSession, "speaker: no BGP session is up over which to advertise it: " + strings.Join(down, "; ") + more}
+	return Verdict{metav1.ConditionFalse, ReasonNoSession, "speaker: no BGP session is up over which to advertise it: " +
+		strings.Join(down, "; ") + more}
 }
 
 // SpokenTo is spoken for the addresses of a Service: a family that none of the sessions carries is named, and a Service of which every
@@ -78,7 +81,8 @@ func SpokenTo(s *config.Snapshot, addrs []netip.Addr, over []NodePeer, sessions 
 		for _, x := range over {
 			peers[x.Peer] = true
 		}
-		all = append(all, *refuse(ReasonNoPeer, "speaker: no session carries the %s addresses, only with %s: add a BGPPeer with an address of that family, or set dualStackAddressFamily",
+		all = append(all, *refuse(ReasonNoPeer,
+			"speaker: no session carries the %s addresses, only with %s: add a BGPPeer with an address of that family, or set dualStackAddressFamily",
 			backends.FamilyName(is6), some("BGPPeer", peers)))
 	}
 	alike := func(v Verdict) bool { return v.Reason != ReasonNoPeer && v.Reason == all[0].Reason }

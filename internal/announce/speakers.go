@@ -169,7 +169,8 @@ func (in *LocalInput) advertisements(s *Service, addr netip.Addr) ([]*config.L2A
 			continue
 		}
 		if s.Shares && len(a.ServiceSelectors()) > 0 {
-			return nil, refuse(ReasonSharedWithSelector, "L2Advertisement %q has serviceSelectors, and the Service may share its address; do without one of the two", a.Ref.Name)
+			return nil, refuse(ReasonSharedWithSelector,
+				"L2Advertisement %q has serviceSelectors, and the Service may share its address; do without one of the two", a.Ref.Name)
 		}
 		out = append(out, a)
 	}
@@ -179,13 +180,14 @@ func (in *LocalInput) advertisements(s *Service, addr netip.Addr) ([]*config.L2A
 	case !served:
 		return nil, refuse(ReasonNoBackend, "the speakers serve no L2Advertisement that selects pool %q", pool.Name)
 	case len(out) == 0:
-		return nil, refuse(ReasonServiceNotSelected, "the serviceSelectors of the L2Advertisements of pool %q do not select the Service", pool.Name)
+		return nil, refuse(ReasonServiceNotSelected, "the serviceSelectors of the L2Advertisements of pool %q do not select the Service",
+			pool.Name)
 	}
 	return out, nil
 }
 
-// poolOf returns which of the pools in force named contains addr; nil if none does. An address that has left its pool is still the pool's as long
-// as the Service has it: the controller leaves it for a moment, because the pool that takes it in may be on its way, and takes it
+// poolOf returns which of the pools in force named contains addr; nil if none does. An address that has left its pool is still the pool's
+// as long as the Service has it: the controller leaves it for a moment, because the pool that takes it in may be on its way, and takes it
 // back then.
 func poolOf(s *config.Snapshot, names []string, addr netip.Addr) *config.Pool {
 	for _, belongs := range []func(*config.Pool, netip.Addr) bool{(*config.Pool).Contains, (*config.Pool).Left} {

@@ -83,13 +83,15 @@ func advertised(s *config.Snapshot, choice Choice, results map[string]Result, x 
 	judge := func(ref config.Ref, backend string, selectsService bool, selects func(*config.Pool) bool) {
 		selected = true
 		if !selectsService {
-			out = append(out, Verdict{metav1.ConditionFalse, ReasonServiceNotSelected, fmt.Sprintf("the serviceSelectors of %s %q do not select the Service", ref.Kind, ref.Name)})
+			out = append(out, Verdict{metav1.ConditionFalse, ReasonServiceNotSelected,
+				fmt.Sprintf("the serviceSelectors of %s %q do not select the Service", ref.Kind, ref.Name)})
 			return
 		}
 		if other := x.otherPool(s, pool); other != nil && !selects(other) {
 			if r := results[backend]; r.Outcome != nil && r.Outcome.WholeServices {
-				out = append(out, *refuse(ReasonNotAdvertised, "%s advertises all addresses of a Service or none, and %s %q selects pool %q and not %q: select both, "+
-					"or give the Service addresses of one pool", backend, ref.Kind, ref.Name, pool.Name, other.Name))
+				out = append(out, *refuse(ReasonNotAdvertised,
+					"%s advertises all addresses of a Service or none, and %s %q selects pool %q and not %q: select both, "+
+						"or give the Service addresses of one pool", backend, ref.Kind, ref.Name, pool.Name, other.Name))
 				return
 			}
 		}
@@ -106,7 +108,8 @@ func advertised(s *config.Snapshot, choice Choice, results map[string]Result, x 
 		}
 	}
 	if !selected {
-		out = append(out, Verdict{metav1.ConditionFalse, ReasonNoAdvertisement, fmt.Sprintf("no BGPAdvertisement or L2Advertisement selects pool %q", pool.Name)})
+		out = append(out, Verdict{metav1.ConditionFalse, ReasonNoAdvertisement,
+			fmt.Sprintf("no BGPAdvertisement or L2Advertisement selects pool %q", pool.Name)})
 	}
 	return out
 }
@@ -171,8 +174,8 @@ func by(ref config.Ref, backend string, results map[string]Result, x Subject, po
 	return append(no, spokenBy(ref, r.Sessions, heard, message)...)
 }
 
-// spokenBy is the verdict on what a CNI has been told to advertise, by family: what the CNI says of its sessions. Without any of that, to be
-// told is all there is. In the end one session is enough, so that which are up is not for the Service to tell.
+// spokenBy is the verdict on what a CNI has been told to advertise, by family: what the CNI says of its sessions. Without any of that, to
+// be told is all there is. In the end one session is enough, so that which are up is not for the Service to tell.
 func spokenBy(ref config.Ref, sessions map[backends.Audience]Verdict, heard [2]bool, message string) []Verdict {
 	yes := Verdict{metav1.ConditionTrue, ReasonAdvertised, message}
 	if ref.Kind != "BGPAdvertisement" || sessions == nil {

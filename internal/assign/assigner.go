@@ -117,8 +117,9 @@ type Reserved struct {
 type NamespaceLabels func(namespace string) labels.Set
 
 // Adopt sets the first snapshot and takes over what services, all there are, already hold, and all of it before anything new is given
-// out: first what our own conditions confirm, then what is marked as given here, then the rest, each by the age of the Services; then what holds keep for Services without an address, or that are gone; then, again by
-// age, those without an address get one. It must be called once, before any other method.
+// out: first what our own conditions confirm, then what is marked as given here, then the rest, each by the age of the Services; then what
+// holds keep for Services without an address, or that are gone; then, again by age, those without an address get one. It must be called
+// once, before any other method.
 func (a *Assigner) Adopt(s *config.Snapshot, services []*corev1.Service, holds []Reserved, namespace NamespaceLabels) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -153,7 +154,10 @@ func (a *Assigner) take(s *config.Snapshot, services []*corev1.Service, holds []
 	}
 	all := slices.SortedFunc(slices.Values(services), ByAge)
 	leave := a.grace.leaver()
-	for _, svc := range slices.SortedStableFunc(slices.Values(all), func(x, y *corev1.Service) int { return cmp.Compare(trust(x), trust(y)) }) {
+	for _, svc := range slices.SortedStableFunc(slices.Values(all), func(x,
+		y *corev1.Service) int {
+		return cmp.Compare(trust(x), trust(y))
+	}) {
 		a.takeOne(svc, leave)
 	}
 	a.engine.SetReservations(a.reservations())
@@ -183,7 +187,10 @@ func (a *Assigner) takeOne(svc *corev1.Service, leave func(allocator.Owner)) {
 		}
 	}
 	held := a.engine.Held(owner)
-	if foreign = slices.DeleteFunc(slices.Clone(foreign), func(addr netip.Addr) bool { return slices.Contains(held.Addrs(), addr) }); len(foreign) > 0 {
+	if foreign = slices.DeleteFunc(slices.Clone(foreign), func(addr netip.Addr) bool {
+		return slices.Contains(held.Addrs(),
+			addr)
+	}); len(foreign) > 0 {
 		a.elsewhere.shown[owner] = foreign
 	}
 	if slices.ContainsFunc(held.Grants(), func(g allocator.Grant) bool { return g.Pool == "" }) {
@@ -220,7 +227,10 @@ func (a *Assigner) SetSnapshot(s *config.Snapshot, namespace NamespaceLabels) er
 	}
 	if s.AnyTaken() {
 		for owner, held := range a.engine.All() {
-			if !isParting(owner) && slices.ContainsFunc(held.Addrs(), func(addr netip.Addr) bool { return s.Taken(addr) != "" && was.Taken(addr) == "" }) {
+			if !isParting(owner) && slices.ContainsFunc(held.Addrs(), func(addr netip.Addr) bool {
+				return s.Taken(addr) != "" &&
+					was.Taken(addr) == ""
+			}) {
 				a.notify.Service(owner)
 			}
 		}
@@ -373,7 +383,10 @@ func (a *Assigner) decide(svc *corev1.Service, namespace labels.Set) Verdict {
 		before := a.engine.Held(owner)
 		held := a.forget(owner)
 		a.part(svc, before.Grants(), sharing, ports)
-		a.shows(owner, slices.DeleteFunc(service.ShownAddresses(svc), func(addr netip.Addr) bool { return slices.Contains(a.parting[owner], addr) }))
+		a.shows(owner, slices.DeleteFunc(service.ShownAddresses(svc), func(addr netip.Addr) bool {
+			return slices.Contains(a.parting[owner],
+				addr)
+		}))
 		_, marked := svc.Annotations[service.AnnotationFromPool]
 		judged := meta.FindStatusCondition(svc.Status.Conditions, service.ConditionAllocated) != nil
 		marked = marked || judged

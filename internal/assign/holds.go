@@ -148,7 +148,8 @@ func (h *holdKeeper) Reconcile(ctx context.Context, req reconcile.Request) (reco
 		return reconcile.Result{RequeueAfter: left}, nil
 	}
 	h.Log.Info("hold is over", "service", owner.String(), "addrs", o.Spec.Addresses)
-	if err := h.Client.Delete(ctx, &o, client.Preconditions{UID: &o.UID, ResourceVersion: &o.ResourceVersion}); client.IgnoreNotFound(err) != nil {
+	if err := h.Client.Delete(ctx, &o,
+		client.Preconditions{UID: &o.UID, ResourceVersion: &o.ResourceVersion}); client.IgnoreNotFound(err) != nil {
 		return reconcile.Result{}, fmt.Errorf("delete hold %q: %w", o.Name, err)
 	}
 	return reconcile.Result{}, nil // its end releases the addresses

@@ -68,7 +68,8 @@ func poolValues(s allocator.Stats) []float64 {
 	return []float64{v4 + v6, v4, v6, used4 + used6, used4, used6}
 }
 
-var pendingDesc = prometheus.NewDesc("fairlead_services_pending", "Services without an address, by the reason of their condition.", []string{"reason"}, nil)
+var pendingDesc = prometheus.NewDesc("fairlead_services_pending", "Services without an address, by the reason of their condition.",
+	[]string{"reason"}, nil)
 
 func (m *Metrics) counters() []prometheus.Collector {
 	return []prometheus.Collector{m.latency, m.writes, m.conflicts, m.updates, m.failures}

@@ -14,19 +14,19 @@ import (
 	"github.com/fairlead/fairlead/internal/service"
 )
 
-// Cilium collects the changes of a Service for half a second. If an address went and the labels changed among them, it decides by the labels that
-// the Service had with that address which routes there are (diffReconciliationServiceList in pkg/bgp/manager/reconciler/service.go of v1.20: the
-// event of the frontend that is gone comes last, and carries the old Service), and does not look again before something else changes. So
-// these are written apart:
+// Cilium collects the changes of a Service for half a second. If an address went and the labels changed among them, it decides by the
+// labels that the Service had with that address which routes there are (diffReconciliationServiceList in
+// pkg/bgp/manager/reconciler/service.go of v1.20: the event of the frontend that is gone comes last, and carries the old Service), and does
+// not look again before something else changes. So these are written apart:
 //
 //   - addresses that go, and then those of another pool;
 //   - the label that goes because the status is somebody else's: it is empty first, which withdraws the routes, and is removed later, which
 //     has Cilium look again;
 //   - addresses of ours, a while after that writer's went.
 //
-// And an address that another pool takes over keeps the label of the one that it was in until the advertisements have that of the other; a Service
-// that had no label gets none while the agents may go by what was said of its pool before: a pool that was deleted and made anew, or whose
-// advertisement has just been changed.
+// And an address that another pool takes over keeps the label of the one that it was in until the advertisements have that of the other; a
+// Service that had no label gets none while the agents may go by what was said of its pool before: a pool that was deleted and made anew,
+// or whose advertisement has just been changed.
 type paces struct {
 	mu    sync.Mutex // protects begun
 	begun map[types.NamespacedName]paced

@@ -12,8 +12,8 @@ import (
 	"github.com/fairlead/fairlead/internal/service"
 )
 
-// fresh is for how long after a Service was given its addresses they may be replaced because somebody else turns out to have one on the local
-// network. Later they are in names and firewalls: the Service keeps them, and is told.
+// fresh is for how long after a Service was given its addresses they may be replaced because somebody else turns out to have one on the
+// local network. Later they are in names and firewalls: the Service keeps them, and is told.
 const fresh = 10 * time.Minute
 
 // leaveTaken takes from svc an address that somebody else has on the local network, if it was given to it lately and it did not ask for it.
@@ -40,8 +40,8 @@ func (a *Assigner) leaveTaken(svc *corev1.Service, req *allocator.Request) {
 	}
 }
 
-// givenLately reports whether svc is new, and so are its addresses. One that is older may have had them from somebody else before. Without a clock
-// nothing is replaced.
+// givenLately reports whether svc is new, and so are its addresses. One that is older may have had them from somebody else before. Without
+// a clock nothing is replaced.
 func (a *Assigner) givenLately(svc *corev1.Service) bool {
 	c := meta.FindStatusCondition(svc.Status.Conditions, service.ConditionAllocated)
 	if c == nil || a.grace.now == nil {

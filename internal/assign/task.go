@@ -77,7 +77,8 @@ func NewTask(o Options) (*Task, error) {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	t.reconciler = &reconciler{
-		Client: c, Assigner: t.assigner, Holds: holds, Adopted: &adopted{reader: live}, Recorder: o.Recorder, Metrics: m, Log: o.Log, Now: time.Now,
+		Client: c, Assigner: t.assigner, Holds: holds, Adopted: &adopted{reader: live}, Recorder: o.Recorder, Metrics: m, Log: o.Log,
+		Now:                time.Now,
 		ReportOtherClasses: o.ReportOtherClasses,
 	}
 	var err error
@@ -106,7 +107,8 @@ func (t *Task) watch() error {
 	if err := t.controller.Watch(source.Kind(cache, namespace, handler.TypedEnqueueRequestsFromMapFunc(t.servicesOf))); err != nil {
 		return fmt.Errorf("watch namespaces: %w", err)
 	}
-	if err := t.holds.Watch(source.Kind(cache, &v1alpha1.AddressReservation{}, &handler.TypedEnqueueRequestForObject[*v1alpha1.AddressReservation]{})); err != nil {
+	if err := t.holds.Watch(source.Kind(cache, &v1alpha1.AddressReservation{},
+		&handler.TypedEnqueueRequestForObject[*v1alpha1.AddressReservation]{})); err != nil {
 		return fmt.Errorf("watch reservations: %w", err)
 	}
 	if err := t.holds.Watch(source.Kind(cache, &corev1.Service{}, handler.TypedEnqueueRequestsFromMapFunc(t.holdOf))); err != nil {

@@ -34,7 +34,8 @@ type BGPAdvertisement struct {
 
 // poolsOnly returns the part of the advertisement that says which pools are advertised.
 func (a *BGPAdvertisement) poolsOnly() *BGPAdvertisement {
-	return &BGPAdvertisement{origin: a.origin, selection: selection{pools: a.pools, poolSelectors: a.poolSelectors}, PoolsOnly: true, Restricts: a.Restricts}
+	return &BGPAdvertisement{origin: a.origin, selection: selection{pools: a.pools, poolSelectors: a.poolSelectors}, PoolsOnly: true,
+		Restricts: a.Restricts}
 }
 
 // parseBGPAdvertisement returns nil if it cannot be known which pools the advertisement selects.
@@ -109,7 +110,8 @@ func (a *BGPAdvertisement) suits(p *Pool, f *findings) {
 			shortest = min(shortest, prefix.Bits())
 		}
 		if length < shortest {
-			f.add(field, fmt.Sprintf("%d is too short for %s of pool %q: the prefix would cover addresses outside; use at least %d", length, r, p.Name, shortest))
+			f.add(field, fmt.Sprintf("%d is too short for %s of pool %q: the prefix would cover addresses outside; use at least %d", length, r,
+				p.Name, shortest))
 			return
 		}
 	}
@@ -120,7 +122,8 @@ func (a *BGPAdvertisement) contradicts(b *BGPAdvertisement, p *Pool) bool {
 	if a.LocalPref == b.LocalPref || len(a.serviceSelectors)+len(b.serviceSelectors) > 0 || !shareNodes(a.nodeSelectors, b.nodeSelectors) {
 		return false
 	}
-	if len(a.Peers) > 0 && len(b.Peers) > 0 && !slices.ContainsFunc(a.Peers, func(name string) bool { return slices.Contains(b.Peers, name) }) {
+	if len(a.Peers) > 0 && len(b.Peers) > 0 && !slices.ContainsFunc(a.Peers,
+		func(name string) bool { return slices.Contains(b.Peers, name) }) {
 		return false
 	}
 	return slices.ContainsFunc(p.Ranges, func(r netipx.IPRange) bool {
@@ -166,7 +169,8 @@ func (t *advertised) fit(a *BGPAdvertisement) []Fault {
 
 // settleBGPAdvertisements keeps the last valid version of each faulty advertisement in force or, if there is none, which pools it
 // selects: a fault in the rest does not end the advertising of a pool. pools are those in force, by name.
-func settleBGPAdvertisements(objects []v1beta1.BGPAdvertisement, pools []*Pool, aliases map[string]CommunityValue, last map[string]*BGPAdvertisement) (map[string]*BGPAdvertisement, []Fault) {
+func settleBGPAdvertisements(objects []v1beta1.BGPAdvertisement, pools []*Pool, aliases map[string]CommunityValue,
+	last map[string]*BGPAdvertisement) (map[string]*BGPAdvertisement, []Fault) {
 	lastValid := make(map[string]*BGPAdvertisement, len(last))
 	for name, a := range last {
 		if !a.PoolsOnly {

@@ -166,7 +166,8 @@ func (p *BGPPeer) parseAddresses(s *v1beta2.BGPPeerSpec, f *findings) {
 		f.add("spec.peerAddress", problem)
 	}
 	if p.SourceAddress.Zone() != "" || p.SourceAddress.IsUnspecified() || p.SourceAddress.IsMulticast() {
-		f.add("spec.sourceAddress", fmt.Sprintf("%q is not an address that a node can connect from: use one like 192.0.2.1 or 2001:db8::1", s.SourceAddress))
+		f.add("spec.sourceAddress", fmt.Sprintf("%q is not an address that a node can connect from: use one like 192.0.2.1 or 2001:db8::1",
+			s.SourceAddress))
 	}
 	if s.RouterID == "" {
 		return
@@ -234,7 +235,8 @@ func (p *BGPPeer) parseTimes(s *v1beta2.BGPPeerSpec, f *findings) {
 	switch {
 	case s.HoldTime != nil && s.KeepaliveTime != nil:
 		if s.KeepaliveTime.Duration > s.HoldTime.Duration {
-			f.add("spec.keepaliveTime", fmt.Sprintf("keepaliveTime %s is longer than holdTime %s: use a third of the hold time or less", s.KeepaliveTime.Duration, s.HoldTime.Duration))
+			f.add("spec.keepaliveTime", fmt.Sprintf("keepaliveTime %s is longer than holdTime %s: use a third of the hold time or less",
+				s.KeepaliveTime.Duration, s.HoldTime.Duration))
 		}
 	case s.HoldTime != nil:
 		t := *p.HoldTime / 3
@@ -260,7 +262,8 @@ func (p *BGPPeer) parseTimes(s *v1beta2.BGPPeerSpec, f *findings) {
 
 // settleBGPPeers keeps at most one session of a node with a peer in force. unreadable are the faults of peers that are not among
 // objects because they cannot be decoded.
-func settleBGPPeers(objects []v1beta2.BGPPeer, unreadable []Fault, profiles map[string]*BFDProfile, last map[string]*BGPPeer) (map[string]*BGPPeer, []Fault) {
+func settleBGPPeers(objects []v1beta2.BGPPeer, unreadable []Fault, profiles map[string]*BFDProfile,
+	last map[string]*BGPPeer) (map[string]*BGPPeer, []Fault) {
 	var valid []*BGPPeer
 	var rejected []Ref
 	var faults []Fault
@@ -289,7 +292,8 @@ func settleBGPPeers(objects []v1beta2.BGPPeer, unreadable []Fault, profiles map[
 				if p.Interface != "" {
 					field = "spec.interface"
 				}
-				f.add(field, fmt.Sprintf("%s is the peer of BGPPeer %q already; remove one of them, or give them different nodes", p.session(), other.Ref.Name))
+				f.add(field, fmt.Sprintf("%s is the peer of BGPPeer %q already; remove one of them, or give them different nodes", p.session(),
+					other.Ref.Name))
 				return f.list
 			}
 		}

@@ -43,7 +43,8 @@ func parseFromNode(annotations map[string]string, f *findings) FromNode {
 			return ""
 		}
 		if bad := validation.IsQualifiedName(strings.ToLower(value)); len(bad) > 0 {
-			f.add("metadata.annotations["+annotation+"]", fmt.Sprintf("%q is not the key of an annotation of Nodes: %s", value, strings.Join(bad, "; ")))
+			f.add("metadata.annotations["+annotation+"]", fmt.Sprintf("%q is not the key of an annotation of Nodes: %s", value,
+				strings.Join(bad, "; ")))
 		}
 		return value
 	}

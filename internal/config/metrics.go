@@ -13,8 +13,9 @@ type Metrics struct {
 }
 
 var (
-	loadedDesc     = prometheus.NewDesc("metallb_k8s_client_config_loaded_bool", "1 if a configuration is in force.", nil, nil)
-	staleDesc      = prometheus.NewDesc("metallb_k8s_client_config_stale_bool", "1 if the newest version of an object is faulty and so not in force.", nil, nil)
+	loadedDesc = prometheus.NewDesc("metallb_k8s_client_config_loaded_bool", "1 if a configuration is in force.", nil, nil)
+	staleDesc  = prometheus.NewDesc("metallb_k8s_client_config_stale_bool",
+		"1 if the newest version of an object is faulty and so not in force.", nil, nil)
 	generationDesc = prometheus.NewDesc("fairlead_snapshot_generation", "Configurations that were put in force since the start.", nil, nil)
 	faultyDesc     = prometheus.NewDesc("fairlead_faulty_objects", "Objects that are faulty, by kind.", []string{"kind"}, nil)
 )

@@ -18,8 +18,8 @@ import (
 // after it is gone. Holds are made and ended by the controller; they are no part of a Snapshot.
 func Hold(o *v1alpha1.AddressReservation) bool { return o.Spec.HoldAfterDelete != nil }
 
-// Annotations of an AddressReservation of a speaker: the MAC that answers for the address on the local network, and until when it is set aside
-// (RFC 3339).
+// Annotations of an AddressReservation of a speaker: the MAC that answers for the address on the local network, and until when it is set
+// aside (RFC 3339).
 const (
 	AnnotationTakenBy    = "fairlead.io/taken-by"
 	AnnotationTakenUntil = "fairlead.io/taken-until"
@@ -94,7 +94,8 @@ func settleReservations(objects []v1alpha1.AddressReservation) ([]Reservation, [
 				if overlaps {
 					faults = append(faults, Fault{
 						Object: refOf(v1alpha1.GroupVersion, "AddressReservation", o.ObjectMeta), Field: "spec.addresses",
-						Problem: fmt.Sprintf("%s overlaps %s, which AddressReservation %q keeps for another Service; take it out of one of them", ipr, other.r, other.pool),
+						Problem: fmt.Sprintf("%s overlaps %s, which AddressReservation %q keeps for another Service; take it out of one of them", ipr,
+							other.r, other.pool),
 					})
 					return true
 				}

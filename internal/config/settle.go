@@ -34,7 +34,8 @@ var backendNames = []string{"calico", "cilium", "speaker", "none"}
 
 func (o *origin) checkBackend(f *findings) {
 	if o.Backend != "" && !slices.Contains(backendNames, o.Backend) {
-		f.add("metadata.annotations["+annotationBackend+"]", fmt.Sprintf("%q is not a backend; use one of %s, or leave it out", o.Backend, strings.Join(backendNames, ", ")))
+		f.add("metadata.annotations["+annotationBackend+"]", fmt.Sprintf("%q is not a backend; use one of %s, or leave it out", o.Backend,
+			strings.Join(backendNames, ", ")))
 	}
 }
 

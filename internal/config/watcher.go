@@ -114,7 +114,8 @@ func (w *Watcher) watchNode(o WatcherOptions) error {
 	toState := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
 		return []reconcile.Request{stateRequest}
 	})
-	node := predicate.And(predicate.LabelChangedPredicate{}, predicate.NewPredicateFuncs(func(x client.Object) bool { return x.GetName() == o.Node }))
+	node := predicate.And(predicate.LabelChangedPredicate{},
+		predicate.NewPredicateFuncs(func(x client.Object) bool { return x.GetName() == o.Node }))
 	if err := w.controller.Watch(source.Kind[client.Object](o.Manager.GetCache(), &corev1.Node{}, toState, node)); err != nil {
 		return fmt.Errorf("watch nodes: %w", err)
 	}
@@ -185,8 +186,8 @@ func (w *Watcher) Reconcile(ctx context.Context, r reconcile.Request) (reconcile
 	return reconcile.Result{}, nil
 }
 
-// Await waits until the changes that have come in so far are in force: who decides on what came after them, as in one `kubectl apply`, decides
-// by them. It does not wait for long if they cannot be put in force.
+// Await waits until the changes that have come in so far are in force: who decides on what came after them, as in one `kubectl apply`,
+// decides by them. It does not wait for long if they cannot be put in force.
 func (w *Watcher) Await(ctx context.Context) { w.pending.wait(ctx) }
 
 // Reconsider has the configuration looked at again, because there may be something else to remark.

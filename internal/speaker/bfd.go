@@ -29,7 +29,8 @@ type watched struct {
 	config bfd.Config
 }
 
-// NewBFD returns a BFD without sessions. down is called with the name of each peer whose router is lost, told when a status may have changed.
+// NewBFD returns a BFD without sessions. down is called with the name of each peer whose router is lost, told when a status may have
+// changed.
 func NewBFD(down func(peer string), told func(), log *slog.Logger) *BFD {
 	b := &BFD{down: down, told: told, log: log}
 	b.server = bfd.New(bfd.Options{Log: log, Changed: b.changed})
@@ -78,8 +79,9 @@ func (b *BFD) set(peers []nodePeer, sessions []bgp.Session) error {
 		ms := func(n uint32) time.Duration { return time.Duration(n) * time.Millisecond }
 		c := bfd.Config{
 			Peer: p.Address, Local: p.SourceAddress, VRF: p.VRF, MultiHop: p.MultiHop, MinimumTTL: uint8(p.bfd.MinimumTTL),
-			TransmitInterval: ms(p.bfd.TransmitInterval), ReceiveInterval: ms(p.bfd.ReceiveInterval), DetectMultiplier: uint8(p.bfd.DetectMultiplier),
-			Passive: p.bfd.PassiveMode, EchoMode: p.bfd.EchoMode, EchoInterval: ms(p.bfd.EchoInterval),
+			TransmitInterval: ms(p.bfd.TransmitInterval), ReceiveInterval: ms(p.bfd.ReceiveInterval),
+			DetectMultiplier: uint8(p.bfd.DetectMultiplier),
+			Passive:          p.bfd.PassiveMode, EchoMode: p.bfd.EchoMode, EchoInterval: ms(p.bfd.EchoInterval),
 		}
 		if p.Interface != "" {
 			s, known := found[p.Source.Name]

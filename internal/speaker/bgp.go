@@ -135,7 +135,8 @@ func (t *BGP) Run(ctx, inner context.Context) error {
 func (t *BGP) event(err error, peers []nodePeer) {
 	switch e := err.(type) {
 	case *unsupportedError:
-		t.Recorder.Eventf(e.profile.Reference(), nil, corev1.EventTypeWarning, string(backends.UnsupportedField), "Announce", "node %q: spec.%s: %s",
+		t.Recorder.Eventf(e.profile.Reference(), nil, corev1.EventTypeWarning, string(backends.UnsupportedField), "Announce",
+			"node %q: spec.%s: %s",
 			t.Node, e.field.Field, e.field.Reason)
 	case *bgp.PeerError:
 		for _, p := range peers {
@@ -192,7 +193,8 @@ func (t *BGP) step(ctx context.Context) bool {
 	snapshot, published, cluster := t.Feed.current()
 	t.unnamed = t.unnamed.next(snapshot, published)
 	in := announce.RoutesInput{
-		Snapshot: snapshot, Serves: servesBGP(t.Asked, published, t.unnamed), Services: cluster.Services(), Self: t.Node, IgnoreExclude: t.IgnoreExclude,
+		Snapshot: snapshot, Serves: servesBGP(t.Asked, published, t.unnamed), Services: cluster.Services(), Self: t.Node,
+		IgnoreExclude: t.IgnoreExclude,
 		DrainCordoned: t.DrainCordoned,
 	}
 	if n, known := cluster.Nodes()[t.Node]; known {

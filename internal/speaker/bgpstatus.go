@@ -58,7 +58,8 @@ func newBGPStatus(o BGPOptions) *bgpStatus {
 			},
 			Status: func(x *v1beta1.ServiceBGPStatus) *v1beta1.ServiceBGPStatusStatus { return &x.Status },
 			Created: func(ctx context.Context, svc types.NamespacedName) {
-				event(ctx, o.Cache, o.Recorder, svc, corev1.EventTypeNormal, eventNodeAssigned, "announcing from node %q with protocol %q", o.Node, protocolBGP)
+				event(ctx, o.Cache, o.Recorder, svc, corev1.EventTypeNormal, eventNodeAssigned, "announcing from node %q with protocol %q", o.Node,
+					protocolBGP)
 			},
 		}),
 		sessions: keep.New(keep.Options[string, v1alpha1.BGPSessionStatus, *v1alpha1.BGPSession]{
@@ -67,7 +68,8 @@ func newBGPStatus(o BGPOptions) *bgpStatus {
 			Key:  func(x *v1alpha1.BGPSession) string { return x.Name },
 			New: func(name string) *v1alpha1.BGPSession {
 				return &v1alpha1.BGPSession{ObjectMeta: metav1.ObjectMeta{
-					Name: name, Namespace: o.Namespace, Labels: map[string]string{labelNode: backends.LabelValue(o.Node)}, OwnerReferences: o.Owner.references(),
+					Name: name, Namespace: o.Namespace, Labels: map[string]string{labelNode: backends.LabelValue(o.Node)},
+					OwnerReferences: o.Owner.references(),
 				}}
 			},
 			Status: func(x *v1alpha1.BGPSession) *v1alpha1.BGPSessionStatus { return &x.Status },
@@ -149,15 +151,16 @@ func (w *bgpStatus) servicesOf(v *bgpView) map[types.NamespacedName]v1beta1.Serv
 	return out
 }
 
-// sessionsOf returns what there is to say of the sessions, by the names of the objects. Where nothing but the counters differs from what was said
-// before, they stay as they are, unless it is asked for counters.
+// sessionsOf returns what there is to say of the sessions, by the names of the objects. Where nothing but the counters differs from what
+// was said before, they stay as they are, unless it is asked for counters.
 func (w *bgpStatus) sessionsOf(v *bgpView, said map[string]v1alpha1.BGPSessionStatus, counters bool) map[string]v1alpha1.BGPSessionStatus {
 	out := map[string]v1alpha1.BGPSessionStatus{}
 	watched := w.o.BFD.states()
 	for _, s := range w.o.Router.Sessions() {
 		since := metav1.NewTime(s.Since.UTC().Truncate(time.Second)) // an API object has no more
 		x := v1alpha1.BGPSessionStatus{
-			Node: w.o.Node, Peer: s.Peer, Address: s.Interface, State: string(s.State), Since: &since, PrefixesSent: int64(s.Prefixes), LastError: s.LastError,
+			Node: w.o.Node, Peer: s.Peer, Address: s.Interface, State: string(s.State), Since: &since, PrefixesSent: int64(s.Prefixes),
+			LastError: s.LastError,
 		}
 		if s.Address.IsValid() {
 			x.Address = s.Address.String()

@@ -22,8 +22,8 @@ import (
 // lifeRetry is when a Lease is renewed again that could not be.
 const lifeRetry = 2 * time.Second
 
-// Life renews the Lease of this speaker, which also says on which links it can announce: without it nobody could tell what a node says from what
-// it said before it was lost.
+// Life renews the Lease of this speaker, which also says on which links it can announce: without it nobody could tell what a node says from
+// what it said before it was lost.
 type Life struct {
 	Node, Namespace string
 	Cache           cache.Cache
@@ -80,7 +80,8 @@ func (l *Life) follow(ctx context.Context) {
 			return
 		}
 		node, renewed := presence.HolderOf(lease)
-		if value := l.links.String(); node != l.Node || lease.Annotations[presence.Annotation] != value && !renewed.Before(l.last.Truncate(time.Microsecond)) {
+		if value := l.links.String(); node != l.Node || lease.Annotations[presence.Annotation] != value &&
+			!renewed.Before(l.last.Truncate(time.Microsecond)) {
 			l.wake()
 		}
 	}, &coordinationv1.Lease{})
@@ -109,7 +110,8 @@ func (l *Life) renew(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = l.Client.Patch(ctx, lease, client.RawPatch(types.ApplyPatchType, patch), client.FieldOwner("fairlead-speaker"), client.ForceOwnership)
+	err = l.Client.Patch(ctx, lease, client.RawPatch(types.ApplyPatchType, patch), client.FieldOwner("fairlead-speaker"),
+		client.ForceOwnership)
 	if err != nil {
 		return fmt.Errorf("renew the Lease %s/%s: %w", lease.Namespace, lease.Name, err)
 	}

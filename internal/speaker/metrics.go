@@ -38,13 +38,17 @@ func NewMetrics(r prometheus.Registerer, node string) (*Metrics, error) {
 		announced: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "metallb_speaker_announced", Help: "Services announced from this node.", ConstLabels: prometheus.Labels{"node": node},
 		}, []string{"service", "protocol", "ip"}),
-		received:   counter("metallb_layer2_requests_received", "ARP requests and neighbour solicitations received for an address that is announced."),
+		received: counter("metallb_layer2_requests_received",
+			"ARP requests and neighbour solicitations received for an address that is announced."),
 		answered:   counter("metallb_layer2_responses_sent", "ARP replies and neighbour advertisements sent in answer."),
 		gratuitous: counter("metallb_layer2_gratuitous_sent", "Gratuitous ARP packets and unsolicited neighbour advertisements sent."),
-		conflicts:  counter("fairlead_layer2_conflicts_total", "Frames in which somebody else claims an address that is announced from this node."),
-		takeovers:  prometheus.NewCounter(prometheus.CounterOpts{Name: "fairlead_layer2_takeovers_total", Help: "Addresses taken over from another node."}),
+		conflicts: counter("fairlead_layer2_conflicts_total",
+			"Frames in which somebody else claims an address that is announced from this node."),
+		takeovers: prometheus.NewCounter(prometheus.CounterOpts{Name: "fairlead_layer2_takeovers_total",
+			Help: "Addresses taken over from another node."}),
 		failover: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "fairlead_layer2_failover_seconds", Help: "From noticing that an address has lost its node to its first announcement from this one.",
+			Name:    "fairlead_layer2_failover_seconds",
+			Help:    "From noticing that an address has lost its node to its first announcement from this one.",
 			Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5},
 		}),
 		shown: map[series]bool{}, shownRoutes: map[series]bool{},
@@ -53,7 +57,8 @@ func NewMetrics(r prometheus.Registerer, node string) (*Metrics, error) {
 		},
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.announced, m.received, m.answered, m.gratuitous, m.conflicts, m.takeovers, m.failover, &m.sessions} {
+	for _, c := range []prometheus.Collector{m.announced, m.received, m.answered, m.gratuitous, m.conflicts, m.takeovers, m.failover,
+		&m.sessions} {
 		errs = append(errs, r.Register(c))
 	}
 	return m, errors.Join(errs...)

@@ -59,9 +59,10 @@ func (p *probes) hear(claims map[netip.Addr]bool) {
 	}
 }
 
-// hold takes out of wanted what is not to be announced yet, or not at all, and returns why not of the latter. Addresses that somebody of the
-// cluster announces already, or did, are not asked for: a hand-over does not wait.
-func (p *probes) hold(ctx context.Context, wanted map[netip.Addr][]string, services []announce.Service, now time.Time) map[netip.Addr]error {
+// hold takes out of wanted what is not to be announced yet, or not at all, and returns why not of the latter. Addresses that somebody of
+// the cluster announces already, or did, are not asked for: a hand-over does not wait.
+func (p *probes) hold(ctx context.Context, wanted map[netip.Addr][]string, services []announce.Service,
+	now time.Time) map[netip.Addr]error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.forget(services)

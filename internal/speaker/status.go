@@ -135,7 +135,8 @@ func (w *statusWriter) event(ctx context.Context, name types.NamespacedName, kin
 }
 
 // event sends an event about a Service, if it is still there.
-func event(ctx context.Context, c client.Reader, to events.EventRecorder, name types.NamespacedName, kind, reason, note string, args ...any) {
+func event(ctx context.Context, c client.Reader, to events.EventRecorder, name types.NamespacedName, kind, reason, note string,
+	args ...any) {
 	var svc corev1.Service
 	if err := c.Get(ctx, name, &svc); err != nil {
 		return

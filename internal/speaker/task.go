@@ -136,7 +136,8 @@ func (t *Task) setLinks(links []backends.Link) {
 		t.Group.Doubt()
 	}
 	t.Group.SetLinks(links, t.SameSubnet)
-	t.Life.tell(&presence.Links{Links: links, SameSubnet: t.SameSubnet, IgnoreExclude: t.IgnoreExclude, NoServiceBGPStatus: t.NoServiceBGPStatus})
+	t.Life.tell(&presence.Links{Links: links, SameSubnet: t.SameSubnet, IgnoreExclude: t.IgnoreExclude,
+		NoServiceBGPStatus: t.NoServiceBGPStatus})
 	t.Wake()
 }
 

@@ -85,7 +85,8 @@ func (s *settings) flags(what string) *pflag.FlagSet {
 	s.daemon = &option.DaemonConfig{IPAM: ipamOption.IPAMKubernetes, BGPRouterIDAllocationMode: option.BGPRouterIDAllocationModeDefault}
 	flags := pflag.NewFlagSet(what, pflag.ContinueOnError)
 	flags.BoolVar(&s.daemon.EnableBGPControlPlane, "enable-bgp-control-plane", true, "speak BGP")
-	flags.BoolVar(&s.daemon.EnableBGPControlPlaneStatusReport, "enable-bgp-control-plane-status-report", true, "write conditions and the state of sessions")
+	flags.BoolVar(&s.daemon.EnableBGPControlPlaneStatusReport, "enable-bgp-control-plane-status-report", true,
+		"write conditions and the state of sessions")
 	flags.BoolVar(&s.daemon.EnableL2Announcements, "enable-l2-announcements", true, "announce on layer 2")
 	flags.BoolVar(&s.daemon.EnableIPv4, "enable-ipv4", true, "")
 	flags.BoolVar(&s.daemon.EnableIPv6, "enable-ipv6", true, "")

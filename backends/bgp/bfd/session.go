@@ -41,8 +41,9 @@ func (s *session) status() Status {
 	return Status{
 		State: m.state, Remote: m.remote.state, Diagnostic: m.diagnostic, RemoteDiagnostic: m.remote.diagnostic,
 		Since: m.since, Failed: m.failed,
-		TransmitInterval: m.interval(), ReceiveInterval: max(m.expecting, m.remote.minTx), DetectionTime: m.detectionTime(), RemoteMultiplier: m.remote.multiplier,
-		Fault: s.fault,
+		TransmitInterval: m.interval(), ReceiveInterval: max(m.expecting, m.remote.minTx), DetectionTime: m.detectionTime(),
+		RemoteMultiplier: m.remote.multiplier,
+		Fault:            s.fault,
 		Counters: Counters{
 			ControlSent: s.sent, ControlReceived: s.received, Dropped: s.dropped, SendErrors: s.sendErrors,
 			SessionUp: m.ups, SessionDown: m.downs,

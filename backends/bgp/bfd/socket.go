@@ -38,7 +38,8 @@ func (k kernel) listen(e endpoint) (listener, error) {
 			// At most net.core.rmem_max is granted. It works with less.
 			_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
 			if e.v6 {
-				return errors.Join(unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_RECVHOPLIMIT, 1), unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_RECVPKTINFO, 1))
+				return errors.Join(unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_RECVHOPLIMIT, 1),
+					unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_RECVPKTINFO, 1))
 			}
 			return errors.Join(unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_RECVTTL, 1), unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_PKTINFO, 1))
 		})
@@ -242,9 +243,11 @@ func sendingOptions(v6 bool) func(fd int) error {
 		filter := unix.SockFprog{Len: 1, Filter: &unix.SockFilter{Code: nothing[0].Op, K: nothing[0].K}}
 		errs := []error{unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &filter)}
 		if v6 {
-			errs = append(errs, unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_UNICAST_HOPS, 255), unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_TCLASS, networkControl))
+			errs = append(errs, unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_UNICAST_HOPS, 255),
+				unix.SetsockoptInt(fd, unix.SOL_IPV6, unix.IPV6_TCLASS, networkControl))
 		} else {
-			errs = append(errs, unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_TTL, 255), unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_TOS, networkControl))
+			errs = append(errs, unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_TTL, 255),
+				unix.SetsockoptInt(fd, unix.SOL_IP, unix.IP_TOS, networkControl))
 		}
 		return errors.Join(errs...)
 	}

@@ -46,7 +46,8 @@ func Follow(ctx context.Context, c cache.Cache, changed func()) (*Cluster, error
 			take(was, true)
 			return
 		}
-		if a, ok := was.(*discoveryv1.EndpointSlice); ok && a.Labels[discoveryv1.LabelServiceName] != is.GetLabels()[discoveryv1.LabelServiceName] {
+		if a, ok := was.(*discoveryv1.EndpointSlice); ok &&
+			a.Labels[discoveryv1.LabelServiceName] != is.GetLabels()[discoveryv1.LabelServiceName] {
 			take(was, true)
 		}
 		take(is, false)
@@ -177,7 +178,8 @@ func Node(n *corev1.Node) announce.Node {
 }
 
 func equalService(a, b announce.Service) bool {
-	return a.Local == b.Local && a.Shares == b.Shares && slices.Equal(a.Pools, b.Pools) && slices.Equal(a.Addrs, b.Addrs) && maps.Equal(a.Labels, b.Labels)
+	return a.Local == b.Local && a.Shares == b.Shares && slices.Equal(a.Pools, b.Pools) && slices.Equal(a.Addrs, b.Addrs) &&
+		maps.Equal(a.Labels, b.Labels)
 }
 
 func equalEndpoints(a, b announce.Endpoints) bool {
@@ -205,9 +207,10 @@ func Trim(o any) (any, error) {
 		return x, nil
 	case *corev1.Node:
 		x.ManagedFields, x.Annotations, x.Spec = nil, nil, corev1.NodeSpec{Unschedulable: x.Spec.Unschedulable}
-		x.Status = corev1.NodeStatus{Addresses: x.Status.Addresses, Conditions: slices.DeleteFunc(x.Status.Conditions, func(c corev1.NodeCondition) bool {
-			return c.Type != corev1.NodeReady && c.Type != corev1.NodeNetworkUnavailable
-		})}
+		x.Status = corev1.NodeStatus{Addresses: x.Status.Addresses, Conditions: slices.DeleteFunc(x.Status.Conditions,
+			func(c corev1.NodeCondition) bool {
+				return c.Type != corev1.NodeReady && c.Type != corev1.NodeNetworkUnavailable
+			})}
 		for i := range x.Status.Conditions {
 			c := &x.Status.Conditions[i]
 			*c = corev1.NodeCondition{Type: c.Type, Status: c.Status}

@@ -13,8 +13,8 @@ import (
 	"github.com/fairlead/fairlead/internal/config"
 )
 
-// Of returns the password of a peer, or why there is none that a session can have although one is asked for. Secrets are read from the installation's
-// namespace.
+// Of returns the password of a peer, or why there is none that a session can have although one is asked for. Secrets are read from the
+// installation's namespace.
 func Of(ctx context.Context, reader client.Reader, namespace string) func(*config.BGPPeer) (password, unready string) {
 	return func(p *config.BGPPeer) (password, unready string) {
 		if p.PasswordSecret.Name == "" {
@@ -25,7 +25,8 @@ func Of(ctx context.Context, reader client.Reader, namespace string) func(*confi
 		err := reader.Get(ctx, name, &s)
 		switch value, ok := s.Data[corev1.BasicAuthPasswordKey]; {
 		case apierrors.IsNotFound(err):
-			unready = fmt.Sprintf("there is no Secret %s of type %s; create it, with a key %s", name, corev1.SecretTypeBasicAuth, corev1.BasicAuthPasswordKey)
+			unready = fmt.Sprintf("there is no Secret %s of type %s; create it, with a key %s", name, corev1.SecretTypeBasicAuth,
+				corev1.BasicAuthPasswordKey)
 		case err != nil:
 			unready = fmt.Sprintf("Secret %s cannot be read: %v", name, err)
 		case s.Type != corev1.SecretTypeBasicAuth:

@@ -13,8 +13,8 @@ import (
 	"github.com/fairlead/fairlead/backends"
 )
 
-// Group is the loops of all backends, in use or not. What moves from one to another is announced by the new one, and heard as far as anybody
-// says so, before the old one lets go of it.
+// Group is the loops of all backends, in use or not. What moves from one to another is announced by the new one, and heard as far as
+// anybody says so, before the old one lets go of it.
 type Group struct {
 	loops []*Loop
 
@@ -100,8 +100,8 @@ func (g *Group) Reconsider() {
 	}
 }
 
-// Look has a backend look now whether what it wrote is still there, and what else has changed around it. One that does not know yet what is wanted
-// does nothing.
+// Look has a backend look now whether what it wrote is still there, and what else has changed around it. One that does not know yet what is
+// wanted does nothing.
 func (g *Group) Look(name string) {
 	for _, l := range g.loops {
 		if l.Name == name {
@@ -154,8 +154,8 @@ func (g *Group) allGainers(wanted map[string]Wanted) map[*Loop]map[*Loop]map[bac
 	return out
 }
 
-// gainers returns the loops that take over something which l is to let go of, and what that is. What a backend has at the start is not known, so
-// one that is to be empty waits for all others.
+// gainers returns the loops that take over something which l is to let go of, and what that is. What a backend has at the start is not
+// known, so one that is to be empty waits for all others.
 func (g *Group) gainers(l *Loop, want backends.Desired, wanted map[string]Wanted) map[*Loop]map[backends.Source]bool {
 	had := sources(l.target.want) // which may not be in place yet
 	maps.Copy(had, l.inPlace)

@@ -36,7 +36,8 @@ func (h Hearing) lack(a backends.Source, told, now time.Time) lack {
 	}
 	until := told.Add(h.Within)
 	return lack{
-		why: fmt.Sprintf("%s; this is waited for until %s", why, until.UTC().Format("15:04:05 UTC")), again: until.Sub(now), over: !now.Before(until),
+		why: fmt.Sprintf("%s; this is waited for until %s", why, until.UTC().Format("15:04:05 UTC")), again: until.Sub(now),
+		over: !now.Before(until),
 	}
 }
 

@@ -150,8 +150,8 @@ func (l *Loop) lacksLocked(what map[backends.Source]bool) string {
 	return ""
 }
 
-// held reports whether the backend has to go on with what another one is to have, and tells, once, why, or why it does not any more. again is
-// when to look again, 0 for not before there is news.
+// held reports whether the backend has to go on with what another one is to have, and tells, once, why, or why it does not any more. again
+// is when to look again, 0 for not before there is news.
 func (l *Loop) held(ctx context.Context, w lack) (held bool, again time.Duration, err error) {
 	again, w.again = w.again, 0
 	l.mu.Lock()
@@ -161,7 +161,8 @@ func (l *Loop) held(ctx context.Context, w lack) (held bool, again time.Duration
 	switch {
 	case !w.open():
 		if !told && goesOn && w.why != "" {
-			l.Log.Warn("lets go of what another backend was told and is not known to be heard for", "backend", l.Name, "toldOf", w.other, "because", w.why)
+			l.Log.Warn("lets go of what another backend was told and is not known to be heard for", "backend", l.Name, "toldOf", w.other, "because",
+				w.why)
 		}
 		return false, 0, nil
 	case w.why == notYet:
@@ -314,7 +315,8 @@ func withPeers(o *backends.Outcome, peers []backends.Peer) *backends.Outcome {
 	for _, p := range peers {
 		if p.Unready != "" {
 			out.Findings = append(out.Findings, backends.Finding{
-				Type: backends.PeerNotReady, Object: p.Source, Field: "spec.passwordSecret", Message: p.Unready + "; a session that there is stays as it is",
+				Type: backends.PeerNotReady, Object: p.Source, Field: "spec.passwordSecret", Message: p.Unready +
+					"; a session that there is stays as it is",
 			})
 		}
 	}

@@ -99,8 +99,9 @@ func (o *Options) backends(ctx context.Context) error {
 	return errors.Join(
 		delegate.RemoveQuestions(ctx, d, dyn, o.Namespace),
 		withdraw(delegate.Calico, calico.New(calico.Config{
-			Discovery: d, Client: dyn, Ledger: &ledger.Ledger{State: state(delegate.Calico)}, Installation: o.Namespace, FieldManager: o.FieldManager,
-			Settle: calico.Settle,
+			Discovery: d, Client: dyn, Ledger: &ledger.Ledger{State: state(delegate.Calico)}, Installation: o.Namespace,
+			FieldManager: o.FieldManager,
+			Settle:       calico.Settle,
 		})),
 		withdraw(delegate.Cilium, cilium.New(cilium.Config{
 			Discovery: d, Client: dyn, Namespace: o.CiliumNamespace, Installation: o.Namespace, FieldManager: o.FieldManager,

@@ -21,8 +21,8 @@ type Lease struct {
 	Stops time.Duration
 }
 
-// heldFor is how long the Lease stays taken where a controller ran: time enough to remove it. Who waits for a Lease counts from when it first
-// sees it, so one that is started later waits that long from its own start.
+// heldFor is how long the Lease stays taken where a controller ran: time enough to remove it. Who waits for a Lease counts from when it
+// first sees it, so one that is started later waits that long from its own start.
 const heldFor = 60 * time.Second
 
 const (
@@ -116,8 +116,8 @@ func (l Lease) change(ctx context.Context, o *Options, set func(*coordinationv1.
 	})
 }
 
-// held looks whether a controller runs: it renews the Lease, or takes it, within some seconds. cleaned is set if another cleanup holds it, after
-// which one may run that waits. A Lease that nobody renews any more is waited for until it has run out.
+// held looks whether a controller runs: it renews the Lease, or takes it, within some seconds. cleaned is set if another cleanup holds it,
+// after which one may run that waits. A Lease that nobody renews any more is waited for until it has run out.
 func (l Lease) held(ctx context.Context, o *Options) (runs, cleaned bool, err error) {
 	read := func() (spec coordinationv1.LeaseSpec, err error) {
 		var lease coordinationv1.Lease

@@ -23,7 +23,8 @@ import (
 const buryAfter = time.Minute
 
 // buried are the kinds of which each speaker keeps objects of its own.
-var buried = []client.ObjectList{&v1beta1.ServiceL2StatusList{}, &v1beta1.ServiceBGPStatusList{}, &v1alpha1.BGPSessionList{}, &v1alpha1.AddressReservationList{}, &v1beta1.ConfigurationStateList{},
+var buried = []client.ObjectList{&v1beta1.ServiceL2StatusList{}, &v1beta1.ServiceBGPStatusList{}, &v1alpha1.BGPSessionList{},
+	&v1alpha1.AddressReservationList{}, &v1beta1.ConfigurationStateList{},
 	&coordinationv1.LeaseList{}}
 
 // nodeOf returns the label by which an object of a speaker names its node; empty if it is none.
@@ -34,8 +35,8 @@ func nodeOf(o client.Object) string {
 	return o.GetLabels()[presence.LabelStatusNode]
 }
 
-// orphan reports whether an object was kept by the speaker of a node that there is not, or that gives no sign of life and says of itself by this
-// object what it announces; and for how long it is still left alone. nodes and silent have label values.
+// orphan reports whether an object was kept by the speaker of a node that there is not, or that gives no sign of life and says of itself by
+// this object what it announces; and for how long it is still left alone. nodes and silent have label values.
 func orphan(o client.Object, nodes, silent map[string]bool, now time.Time) (is bool, wait time.Duration) {
 	switch node := nodeOf(o); {
 	case node == "":
@@ -53,8 +54,8 @@ func orphan(o client.Object, nodes, silent map[string]bool, now time.Time) (is b
 	return false, 0
 }
 
-// bury removes what the speakers of nodes that are gone have told, and what those say that they announce which give no sign of life: nobody else
-// would. It returns when there will be more to do, zero for never.
+// bury removes what the speakers of nodes that are gone have told, and what those say that they announce which give no sign of life: nobody
+// else would. It returns when there will be more to do, zero for never.
 func (s *speakers) bury(ctx context.Context) (again time.Duration, err error) {
 	s.mu.Lock()
 	cluster := s.cluster

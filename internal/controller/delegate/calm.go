@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A session that goes up and down each second must not have every Service written, and an event sent, each second: the first changes are told at
-// once, more of them this far apart. What is told is late then by no more than that.
+// A session that goes up and down each second must not have every Service written, and an event sent, each second: the first changes are
+// told at once, more of them this far apart. What is told is late then by no more than that.
 const (
 	calmFree   = 4
 	calmWithin = time.Minute

@@ -61,7 +61,8 @@ func choose(asked Asked, calico, cilium active) (c announce.Choice, seen string)
 
 // Look resolves what is asked for on a cluster; it looks at the CNIs only if that is needed. seen says in words why auto came to
 // nobody, empty if it came to somebody; facts are what was found.
-func Look(ctx context.Context, d discovery.DiscoveryInterface, c dynamic.Interface, ciliumConfig string, asked Asked) (choice announce.Choice, seen string, facts []backends.Fact, err error) {
+func Look(ctx context.Context, d discovery.DiscoveryInterface, c dynamic.Interface, ciliumConfig string,
+	asked Asked) (choice announce.Choice, seen string, facts []backends.Fact, err error) {
 	var hasCalico, hasCilium active
 	if asked.BGP == Auto || asked.Layer2 == Auto {
 		found, err := calico.Detect(ctx, d, c)

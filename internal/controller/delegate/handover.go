@@ -44,7 +44,8 @@ func (h *handover) hearing() apply.Hearing {
 		}
 		v, known := h.verdicts[backends.Audience{Advertisement: h.source, IPv6: i == 1}]
 		if !known {
-			v = announce.Verdict{Status: metav1.ConditionUnknown, Message: fmt.Sprintf("the BGP sessions of %s have not been looked at yet", h.backend)}
+			v = announce.Verdict{Status: metav1.ConditionUnknown, Message: fmt.Sprintf("the BGP sessions of %s have not been looked at yet",
+				h.backend)}
 		}
 		switch {
 		case v.Status == metav1.ConditionTrue, v.Status == metav1.ConditionUnknown && h.mute != "":

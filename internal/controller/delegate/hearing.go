@@ -101,7 +101,8 @@ func (t *Task) spoken(backend string) map[backends.Audience]announce.Verdict {
 }
 
 // sessionUp is MetalLB's series, with the node that holds the session, of which the CNI tells.
-var sessionUp = prometheus.NewDesc("metallb_bgp_session_up", "BGP session state of the CNI: 1 is up, 0 is down.", []string{"backend", "node", "peer"}, nil)
+var sessionUp = prometheus.NewDesc("metallb_bgp_session_up", "BGP session state of the CNI: 1 is up, 0 is down.",
+	[]string{"backend", "node", "peer"}, nil)
 
 func (s *sessions) collect(ch chan<- prometheus.Metric) {
 	s.mu.Lock()

@@ -136,8 +136,8 @@ func (l listed) heard(want *backends.Desired, o *backends.Outcome, now time.Time
 	}
 }
 
-// leaving is which pools are gone whose label Services have yet, or agents may believe so. Cilium goes by the label, and the pool that takes the
-// addresses over may be on its way.
+// leaving is which pools are gone whose label Services have yet, or agents may believe so. Cilium goes by the label, and the pool that
+// takes the addresses over may be on its way.
 type leaving struct {
 	was   *config.Snapshot // the last one
 	pools map[string]left

@@ -102,7 +102,8 @@ const everyPool = ""
 func differences(known bool, was, now announce.Result) map[string]bool {
 	a, b := was.Outcome, now.Outcome
 	if !known || a == nil || b == nil || (was.Err == nil) != (now.Err == nil) || was.Err != nil && was.Err.Error() != now.Err.Error() ||
-		!slices.Equal(a.Classes, b.Classes) || a.OnlyVIP != b.OnlyVIP || !slices.Equal(a.Claims, b.Claims) || a.ClaimsLoadBalancerIP != b.ClaimsLoadBalancerIP ||
+		!slices.Equal(a.Classes, b.Classes) || a.OnlyVIP != b.OnlyVIP || !slices.Equal(a.Claims, b.Claims) ||
+		a.ClaimsLoadBalancerIP != b.ClaimsLoadBalancerIP ||
 		!maps.Equal(a.Unheard, b.Unheard) || !slices.Equal(withheld(a), withheld(b)) {
 		return map[string]bool{everyPool: true}
 	}
@@ -135,7 +136,8 @@ func (t *Task) tell(backend string, findings []backends.Finding) {
 	s := t.snapshot
 	t.mu.Unlock()
 	for _, f := range t.events.news(backend, findings) {
-		t.Log.Warn("the CNI does not do all that is asked", "backend", backend, "reason", f.Type, "object", f.Object.String(), "field", f.Field, "err", f.Message, "withheld", f.Withheld)
+		t.Log.Warn("the CNI does not do all that is asked", "backend", backend, "reason", f.Type, "object", f.Object.String(), "field", f.Field,
+			"err", f.Message, "withheld", f.Withheld)
 		if ref := refTo(s, f.Object); ref != nil {
 			note := f.Message
 			if f.Field != "" {

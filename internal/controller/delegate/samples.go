@@ -79,7 +79,8 @@ func (s *sessions) next(asked map[string]time.Time) []string {
 }
 
 // round asks nodes, waits for their answers and removes the questions. A node that does not answer is one that says nothing any more.
-func (s *sessions) round(ctx context.Context, resource schema.GroupVersionResource, nodes []string, answers <-chan backends.SessionReport) error {
+func (s *sessions) round(ctx context.Context, resource schema.GroupVersionResource, nodes []string,
+	answers <-chan backends.SessionReport) error {
 	r := s.client.Resource(resource)
 	open := map[string]string{} // node -> name of the question
 	var errs []error

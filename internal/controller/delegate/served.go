@@ -7,8 +7,8 @@ import (
 	"k8s.io/client-go/discovery"
 )
 
-// served returns those of resources that the API server serves and that can be watched, each in the first of groups that has it. A group that
-// cannot be asked about has none.
+// served returns those of resources that the API server serves and that can be watched, each in the first of groups that has it. A group
+// that cannot be asked about has none.
 func served(d discovery.DiscoveryInterface, groups []schema.GroupVersion, resources ...string) []schema.GroupVersionResource {
 	var out []schema.GroupVersionResource
 	for _, group := range groups {

@@ -39,7 +39,8 @@ type sessions struct {
 	mute    map[string]string                            // by backend: why no node is asked
 }
 
-// MostSamples is how many nodes of Calico may be asked at once: Calico's documentation warns of more than about ten CalicoNodeStatus objects.
+// MostSamples is how many nodes of Calico may be asked at once: Calico's documentation warns of more than about ten CalicoNodeStatus
+// objects.
 const MostSamples = 10
 
 // Of Calico: how often some nodes are asked, and how long they may take to answer.
@@ -129,10 +130,12 @@ func (s *sessions) take(backend string, r backends.SessionReport, told bool) {
 
 // follow calls see with each object of a resource, and with nil for one that is gone, until ctx ends. It returns when the first ones have
 // been seen.
-func (s *sessions) follow(ctx context.Context, resource schema.GroupVersionResource, selector string, see func(name string, o *unstructured.Unstructured)) {
-	informer := dynamicinformer.NewFilteredDynamicInformer(s.client, resource, metav1.NamespaceAll, 0, toolscache.Indexers{}, func(o *metav1.ListOptions) {
-		o.LabelSelector = selector
-	}).Informer()
+func (s *sessions) follow(ctx context.Context, resource schema.GroupVersionResource, selector string,
+	see func(name string, o *unstructured.Unstructured)) {
+	informer := dynamicinformer.NewFilteredDynamicInformer(s.client, resource, metav1.NamespaceAll, 0, toolscache.Indexers{},
+		func(o *metav1.ListOptions) {
+			o.LabelSelector = selector
+		}).Informer()
 	fails := sync.OnceFunc(func() {
 		s.log.Warn("the CNI's sessions cannot be followed; whether they are up is not known", "kind", resource.String())
 	})

@@ -100,7 +100,8 @@ func (s *speakers) Apply(ctx context.Context, want backends.Desired) error {
 	s.mu.Lock()
 	alive, pending := s.alive, s.pending
 	s.mu.Unlock()
-	out := backends.Outcome{IgnoresServices: true, Facts: []backends.Fact{{Name: "speakers", Value: fmt.Sprint(len(alive)), Source: "Leases of the speakers"}}}
+	out := backends.Outcome{IgnoresServices: true, Facts: []backends.Fact{{Name: "speakers", Value: fmt.Sprint(len(alive)),
+		Source: "Leases of the speakers"}}}
 	var sources []backends.Source
 	for _, a := range want.L2Advertisements {
 		sources = append(sources, a.Source)
@@ -111,7 +112,8 @@ func (s *speakers) Apply(ctx context.Context, want backends.Desired) error {
 	for _, source := range sources {
 		out.Owned = append(out.Owned, source.String())
 		if len(alive) == 0 {
-			out.Findings = append(out.Findings, backends.Finding{Type: backends.BackendInactive, Object: source, Message: "no speaker runs; nobody announces the addresses"})
+			out.Findings = append(out.Findings, backends.Finding{Type: backends.BackendInactive, Object: source,
+				Message: "no speaker runs; nobody announces the addresses"})
 		}
 	}
 	slices.Sort(out.Owned)
@@ -271,7 +273,8 @@ func takenVerdict(s *config.Snapshot, svc *announce.Service, v announce.Verdict)
 	}
 	for _, addr := range svc.Addrs {
 		if by := s.Taken(addr); by != "" {
-			return announce.Verdict{Status: metav1.ConditionFalse, Reason: announce.ReasonAddressTaken, Message: fmt.Sprintf("%s is not announced: %s", addr, by)}
+			return announce.Verdict{Status: metav1.ConditionFalse, Reason: announce.ReasonAddressTaken,
+				Message: fmt.Sprintf("%s is not announced: %s", addr, by)}
 		}
 	}
 	return v
@@ -297,11 +300,13 @@ func verdictOn(s *announce.Service, i int, d *announce.Decision, nodes []string)
 			continue
 		}
 		if len(nodes) == 0 {
-			v = announce.Verdict{Status: metav1.ConditionUnknown, Reason: announce.ReasonPending, Message: fmt.Sprintf("node %q is to announce %s and has not said so yet", p.Node, addr)}
+			v = announce.Verdict{Status: metav1.ConditionUnknown, Reason: announce.ReasonPending,
+				Message: fmt.Sprintf("node %q is to announce %s and has not said so yet", p.Node, addr)}
 		}
 	}
 	if len(nodes) > 0 && len(missing) < len(s.Addrs) {
-		v = announce.Verdict{Status: metav1.ConditionTrue, Reason: announce.ReasonAdvertised, Message: fmt.Sprintf("speaker: announced on the local network from node %s", quoted(nodes))}
+		v = announce.Verdict{Status: metav1.ConditionTrue, Reason: announce.ReasonAdvertised,
+			Message: fmt.Sprintf("speaker: announced on the local network from node %s", quoted(nodes))}
 	}
 	if len(missing) > 0 {
 		v.Message = strings.Join(slices.DeleteFunc(append([]string{v.Message}, missing...), func(m string) bool { return m == "" }), "; ")

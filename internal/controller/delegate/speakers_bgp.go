@@ -23,7 +23,8 @@ const bgpUp = "Established"
 
 // judgeBGP adds to now the verdicts on what speakers advertise by BGP; it returns how many Services are to be advertised and no speaker has
 // said so yet. What nodes have told that are silent does not count.
-func (s *speakers) judgeBGP(l2 *announce.LocalInput, choice announce.Choice, silent map[string]bool, was, now map[judged]announce.Verdict) (pending int, err error) {
+func (s *speakers) judgeBGP(l2 *announce.LocalInput, choice announce.Choice, silent map[string]bool, was,
+	now map[judged]announce.Verdict) (pending int, err error) {
 	serves := func(a *config.BGPAdvertisement) bool { return choice.Backend(a) == Speaker }
 	if !slices.ContainsFunc(l2.Snapshot.BGPAdvertisements(), serves) {
 		return 0, nil
@@ -90,7 +91,8 @@ func (s *speakers) judgeBGP(l2 *announce.LocalInput, choice announce.Choice, sil
 }
 
 // refused says of Services that nobody advertises why that is so.
-func (s *speakers) refused(l2 *announce.LocalInput, serves func(*config.BGPAdvertisement) bool, services []announce.Service, now map[judged]announce.Verdict) (pending int) {
+func (s *speakers) refused(l2 *announce.LocalInput, serves func(*config.BGPAdvertisement) bool, services []announce.Service,
+	now map[judged]announce.Verdict) (pending int) {
 	reasons := make([]map[string][]string, len(services)) // reason and message, and the nodes that have it
 	willing := make([]string, len(services))
 	verdicts := map[string]announce.Verdict{}
@@ -120,7 +122,8 @@ func (s *speakers) refused(l2 *announce.LocalInput, serves func(*config.BGPAdver
 		switch {
 		case willing[i] != "":
 			pending++
-			now[key] = announce.Verdict{Status: metav1.ConditionUnknown, Reason: announce.ReasonPending, Message: "no speaker has said yet that it advertises the addresses by BGP"}
+			now[key] = announce.Verdict{Status: metav1.ConditionUnknown, Reason: announce.ReasonPending,
+				Message: "no speaker has said yet that it advertises the addresses by BGP"}
 		case len(reasons[i]) == 0:
 			now[key] = announce.Verdict{Status: metav1.ConditionFalse, Reason: announce.ReasonNoSpeaker, Message: "no speaker is alive"}
 		case len(reasons[i]) == 1:

@@ -138,7 +138,8 @@ func NewTask(o Options) (*Task, error) {
 		t.watches.secretsIn = o.Namespace
 	}
 	t.sessions = &sessions{
-		discovery: d, client: dyn, installation: o.Namespace, samples: o.CalicoSamples, nodes: t.nodeNames, changed: func(string) { t.look() }, log: o.Log,
+		discovery: d, client: dyn, installation: o.Namespace, samples: o.CalicoSamples, nodes: t.nodeNames, changed: func(string) { t.look() },
+		log:     o.Log,
 		running: map[string]context.CancelFunc{}, reports: map[string]map[string]backends.SessionReport{}, mute: map[string]string{},
 	}
 	t.metrics.sessions = t.sessions
@@ -213,7 +214,8 @@ func (t *Task) watch() error {
 
 func sameAddresses(old, new client.Object) bool {
 	a, b := old.(*corev1.Service), new.(*corev1.Service)
-	return slices.EqualFunc(a.Status.LoadBalancer.Ingress, b.Status.LoadBalancer.Ingress, func(x, y corev1.LoadBalancerIngress) bool { return x.IP == y.IP }) &&
+	return slices.EqualFunc(a.Status.LoadBalancer.Ingress, b.Status.LoadBalancer.Ingress,
+		func(x, y corev1.LoadBalancerIngress) bool { return x.IP == y.IP }) &&
 		maps.Equal(a.Labels, b.Labels) && a.Spec.ExternalTrafficPolicy == b.Spec.ExternalTrafficPolicy
 }
 
@@ -329,7 +331,8 @@ func (t *Task) step(ctx context.Context, detect bool) error {
 	}
 	t.sessions.set(ctx, speaking(s, choice), detect)
 	t.look()
-	in := announce.Input{Snapshot: s, Choice: choice, ManagePeers: t.ManagePeers && len(s.BGPPeers()) > 0, Password: password.Of(ctx, t.Manager.GetAPIReader(), t.Namespace)}
+	in := announce.Input{Snapshot: s, Choice: choice, ManagePeers: t.ManagePeers && len(s.BGPPeers()) > 0,
+		Password: password.Of(ctx, t.Manager.GetAPIReader(), t.Namespace)}
 	if len(in.Backends()) > 0 {
 		var err error
 		if in.Nodes, err = t.nodes(ctx); err != nil {
@@ -495,7 +498,8 @@ func (t *Task) ensureSecret(ctx context.Context) error {
 	if !apierrors.IsNotFound(err) {
 		return err
 	}
-	s = corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}, Data: map[string][]byte{secretKey: []byte(rand.Text())}}
+	s = corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name},
+		Data: map[string][]byte{secretKey: []byte(rand.Text())}}
 	if err := t.Manager.GetClient().Create(ctx, &s); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("make the secret of the speakers: %w", err)
 	}

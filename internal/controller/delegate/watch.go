@@ -93,7 +93,8 @@ func (w *watches) set(ctx context.Context, backends []string) {
 		}
 	}
 	kinds := watch{GroupVersionResource: crds}
-	if w.running[kinds] == nil && (w.auto || slices.ContainsFunc(backends, func(name string) bool { _, isCNI := watched[name]; return isCNI })) {
+	if w.running[kinds] == nil && (w.auto || slices.ContainsFunc(backends,
+		func(name string) bool { _, isCNI := watched[name]; return isCNI })) {
 		following, stop := context.WithCancel(ctx)
 		w.running[kinds] = stop
 		w.follow(following, kinds, func(was, is *metav1.PartialObjectMetadata) { w.kind(following, was, is) })
@@ -133,7 +134,8 @@ func (w *watches) follow(ctx context.Context, x watch, event func(was, is *metav
 			o.FieldSelector = fields.OneTermEqualSelector("metadata.name", x.name).String()
 		}
 	}
-	informer := metadatainformer.NewFilteredMetadataInformer(w.client, x.GroupVersionResource, x.namespace, 0, toolscache.Indexers{}, one).Informer()
+	informer := metadatainformer.NewFilteredMetadataInformer(w.client, x.GroupVersionResource, x.namespace, 0, toolscache.Indexers{},
+		one).Informer()
 	fails := sync.OnceFunc(func() {
 		w.log.Warn("what the CNI depends on cannot be watched; what others change is noticed late", "kind", x.String(), "after", lookAgain)
 	})

@@ -55,7 +55,8 @@ func (l *Ledger) Save(ctx context.Context, r calico.Record) error {
 			status.Owned.Prefixes = append(status.Owned.Prefixes, v1alpha1.OwnedPrefix{Prefix: e.Prefix.String(), Pool: e.Pool})
 		}
 		for _, t := range r.Tags {
-			status.Owned.Communities = append(status.Owned.Communities, v1alpha1.OwnedCommunities{Prefix: t.Prefix.String(), Communities: t.Communities})
+			status.Owned.Communities = append(status.Owned.Communities, v1alpha1.OwnedCommunities{Prefix: t.Prefix.String(),
+				Communities: t.Communities})
 		}
 		if a := r.Aggregation; a != nil {
 			status.Owned.Aggregation = &v1alpha1.OwnedAggregation{Before: string(a.Before), Set: string(a.Set)}

@@ -179,9 +179,11 @@ func (r *Recorder) deliver(ctx context.Context, e *eventsv1.Event) {
 		if err == nil {
 			return
 		}
-		if _, answered := err.(apierrors.APIStatus); answered && !apierrors.IsTooManyRequests(err) && !apierrors.IsServerTimeout(err) && !apierrors.IsInternalError(err) ||
+		if _, answered := err.(apierrors.APIStatus); answered && !apierrors.IsTooManyRequests(err) && !apierrors.IsServerTimeout(err) &&
+			!apierrors.IsInternalError(err) ||
 			backoff.Steps == 0 || ctx.Err() != nil {
-			r.log.Warn("event not written", "kind", e.Regarding.Kind, "object", e.Regarding.Namespace+"/"+e.Regarding.Name, "reason", e.Reason, "err", err)
+			r.log.Warn("event not written", "kind", e.Regarding.Kind, "object", e.Regarding.Namespace+"/"+e.Regarding.Name, "reason", e.Reason,
+				"err", err)
 			return
 		}
 		select {

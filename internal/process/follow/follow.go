@@ -10,8 +10,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// Handle has take called with every object of some kinds that a cache has, and has from now on: as it was, nil if it is new, and as it is, nil
-// if it is gone. Calls for one kind do not overlap. It returns when take has been called with everything that there is; it waits for
+// Handle has take called with every object of some kinds that a cache has, and has from now on: as it was, nil if it is new, and as it is,
+// nil if it is gone. Calls for one kind do not overlap. It returns when take has been called with everything that there is; it waits for
 // the cache and for nothing else, without asking again and again.
 func Handle(ctx context.Context, c cache.Cache, take func(was, is client.Object), kinds ...client.Object) error {
 	synced, err := watch(ctx, c, take, kinds)

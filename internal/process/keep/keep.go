@@ -38,8 +38,8 @@ type Options[K comparable, S any, T client.Object] struct {
 	Client client.Client
 	Cache  cache.Cache
 	Log    *slog.Logger
-	// Every is the least time between two writes about the same thing; what changes meanwhile comes along with the next one. What somebody else
-	// has removed does not wait.
+	// Every is the least time between two writes about the same thing; what changes meanwhile comes along with the next one. What somebody
+	// else has removed does not wait.
 	Every time.Duration
 	// Counters reports whether two statuses, which are not alike, differ in nothing but what changes all the time; nil: none do. Then the
 	// one that is wanted waits until CountersEvery after the last write, and nobody waits for it.
@@ -148,8 +148,8 @@ func (k *Keeper[K, S, T]) dropLocked(key K, uid types.UID, gone bool) {
 	}
 }
 
-// Set hands over all that is to be said from now on. done is called once it has been tried to write each of the differences, unless Set is called
-// again before; it must not call the Keeper. nil: nothing is called. The Keeper keeps want.
+// Set hands over all that is to be said from now on. done is called once it has been tried to write each of the differences, unless Set is
+// called again before; it must not call the Keeper. nil: nothing is called. The Keeper keeps want.
 func (k *Keeper[K, S, T]) Set(want map[K]S, done func()) {
 	k.mu.Lock()
 	k.sets++
@@ -176,7 +176,8 @@ func (k *Keeper[K, S, T]) Set(want map[K]S, done func()) {
 	k.mu.Unlock()
 }
 
-// finishLocked calls done if there is nothing more to wait for. The lock is held, so that the done of one Set is not called after that of the next.
+// finishLocked calls done if there is nothing more to wait for. The lock is held, so that the done of one Set is not called after that of
+// the next.
 func (k *Keeper[K, S, T]) finishLocked() {
 	if done := k.done; done != nil && len(k.pending) == 0 {
 		k.done = nil
@@ -409,7 +410,8 @@ func (k *Keeper[K, S, T]) lookLocked(key K) (is T, there, seen bool, others []T)
 
 // newest returns an object as it was written last, or as the cache has it, if somebody has written it since.
 func newest[T client.Object](written, cached T) T {
-	if order, err := resourceversion.CompareResourceVersion(written.GetResourceVersion(), cached.GetResourceVersion()); err == nil && order < 0 {
+	if order, err := resourceversion.CompareResourceVersion(written.GetResourceVersion(), cached.GetResourceVersion()); err == nil &&
+		order < 0 {
 		return cached
 	}
 	return written

@@ -10,8 +10,8 @@ import (
 	"github.com/fairlead/fairlead/backends"
 )
 
-// A speaker renews a Lease for as long as it lives. What it has told is not believed for longer than half a minute after its node is lost: the
-// last renewal, two that may fail, and what it takes to notice.
+// A speaker renews a Lease for as long as it lives. What it has told is not believed for longer than half a minute after its node is lost:
+// the last renewal, two that may fail, and what it takes to notice.
 const (
 	RenewEvery = 8 * time.Second
 	LeaseFor   = 25 * time.Second

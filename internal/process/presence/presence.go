@@ -1,5 +1,5 @@
-// Package presence is how a speaker tells the controller that it runs and on which interfaces it can announce: by a Lease of its own, and an
-// annotation of it.
+// Package presence is how a speaker tells the controller that it runs and on which interfaces it can announce: by a Lease of its own, and
+// an annotation of it.
 package presence
 
 import (
@@ -13,8 +13,8 @@ import (
 // Annotation has the JSON of Links. It is there while the speaker announces on the local network.
 const Annotation = "fairlead.io/links"
 
-// Labels that name the node of an object that a speaker keeps: of its ConfigurationState, and of its Lease and what tells of Services and sessions.
-// The names are MetalLB's. The value is backends.LabelValue of the node's name, because a name may be longer than a label.
+// Labels that name the node of an object that a speaker keeps: of its ConfigurationState, and of its Lease and what tells of Services and
+// sessions. The names are MetalLB's. The value is backends.LabelValue of the node's name, because a name may be longer than a label.
 const (
 	LabelNode       = "metallb.io/node-name"
 	LabelStatusNode = "metallb.io/node"

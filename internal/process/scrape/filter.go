@@ -100,7 +100,8 @@ func (g *guard) status(r *http.Request) int {
 }
 
 func (g *guard) ask(ctx context.Context, token, verb, path string) (int, error) {
-	who, err := g.tokens.Create(ctx, &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token}}, metav1.CreateOptions{})
+	who, err := g.tokens.Create(ctx, &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token}},
+		metav1.CreateOptions{})
 	if err != nil {
 		return 0, fmt.Errorf("create a TokenReview: %w", err)
 	}

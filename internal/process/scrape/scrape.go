@@ -37,10 +37,14 @@ const (
 // AddFlags adds the flags.
 func (o *Options) AddFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.BindAddress, "metrics-bind-address", "0", "address:port for Prometheus metrics; 0 turns them off")
-	f.BoolVar(&o.Secure, "metrics-secure", false, "serve metrics by HTTPS, and only to those whose token may get /metrics, which the API server is asked")
-	f.StringVar(&o.CertDir, "metrics-cert-dir", "", "folder with tls.crt and tls.key for --metrics-secure; default: a certificate that the process makes and signs itself")
-	f.StringSliceVar(&o.CipherSuites, "metrics-tls-cipher-suites", nil, "cipher suites for --metrics-secure by TLS 1.2, such as TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256; default: Go's")
-	f.UintSliceVar(&o.Curves, "metrics-tls-curve-preferences", nil, "key exchanges for --metrics-secure, by the numbers of crypto/tls.CurveID, such as 29,4588; default: Go's")
+	f.BoolVar(&o.Secure, "metrics-secure", false,
+		"serve metrics by HTTPS, and only to those whose token may get /metrics, which the API server is asked")
+	f.StringVar(&o.CertDir, "metrics-cert-dir", "",
+		"folder with tls.crt and tls.key for --metrics-secure; default: a certificate that the process makes and signs itself")
+	f.StringSliceVar(&o.CipherSuites, "metrics-tls-cipher-suites", nil,
+		"cipher suites for --metrics-secure by TLS 1.2, such as TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256; default: Go's")
+	f.UintSliceVar(&o.Curves, "metrics-tls-curve-preferences", nil,
+		"key exchanges for --metrics-secure, by the numbers of crypto/tls.CurveID, such as 29,4588; default: Go's")
 	f.StringVar(&o.MinTLSVersion, "metrics-tls-min-version", tls13, "the oldest TLS that --metrics-secure takes: "+tls12+" or "+tls13)
 }
 
@@ -62,7 +66,8 @@ func (o *Options) Validate() error {
 	known := suites()
 	for _, name := range o.CipherSuites {
 		if known[name] == 0 {
-			errs = append(errs, fmt.Errorf("--metrics-tls-cipher-suites: %q is none of %s", name, strings.Join(slices.Sorted(maps.Keys(known)), ", ")))
+			errs = append(errs, fmt.Errorf("--metrics-tls-cipher-suites: %q is none of %s", name,
+				strings.Join(slices.Sorted(maps.Keys(known)), ", ")))
 		}
 	}
 	for _, c := range o.Curves {

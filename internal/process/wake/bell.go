@@ -2,8 +2,8 @@ package wake
 
 import "sync"
 
-// Bell has all those called who listen to it. It is there before the parts that it connects, so that neither has to know the other. The zero
-// value is ready for use.
+// Bell has all those called who listen to it. It is there before the parts that it connects, so that neither has to know the other. The
+// zero value is ready for use.
 type Bell struct {
 	mu        sync.Mutex // protects listeners
 	listeners []func()

@@ -117,7 +117,8 @@ type lines struct{ to *slog.Logger }
 func (l lines) Write(b []byte) (int, error) {
 	text := string(bytes.TrimSpace(b))
 	level := slog.LevelDebug
-	for prefix, is := range map[string]slog.Level{"[ERR]": slog.LevelWarn, "[WARN]": slog.LevelInfo, "[INFO]": slog.LevelDebug, "[DEBUG]": slog.LevelDebug} {
+	for prefix, is := range map[string]slog.Level{"[ERR]": slog.LevelWarn, "[WARN]": slog.LevelInfo, "[INFO]": slog.LevelDebug,
+		"[DEBUG]": slog.LevelDebug} {
 		if rest, ok := strings.CutPrefix(text, prefix); ok {
 			text, level = strings.TrimSpace(rest), is
 		}

@@ -137,7 +137,8 @@ func before(m *survey.Model, svc *corev1.Service, addr netip.Addr, port corev1.S
 		protocol = corev1.ProtocolTCP
 	}
 	x := Result{
-		Namespace: svc.Namespace, Name: svc.Name, Address: addr.String(), Port: port.Port, Protocol: string(protocol), addr: netip.AddrPortFrom(addr, uint16(port.Port)),
+		Namespace: svc.Namespace, Name: svc.Name, Address: addr.String(), Port: port.Port, Protocol: string(protocol),
+		addr:      netip.AddrPortFrom(addr, uint16(port.Port)),
 		Reachable: Unknown,
 	}
 	x.add(Step{Step: StepAssigned, State: OK, Detail: "from " + poolText(svc)}, "")
@@ -191,7 +192,10 @@ func sessionStep(m *survey.Model, svc *corev1.Service, addr netip.Addr) Step {
 	if pool == nil {
 		return s
 	}
-	if !slices.ContainsFunc(m.Snapshot.BGPAdvertisements(), func(a *config.BGPAdvertisement) bool { return a.Selects(pool) && a.SelectsService(svc.Labels) }) {
+	if !slices.ContainsFunc(m.Snapshot.BGPAdvertisements(), func(a *config.BGPAdvertisement) bool {
+		return a.Selects(pool) &&
+			a.SelectsService(svc.Labels)
+	}) {
 		return s
 	}
 	up, over := 0, explain.SessionsOver(m, svc, pool.Name)
@@ -287,7 +291,8 @@ func (x *Result) connect(a *Attempt, http bool) {
 		s.State, s.Detail = Broken, a.Err
 		x.Reachable = Broken
 	}
-	x.add(s, "everything before is as it should be: see that packets for "+net.JoinHostPort(x.Address, strconv.Itoa(int(x.Port)))+" come to a node (tcpdump there), that kube-proxy or the CNI has the Service, "+
+	x.add(s, "everything before is as it should be: see that packets for "+net.JoinHostPort(x.Address,
+		strconv.Itoa(int(x.Port)))+" come to a node (tcpdump there), that kube-proxy or the CNI has the Service, "+
 		"and that no firewall or NetworkPolicy drops them")
 	if !http || a.Err != "" {
 		return

@@ -25,7 +25,8 @@ func (*Here) Neighbour(addr netip.Addr) (detail string, found, onLink bool) {
 			return err.Error(), false, false
 		}
 		for _, n := range all {
-			if ip, ok := netip.AddrFromSlice(n.IP); ok && ip.Unmap() == addr && len(n.HardwareAddr) > 0 && n.State&(unix.NUD_FAILED|unix.NUD_INCOMPLETE) == 0 {
+			if ip, ok := netip.AddrFromSlice(n.IP); ok && ip.Unmap() == addr && len(n.HardwareAddr) > 0 &&
+				n.State&(unix.NUD_FAILED|unix.NUD_INCOMPLETE) == 0 {
 				return fmt.Sprintf("%s on %s", n.HardwareAddr, l.Name), true, true
 			}
 		}

@@ -51,7 +51,8 @@ func (p *Pod) script(targets []netip.AddrPort) string {
 			if t.Port() == tlsPort {
 				scheme = "https"
 			}
-			fmt.Fprintf(&b, "[ $c = 0 ] && { wget -q -O /dev/null -T %s --no-check-certificate %s://%s/ >/dev/null 2>&1; h=$?; }\n", seconds, scheme, t)
+			fmt.Fprintf(&b, "[ $c = 0 ] && { wget -q -O /dev/null -T %s --no-check-certificate %s://%s/ >/dev/null 2>&1; h=$?; }\n", seconds, scheme,
+				t)
 		}
 		fmt.Fprintf(&b, "say %d $c $(( e - s )) $h\n", i)
 	}
@@ -65,7 +66,8 @@ func (p *Pod) Try(ctx context.Context, targets []netip.AddrPort) (map[netip.Addr
 		return nil, nil
 	}
 	if len(targets) > maxTargets {
-		return nil, fmt.Errorf("a pod can try %d addresses and ports at most, these are %d: name a Service or an address", maxTargets, len(targets))
+		return nil, fmt.Errorf("a pod can try %d addresses and ports at most, these are %d: name a Service or an address", maxTargets,
+			len(targets))
 	}
 	pod := p.pod(targets)
 	if err := p.Client.Create(ctx, pod); err != nil {
@@ -91,14 +93,17 @@ func (p *Pod) pod(targets []netip.AddrPort) *corev1.Pod {
 	deadline := int64((p.Start + time.Duration(len(targets)*2)*p.Timeout).Seconds()) + 1
 	return &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: p.Namespace, GenerateName: "fairlead-check-", Labels: map[string]string{"app.kubernetes.io/name": "fairlead", "app.kubernetes.io/component": "check"},
+			Namespace: p.Namespace, GenerateName: "fairlead-check-", Labels: map[string]string{"app.kubernetes.io/name": "fairlead",
+				"app.kubernetes.io/component": "check"},
 		},
 		Spec: corev1.PodSpec{
 			RestartPolicy: never, ActiveDeadlineSeconds: &deadline, AutomountServiceAccountToken: &no,
-			SecurityContext: &corev1.PodSecurityContext{RunAsUser: &nobody, RunAsNonRoot: new(true), SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
+			SecurityContext: &corev1.PodSecurityContext{RunAsUser: &nobody, RunAsNonRoot: new(true),
+				SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}},
 			Containers: []corev1.Container{{
 				Name: "check", Image: p.Image, Command: []string{"sh", "-c", p.script(targets)},
-				SecurityContext: &corev1.SecurityContext{AllowPrivilegeEscalation: &no, Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}},
+				SecurityContext: &corev1.SecurityContext{AllowPrivilegeEscalation: &no,
+					Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}}},
 			}},
 		},
 	}

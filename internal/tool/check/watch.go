@@ -19,8 +19,10 @@ type Tally struct {
 	since time.Time // of the outage that goes on; zero: there is none
 }
 
-// Watch tries targets again in every interval until ctx ends, and returns the counts. changed is called when one is lost, and when it is back.
-func Watch(ctx context.Context, p Prober, targets []netip.AddrPort, interval time.Duration, changed func(t *Tally, lost bool, outage time.Duration)) []*Tally {
+// Watch tries targets again in every interval until ctx ends, and returns the counts. changed is called when one is lost, and when it is
+// back.
+func Watch(ctx context.Context, p Prober, targets []netip.AddrPort, interval time.Duration,
+	changed func(t *Tally, lost bool, outage time.Duration)) []*Tally {
 	out := make([]*Tally, len(targets))
 	for i, t := range targets {
 		out[i] = &Tally{Target: t.String()}

@@ -65,7 +65,8 @@ func (c *converter) kubespray() {
 	default:
 		c.advertiser = "none"
 		if len(k.order) > 0 {
-			c.note(&c.documents[0], nil, "metallb_speaker_enabled", "is false, and calico_advertise_service_loadbalancer_ips is not set: nobody advertises")
+			c.note(&c.documents[0], nil, "metallb_speaker_enabled",
+				"is false, and calico_advertise_service_loadbalancer_ips is not set: nobody advertises")
 		}
 	}
 	c.set("speaker.enabled", k.speakers)
@@ -173,7 +174,8 @@ func (k *inventory) variable(key string, v reader) {
 		if s := v.str(); s != "" && s != k.Namespace {
 			v.note("the objects are made for the namespace %q: give --namespace %s if Fairlead is to be there", k.Namespace, s)
 		}
-	case "metallb_version", "metallb_image_tag", "metallb_speaker_image_repo", "metallb_speaker_image_tag", "metallb_controller_image_repo", "metallb_controller_image_tag":
+	case "metallb_version", "metallb_image_tag", "metallb_speaker_image_repo", "metallb_speaker_image_tag", "metallb_controller_image_repo",
+		"metallb_controller_image_tag":
 		v.note("is about MetalLB's own image: left out")
 	case "kube_proxy_strict_arp":
 		if !v.boolean() {
@@ -276,7 +278,8 @@ func (k *inventory) byCalico(r reader) {
 				inside++
 			}
 			for _, e := range entries {
-				e.used = e.used || e.prefix.Contains(x.From()) || e.prefix.Contains(x.To()) || x.From().Compare(e.prefix.Addr()) <= 0 && e.prefix.Addr().Compare(x.To()) <= 0
+				e.used = e.used || e.prefix.Contains(x.From()) || e.prefix.Contains(x.To()) || x.From().Compare(e.prefix.Addr()) <= 0 &&
+					e.prefix.Addr().Compare(x.To()) <= 0
 			}
 		}
 		switch {
@@ -284,14 +287,16 @@ func (k *inventory) byCalico(r reader) {
 			ad.IPAddressPools = append(ad.IPAddressPools, objectName(name))
 			k.announced[name] = true
 		case inside > 0:
-			r.problem("holds only part of pool %q; a BGPAdvertisement advertises whole pools: split the pool, or add %s", name, strings.Join(k.pools[name], ", "))
+			r.problem("holds only part of pool %q; a BGPAdvertisement advertises whole pools: split the pool, or add %s", name,
+				strings.Join(k.pools[name], ", "))
 		case !k.speakers:
 			r.note("pool %q is not in it: Calico does not advertise it", name)
 		}
 	}
 	for _, e := range entries {
 		if !e.used {
-			e.reader.problem("%s is in no pool: no Service gets an address in it from here. If others use it, keep this entry with Kubespray", e.prefix)
+			e.reader.problem("%s is in no pool: no Service gets an address in it from here. If others use it, keep this entry with Kubespray",
+				e.prefix)
 		}
 	}
 	if len(ad.IPAddressPools) > 0 {

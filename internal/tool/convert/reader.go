@@ -67,7 +67,8 @@ func (c *converter) readText(input string, text []byte, lines int, kind, field s
 			return
 		}
 		if err != nil {
-			c.problem(&document{input: input, lines: lines}, &yaml.Node{Line: lineOf(err)}, field, strings.TrimSpace(yamlLine.ReplaceAllString(strings.TrimPrefix(err.Error(), "yaml: "), "")))
+			c.problem(&document{input: input, lines: lines}, &yaml.Node{Line: lineOf(err)}, field,
+				strings.TrimSpace(yamlLine.ReplaceAllString(strings.TrimPrefix(err.Error(), "yaml: "), "")))
 			return
 		}
 		if len(node.Content) == 1 {

@@ -26,7 +26,8 @@ var ciliumKinds = []struct {
 	{v2.SchemeGroupVersion.WithKind(v2.BGPAKindDefinition), v2.BGPAPluralName, describer(describeAdvertisement)},
 	{v2.SchemeGroupVersion.WithKind(v2.BGPPCKindDefinition), v2.BGPPCPluralName, describer(describePeer)},
 	{v2.SchemeGroupVersion.WithKind(v2.BGPCCKindDefinition), v2.BGPCCPluralName, describer(describeCluster)},
-	{v2alpha1.SchemeGroupVersion.WithKind(v2alpha1.L2AnnouncementKindDefinition), v2alpha1.L2AnnouncementPluralName, describer(describePolicy)},
+	{v2alpha1.SchemeGroupVersion.WithKind(v2alpha1.L2AnnouncementKindDefinition), v2alpha1.L2AnnouncementPluralName,
+		describer(describePolicy)},
 }
 
 func ciliumResources() []string {

@@ -138,7 +138,8 @@ var calicoSpeaks = speaking{
 		if err != nil {
 			return err
 		}
-		if err := s.client.Patch(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}}, client.RawPatch(types.MergePatchType, patch)); err != nil {
+		if err := s.client.Patch(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1"}},
+			client.RawPatch(types.MergePatchType, patch)); err != nil {
 			return err
 		}
 		for kind, spec := range map[string]map[string]any{
@@ -164,7 +165,8 @@ var calicoSpeaks = speaking{
 			return err
 		}
 		err = s.until(ctx, "confd to write BIRD's configuration", func(context.Context) (bool, error) {
-			return !slices.ContainsFunc([]string{"bird", "bird_aggr", "bird_ipam"}, func(name string) bool { return !exists(filepath.Join(dir, "config", name+".cfg")) }), nil
+			return !slices.ContainsFunc([]string{"bird", "bird_aggr", "bird_ipam"},
+				func(name string) bool { return !exists(filepath.Join(dir, "config", name+".cfg")) }), nil
 		})
 		if err != nil {
 			return err
@@ -190,7 +192,8 @@ var ciliumSpeaks = speaking{
 		}
 		lab := s.file("cilium-lab")
 		_, err1 := s.start(s.hosts["n1"], "operator", lab, "operator", "--k8s-kubeconfig-path", s.kubeconfig(), "--log-level", "warn")
-		_, err2 := s.start(s.hosts["n1"], "agent", lab, "agent", "--node-name", "n1", "--k8s-kubeconfig-path", s.kubeconfig(), "--log-level", "warn")
+		_, err2 := s.start(s.hosts["n1"], "agent", lab, "agent", "--node-name", "n1", "--k8s-kubeconfig-path", s.kubeconfig(), "--log-level",
+			"warn")
 		return errors.Join(err1, err2)
 	},
 }

@@ -162,7 +162,8 @@ func (d *demo) startController(ctx context.Context) error {
 			return fmt.Errorf("create namespace %q: %w", name, err)
 		}
 	}
-	cmd := exec.Command(d.Controller, "--kubeconfig", d.kubeconfig(), "--namespace", configNamespace, "--backend="+d.Backend, "--log-format=text")
+	cmd := exec.Command(d.Controller, "--kubeconfig", d.kubeconfig(), "--namespace", configNamespace, "--backend="+d.Backend,
+		"--log-format=text")
 	// Its own process group: Ctrl-C is for the demo, which stops the controller in its turn.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if _, err := d.launch("controller", cmd, here); err != nil {
@@ -217,7 +218,8 @@ func (d *demo) createServices(name string) func(context.Context) error {
 		w := tabwriter.NewWriter(d.Out, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "      SERVICE\tADDRESS\tPOOL\tASKED FOR")
 		for _, s := range list {
-			fmt.Fprintf(w, "      %s\t%s\t%s\t%s\n", s.Name, strings.Join(addresses(&s), " "), s.Annotations["metallb.io/ip-allocated-from-pool"], asked(&s))
+			fmt.Fprintf(w, "      %s\t%s\t%s\t%s\n", s.Name, strings.Join(addresses(&s), " "), s.Annotations["metallb.io/ip-allocated-from-pool"],
+				asked(&s))
 		}
 		return w.Flush()
 	}

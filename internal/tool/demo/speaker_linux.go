@@ -34,7 +34,8 @@ var nodeNames = []string{"n1", "n2", "n3"}
 
 // pair returns an address of each family, with that last part, on the bridge.
 func pair(last int) []netip.Prefix {
-	return []netip.Prefix{netip.MustParsePrefix(fmt.Sprintf("192.0.2.%d/24", last)), netip.MustParsePrefix(fmt.Sprintf("2001:db8::%d/64", last))}
+	return []netip.Prefix{netip.MustParsePrefix(fmt.Sprintf("192.0.2.%d/24", last)),
+		netip.MustParsePrefix(fmt.Sprintf("2001:db8::%d/64", last))}
 }
 
 // speakers is what the demo of the speakers keeps in mind.
@@ -297,7 +298,8 @@ func (s *speakers) kill(ctx context.Context) error {
 }
 
 // note adds to after the addresses that have moved away from a node.
-func (s *speakers) note(after map[netip.Addr]time.Duration, owners map[netip.Addr]string, moving []netip.Addr, from string, start time.Time) {
+func (s *speakers) note(after map[netip.Addr]time.Duration, owners map[netip.Addr]string, moving []netip.Addr, from string,
+	start time.Time) {
 	for _, a := range moving {
 		if o := owners[a]; after[a] == 0 && o != "" && o != from {
 			after[a] = time.Since(start)

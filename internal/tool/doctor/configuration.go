@@ -36,7 +36,8 @@ func configurationCheck(f *Facts, c *check) {
 		}
 		c.add(severity, Finding{
 			What: fmt.Sprintf("%s: %s: %s", fault.Object, fault.Field, fault.Problem), Why: "the object, or the faulty part of it, is not in force",
-			Command: fmt.Sprintf("kubectl -n %s edit %s.%s %s", fault.Object.Namespace, strings.ToLower(fault.Object.Kind), group(fault.Object.APIVersion), fault.Object.Name),
+			Command: fmt.Sprintf("kubectl -n %s edit %s.%s %s", fault.Object.Namespace, strings.ToLower(fault.Object.Kind),
+				group(fault.Object.APIVersion), fault.Object.Name),
 		})
 	}
 	for i := range f.States {
@@ -45,7 +46,8 @@ func configurationCheck(f *Facts, c *check) {
 			continue
 		}
 		c.add(Warning, Finding{
-			What: fmt.Sprintf("ConfigurationState %s: %s", s.Name, s.Status.ErrorSummary), Why: "a process holds the configuration for faulty, although what is there now is not",
+			What:    fmt.Sprintf("ConfigurationState %s: %s", s.Name, s.Status.ErrorSummary),
+			Why:     "a process holds the configuration for faulty, although what is there now is not",
 			Command: fmt.Sprintf("kubectl -n %s describe configurationstate %s", s.Namespace, s.Name),
 		})
 	}
@@ -71,11 +73,14 @@ func poolsCheck(f *Facts, c *check) {
 		for _, u := range p.Families {
 			switch {
 			case u.Free == 0 && p.Waiting > 0:
-				c.add(Error, Finding{What: fmt.Sprintf("pool %q has no %s address left, and %s for one", p.Name, u.Family, waits(p.Waiting)), Why: "they stay without an address", Command: f.tool("pools " + p.Name)})
+				c.add(Error, Finding{What: fmt.Sprintf("pool %q has no %s address left, and %s for one", p.Name, u.Family, waits(p.Waiting)),
+					Why: "they stay without an address", Command: f.tool("pools " + p.Name)})
 			case u.Free == 0 && u.InUse > 1:
-				c.add(Warning, Finding{What: fmt.Sprintf("pool %q has no %s address left", p.Name, u.Family), Why: "the next Service gets none", Command: f.tool("pools " + p.Name)})
+				c.add(Warning, Finding{What: fmt.Sprintf("pool %q has no %s address left", p.Name, u.Family), Why: "the next Service gets none",
+					Command: f.tool("pools " + p.Name)})
 			case u.Percent() >= fullAt && u.Capacity > 10:
-				c.add(Info, Finding{What: fmt.Sprintf("pool %q: %d%% of its %s addresses are in use or reserved", p.Name, u.Percent(), u.Family), Command: f.tool("pools " + p.Name)})
+				c.add(Info, Finding{What: fmt.Sprintf("pool %q: %d%% of its %s addresses are in use or reserved", p.Name, u.Percent(), u.Family),
+					Command: f.tool("pools " + p.Name)})
 			}
 		}
 	}
@@ -93,16 +98,19 @@ func poolsCheck(f *Facts, c *check) {
 	switch {
 	case len(f.Config.Pools) == 0:
 		c.add(Error, Finding{
-			What: fmt.Sprintf("there is no IPAddressPool in namespace %q", f.Namespace), Why: "there is nothing to assign; put addresses of your network into the command",
+			What:    fmt.Sprintf("there is no IPAddressPool in namespace %q", f.Namespace),
+			Why:     "there is nothing to assign; put addresses of your network into the command",
 			Command: fmt.Sprintf(`printf 'apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: main, namespace: %s}\nspec: {addresses: [192.0.2.0/24]}\n' | kubectl apply -f -`, f.Namespace),
 		})
 	case !automatic:
-		c.add(Warning, Finding{What: "no pool in force assigns automatically", Why: "only Services that ask for a pool get an address", Command: f.tool("pools")})
+		c.add(Warning, Finding{What: "no pool in force assigns automatically", Why: "only Services that ask for a pool get an address",
+			Command: f.tool("pools")})
 	}
 }
 
 // severe are the findings of a backend that keep what it serves from working.
-var severe = []backends.FindingType{backends.BackendInactive, backends.IPAMConflict, backends.ConfigFrozen, backends.Contended, backends.PeerNotReady}
+var severe = []backends.FindingType{backends.BackendInactive, backends.IPAMConflict, backends.ConfigFrozen, backends.Contended,
+	backends.PeerNotReady}
 
 // backendsCheck looks at the Backend objects, or, where no controller keeps them, at the CNI itself.
 func backendsCheck(f *Facts, c *check) {
@@ -111,7 +119,8 @@ func backendsCheck(f *Facts, c *check) {
 			if b := &f.Survey.Backends[i]; b.Annotations[backends.LabelInstallation] == f.Namespace {
 				backendCheck(f, c, b.Name, b.Status.Conditions)
 			} else {
-				c.add(Info, Finding{What: fmt.Sprintf("Backend %q belongs to the installation in namespace %q", b.Name, b.Annotations[backends.LabelInstallation]), Why: "only one installation can write to a CNI"})
+				c.add(Info, Finding{What: fmt.Sprintf("Backend %q belongs to the installation in namespace %q", b.Name,
+					b.Annotations[backends.LabelInstallation]), Why: "only one installation can write to a CNI"})
 			}
 		}
 		unserved(f, c)
@@ -125,7 +134,9 @@ func backendsCheck(f *Facts, c *check) {
 		c.add(Info, Finding{What: "found of the CNIs: " + strings.Join(facts, ", ")})
 	}
 	if f.Seen != "" {
-		c.add(Warning, Finding{What: f.Seen, Why: "with backend auto, nobody would advertise by BGP", Command: f.command(change{"--set backend=calico", []string{"--backend=calico"}, "or cilium; or {speaker, with the DaemonSet of dist/manifests/speaker.yaml|backend=speaker,speaker.enabled=true}"})})
+		c.add(Warning, Finding{What: f.Seen, Why: "with backend auto, nobody would advertise by BGP",
+			Command: f.command(change{"--set backend=calico", []string{"--backend=calico"},
+				"or cilium; or {speaker, with the DaemonSet of dist/manifests/speaker.yaml|backend=speaker,speaker.enabled=true}"})})
 	}
 	for _, name := range slices.Sorted(maps.Keys(f.Rehearsed)) {
 		r := f.Rehearsed[name]
@@ -136,7 +147,8 @@ func backendsCheck(f *Facts, c *check) {
 			continue
 		}
 		for _, x := range r.Outcome.Findings {
-			c.add(severityOf(string(x.Type)), Finding{What: fmt.Sprintf("backend %q: %s: %s", name, x.Type, x), Why: explain.Help(f.Survey, string(x.Type))})
+			c.add(severityOf(string(x.Type)), Finding{What: fmt.Sprintf("backend %q: %s: %s", name, x.Type, x),
+				Why: explain.Help(f.Survey, string(x.Type))})
 		}
 	}
 }
@@ -154,12 +166,15 @@ func backendCheck(f *Facts, c *check, name string, conditions []metav1.Condition
 		switch {
 		case x.Type == apply.ConditionReady && x.Status == metav1.ConditionTrue:
 		case x.Type == apply.ConditionReady && name == delegate.None:
-			c.add(Error, Finding{What: fmt.Sprintf("nobody advertises: %s", x.Message), Why: "addresses are assigned, and nobody outside knows the way to them", Command: command})
+			c.add(Error, Finding{What: fmt.Sprintf("nobody advertises: %s", x.Message),
+				Why: "addresses are assigned, and nobody outside knows the way to them", Command: command})
 		case x.Type == apply.ConditionReady:
-			c.add(Error, Finding{What: fmt.Sprintf("backend %q is not ready: %s: %s", name, x.Reason, x.Message), Why: "what it serves may not be advertised", Command: command})
+			c.add(Error, Finding{What: fmt.Sprintf("backend %q is not ready: %s: %s", name, x.Reason, x.Message),
+				Why: "what it serves may not be advertised", Command: command})
 		case x.Status == metav1.ConditionTrue:
 			for _, finding := range explain.Findings(x.Message) {
-				c.add(severityOf(x.Type), Finding{What: fmt.Sprintf("backend %q: %s: %s", name, x.Type, finding), Why: explain.Help(f.Survey, x.Type), Command: command})
+				c.add(severityOf(x.Type), Finding{What: fmt.Sprintf("backend %q: %s: %s", name, x.Type, finding), Why: explain.Help(f.Survey, x.Type),
+					Command: command})
 			}
 		}
 	}
@@ -246,7 +261,8 @@ func servicesCheck(f *Facts, c *check) {
 			command = service.EmptyStatus(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}})
 		}
 		c.add(k[0], Finding{
-			What: fmt.Sprintf("%s: %s (%s): %s", counted(len(names), "Service"), k[1], k[2], some(names)), Why: explain.Help(f.Survey, k[2]), Command: command,
+			What: fmt.Sprintf("%s: %s (%s): %s", counted(len(names), "Service"), k[1], k[2], some(names)), Why: explain.Help(f.Survey, k[2]),
+			Command: command,
 		})
 	}
 }

@@ -21,7 +21,8 @@ func crdsCheck(f *Facts, c *check) {
 	if f.CRDs == nil {
 		for _, g := range f.Gaps {
 			if g.Missing {
-				c.add(Error, Finding{What: fmt.Sprintf("the API server has no %s", g.What), Why: "a CustomResourceDefinition is missing", Command: f.installCRDs()})
+				c.add(Error, Finding{What: fmt.Sprintf("the API server has no %s", g.What), Why: "a CustomResourceDefinition is missing",
+					Command: f.installCRDs()})
 			}
 		}
 		return
@@ -41,12 +42,15 @@ func crdsCheck(f *Facts, c *check) {
 		}
 	}
 	if len(missing) > 0 {
-		c.add(Error, Finding{What: fmt.Sprintf("missing CustomResourceDefinitions: %s", strings.Join(missing, ", ")), Why: "the controller does not start without them, and objects of these kinds cannot be made", Command: f.installCRDs()})
+		c.add(Error, Finding{What: fmt.Sprintf("missing CustomResourceDefinitions: %s", strings.Join(missing, ", ")),
+			Why: "the controller does not start without them, and objects of these kinds cannot be made", Command: f.installCRDs()})
 	}
 	if len(foreign) > 0 {
 		c.add(Warning, Finding{
-			What: fmt.Sprintf("%s belong to the Helm release %s", some(foreign), owner), Why: "that release can change or remove them, and all objects with them; Helm refuses to install over them",
-			Command: cmp.Or(f.command(takeOwnership), "kubectl annotate crd "+strings.Join(foreign, " ")+" helm.sh/resource-policy=keep --overwrite"),
+			What: fmt.Sprintf("%s belong to the Helm release %s", some(foreign), owner),
+			Why:  "that release can change or remove them, and all objects with them; Helm refuses to install over them",
+			Command: cmp.Or(f.command(takeOwnership), "kubectl annotate crd "+strings.Join(foreign,
+				" ")+" helm.sh/resource-policy=keep --overwrite"),
 		})
 	}
 }
@@ -65,7 +69,8 @@ func (f *Facts) installCRDs() string {
 // oursByHelm reports whether a CRD of the cluster belongs to the controller's release.
 func (f *Facts) oursByHelm(want *apiextensionsv1.CustomResourceDefinition) bool {
 	have := f.CRDs[want.Name]
-	return have != nil && f.deployment() != nil && have.Annotations[helmRelease] != "" && !f.foreignRelease(have.Annotations[helmRelease], have.Annotations[helmNamespace])
+	return have != nil && f.deployment() != nil && have.Annotations[helmRelease] != "" &&
+		!f.foreignRelease(have.Annotations[helmRelease], have.Annotations[helmNamespace])
 }
 
 // foreignRelease reports whether a Helm release is not that of the controller.
@@ -79,9 +84,13 @@ func (f *Facts) foreignRelease(name, namespace string) bool {
 // lacks tells of versions and fields that an installed CRD does not have.
 func lacks(f *Facts, c *check, have, want *apiextensionsv1.CustomResourceDefinition) {
 	for _, w := range want.Spec.Versions {
-		i := slices.IndexFunc(have.Spec.Versions, func(v apiextensionsv1.CustomResourceDefinitionVersion) bool { return v.Name == w.Name && v.Served })
+		i := slices.IndexFunc(have.Spec.Versions, func(v apiextensionsv1.CustomResourceDefinitionVersion) bool {
+			return v.Name == w.Name &&
+				v.Served
+		})
 		if i < 0 {
-			c.add(Error, Finding{What: fmt.Sprintf("CustomResourceDefinition %s does not serve version %s", want.Name, w.Name), Why: "objects of this version cannot be read", Command: f.installCRDs()})
+			c.add(Error, Finding{What: fmt.Sprintf("CustomResourceDefinition %s does not serve version %s", want.Name, w.Name),
+				Why: "objects of this version cannot be read", Command: f.installCRDs()})
 			continue
 		}
 		fields := missingFields("", schemaOf(have.Spec.Versions[i]), schemaOf(w))
@@ -91,8 +100,10 @@ func lacks(f *Facts, c *check, have, want *apiextensionsv1.CustomResourceDefinit
 				Why:  "it is that of an older version of MetalLB or of this product; what a manifest says there is dropped", Command: f.installCRDs(),
 			})
 		}
-		if w.Subresources != nil && w.Subresources.Status != nil && (have.Spec.Versions[i].Subresources == nil || have.Spec.Versions[i].Subresources.Status == nil) {
-			c.add(Warning, Finding{What: fmt.Sprintf("CustomResourceDefinition %s, version %s, has no status", want.Name, w.Name), Why: "its state cannot be written", Command: f.installCRDs()})
+		if w.Subresources != nil && w.Subresources.Status != nil && (have.Spec.Versions[i].Subresources == nil ||
+			have.Spec.Versions[i].Subresources.Status == nil) {
+			c.add(Warning, Finding{What: fmt.Sprintf("CustomResourceDefinition %s, version %s, has no status", want.Name, w.Name),
+				Why: "its state cannot be written", Command: f.installCRDs()})
 		}
 	}
 }
@@ -128,7 +139,8 @@ func missingFields(path string, have, want *apiextensionsv1.JSONSchemaProps) []s
 
 // converts tells of a conversion webhook that nobody serves: MetalLB's BGPPeers have one.
 func converts(f *Facts, c *check, have, want *apiextensionsv1.CustomResourceDefinition) {
-	if have.Spec.Conversion == nil || have.Spec.Conversion.Strategy != apiextensionsv1.WebhookConverter || have.Spec.Conversion.Webhook == nil ||
+	if have.Spec.Conversion == nil || have.Spec.Conversion.Strategy != apiextensionsv1.WebhookConverter ||
+		have.Spec.Conversion.Webhook == nil ||
 		have.Spec.Conversion.Webhook.ClientConfig == nil || have.Spec.Conversion.Webhook.ClientConfig.Service == nil {
 		return
 	}

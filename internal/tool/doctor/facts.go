@@ -87,7 +87,8 @@ func Read(ctx context.Context, c client.Client, m *survey.Model, o rehearse.Opti
 	if f.Wanted, err = crds.All(); err != nil {
 		return nil, err
 	}
-	for _, read := range []func(context.Context, client.Client) error{f.readCRDs, f.readWorkloads, f.readProxy, f.readWebhook, f.readMemberlist, f.readPods, f.readEvents, f.readMigration} {
+	for _, read := range []func(context.Context, client.Client) error{f.readCRDs, f.readWorkloads, f.readProxy, f.readWebhook,
+		f.readMemberlist, f.readPods, f.readEvents, f.readMigration} {
 		if err := read(ctx, c); err != nil {
 			return nil, err
 		}
@@ -213,7 +214,8 @@ func (f *Facts) readEvents(ctx context.Context, c client.Client) error {
 		return nil
 	}
 	var list corev1.EventList
-	if c.List(ctx, &list, client.InNamespace(f.Namespace), client.MatchingFields{"involvedObject.kind": "DaemonSet", "involvedObject.name": set.Name}) != nil {
+	if c.List(ctx, &list, client.InNamespace(f.Namespace), client.MatchingFields{"involvedObject.kind": "DaemonSet",
+		"involvedObject.name": set.Name}) != nil {
 		return nil
 	}
 	var last time.Time

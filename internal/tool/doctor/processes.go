@@ -29,17 +29,21 @@ func controllerCheck(f *Facts, c *check) {
 		unwell = d.Status.ReadyReplicas == 0
 		switch {
 		case want == 0:
-			c.add(Error, Finding{What: fmt.Sprintf("Deployment %s has 0 replicas", d.Name), Why: "nobody assigns addresses", Command: fmt.Sprintf("kubectl -n %s scale deployment/%s --replicas=2", f.Namespace, d.Name)})
+			c.add(Error, Finding{What: fmt.Sprintf("Deployment %s has 0 replicas", d.Name), Why: "nobody assigns addresses",
+				Command: fmt.Sprintf("kubectl -n %s scale deployment/%s --replicas=2", f.Namespace, d.Name)})
 		case unwell:
-			c.add(Error, Finding{What: fmt.Sprintf("none of the %d replicas of Deployment %s is ready", want, d.Name), Why: "nobody assigns addresses", Command: pods})
+			c.add(Error, Finding{What: fmt.Sprintf("none of the %d replicas of Deployment %s is ready", want, d.Name),
+				Why: "nobody assigns addresses", Command: pods})
 		case d.Status.ReadyReplicas < want:
-			c.add(Warning, Finding{What: fmt.Sprintf("%d of %d replicas of Deployment %s are ready", d.Status.ReadyReplicas, want, d.Name), Why: "there may be nobody to take over", Command: pods})
+			c.add(Warning, Finding{What: fmt.Sprintf("%d of %d replicas of Deployment %s are ready", d.Status.ReadyReplicas, want, d.Name),
+				Why: "there may be nobody to take over", Command: pods})
 		}
 	}
 	switch {
 	case !f.idle():
 		if !k.Works(f.At) && !f.Lacks("Leases") && f.Lacks("Deployments") {
-			c.unknown("whether a controller runs: there is no Lease %s in namespace %q, and what runs without one is not to be seen", survey.LeaseName, f.Namespace)
+			c.unknown("whether a controller runs: there is no Lease %s in namespace %q, and what runs without one is not to be seen",
+				survey.LeaseName, f.Namespace)
 		}
 	case !k.LeaseFound && unwell: // it has not run yet, which has been told
 	case !k.LeaseFound:
@@ -47,13 +51,15 @@ func controllerCheck(f *Facts, c *check) {
 		if f.absent() {
 			command = f.command(install)
 		}
-		c.add(Error, Finding{What: fmt.Sprintf("there is no Lease %s in namespace %q: no controller has run there", survey.LeaseName, f.Namespace), Why: "nobody assigns addresses", Command: command})
+		c.add(Error, Finding{What: fmt.Sprintf("there is no Lease %s in namespace %q: no controller has run there", survey.LeaseName,
+			f.Namespace), Why: "nobody assigns addresses", Command: command})
 	case k.Leader == "":
 		c.add(Error, Finding{What: "no controller holds the Lease " + survey.LeaseName, Why: "nobody assigns addresses", Command: pods})
 	default:
 		c.add(Error, Finding{
-			What: fmt.Sprintf("the controller %q has not renewed the Lease %s for %s", k.Leader, survey.LeaseName, f.At.Sub(k.Renewed).Round(time.Second)),
-			Why:  "nobody assigns addresses", Command: pods,
+			What: fmt.Sprintf("the controller %q has not renewed the Lease %s for %s", k.Leader, survey.LeaseName,
+				f.At.Sub(k.Renewed).Round(time.Second)),
+			Why: "nobody assigns addresses", Command: pods,
 		})
 	}
 }
@@ -92,18 +98,23 @@ func (f *Facts) metallb(namespace string) []string {
 func metallbCheck(f *Facts, c *check) {
 	if p := f.Migration; p != nil && p.Done < p.Steps {
 		c.add(Error, Finding{
-			What: fmt.Sprintf("the change-over from MetalLB is not finished: %d of %d steps are done", p.Done, p.Steps), Why: "the command goes on with it, or with --back goes back; leave MetalLB's objects alone until then",
+			What:    fmt.Sprintf("the change-over from MetalLB is not finished: %d of %d steps are done", p.Done, p.Steps),
+			Why:     "the command goes on with it, or with --back goes back; leave MetalLB's objects alone until then",
 			Command: f.changeOver(f.Namespace),
 		})
 		return
 	}
-	severity, twoWrite, twoAnnounce := Error, "two controllers write to the same Services", "two processes announce the same addresses, or hold sessions with the same routers"
+	severity, twoWrite, twoAnnounce := Error, "two controllers write to the same Services",
+		"two processes announce the same addresses, or hold sessions with the same routers"
 	switch {
 	case f.Controller.Works(f.At):
 	case !f.idle():
-		severity, twoWrite, twoAnnounce = Warning, "if a controller of Fairlead runs, too, two write to the same Services", "if speakers of Fairlead run, too, two announce the same addresses"
+		severity, twoWrite, twoAnnounce = Warning, "if a controller of Fairlead runs, too, two write to the same Services",
+			"if speakers of Fairlead run, too, two announce the same addresses"
 	default:
-		severity, twoWrite, twoAnnounce = Warning, "two controllers would write to the same Services; the command changes over without an address changing", "two processes would announce the same addresses"
+		severity, twoWrite, twoAnnounce = Warning,
+			"two controllers would write to the same Services; the command changes over without an address changing",
+			"two processes would announce the same addresses"
 	}
 	namespaces := map[string]bool{}
 	for i := range f.Deployments {
@@ -115,7 +126,8 @@ func metallbCheck(f *Facts, c *check) {
 			if ns != f.Namespace && !f.absent() { // the change-over is for an installation in MetalLB's namespace
 				command = fmt.Sprintf("kubectl -n %s scale deployment/%s --replicas=0", ns, name)
 			}
-			c.add(severity, Finding{What: fmt.Sprintf("MetalLB's controller is still there: Deployment %s/%s", ns, name), Why: twoWrite, Command: command})
+			c.add(severity, Finding{What: fmt.Sprintf("MetalLB's controller is still there: Deployment %s/%s", ns, name), Why: twoWrite,
+				Command: command})
 		}
 	}
 	for i := range f.DaemonSets {
@@ -128,13 +140,15 @@ func metallbCheck(f *Facts, c *check) {
 		if len(f.metallb(d.Namespace)) == 0 || d.Namespace != f.Namespace && !f.absent() {
 			command = fmt.Sprintf(`kubectl -n %s patch daemonset %s --type merge -p '{"spec":{"template":{"spec":{"nodeSelector":{"%s":"true"}}}}}'   # no node has this label`, d.Namespace, d.Name, migrate.Parked)
 		}
-		c.add(severity, Finding{What: fmt.Sprintf("MetalLB's speakers are still there: DaemonSet %s/%s", d.Namespace, d.Name), Why: twoAnnounce, Command: command})
+		c.add(severity, Finding{What: fmt.Sprintf("MetalLB's speakers are still there: DaemonSet %s/%s", d.Namespace, d.Name), Why: twoAnnounce,
+			Command: command})
 	}
 }
 
 // proxyCheck looks at kube-proxy, where a speaker answers ARP for addresses that IPVS binds to every node.
 func proxyCheck(f *Facts, c *check) {
-	l2 := slices.ContainsFunc(f.Snapshot.L2Advertisements(), func(a l2Advertisement) bool { return f.Choice.L2Backend(a) == announce.SpeakerBackend })
+	l2 := slices.ContainsFunc(f.Snapshot.L2Advertisements(),
+		func(a l2Advertisement) bool { return f.Choice.L2Backend(a) == announce.SpeakerBackend })
 	if f.Proxy == nil || f.Proxy.Mode != "ipvs" || f.Proxy.IPVS.StrictARP || !l2 {
 		return
 	}
@@ -165,7 +179,8 @@ func sessionsCheck(f *Facts, c *check) {
 			severity, why = Error, "nobody advertises anything to the peer"
 		}
 		slices.Sort(down[peer])
-		c.add(severity, Finding{What: fmt.Sprintf("no session with BGPPeer %q on %s%s", peer, some(down[peer]), said[peer]), Why: why, Command: f.tool("peers")})
+		c.add(severity, Finding{What: fmt.Sprintf("no session with BGPPeer %q on %s%s", peer, some(down[peer]), said[peer]), Why: why,
+			Command: f.tool("peers")})
 	}
 }
 
@@ -199,6 +214,7 @@ func webhookCheck(f *Facts, c *check) {
 		}
 		c.add(severity, Finding{What: "no endpoint of the Service of the admission webhook serves", Why: why, Command: command})
 	case empty:
-		c.add(severity, Finding{What: fmt.Sprintf("caBundle of ValidatingWebhookConfiguration %s is empty", admission.ConfigurationName), Why: why, Command: enable})
+		c.add(severity, Finding{What: fmt.Sprintf("caBundle of ValidatingWebhookConfiguration %s is empty", admission.ConfigurationName),
+			Why: why, Command: enable})
 	}
 }

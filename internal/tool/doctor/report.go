@@ -75,8 +75,10 @@ func Examine(f *Facts) *Report {
 		name string
 		do   func(*Facts, *check)
 	}{
-		{"crds", crdsCheck}, {"controller", controllerCheck}, {"metallb", metallbCheck}, {"configuration", configurationCheck}, {"pools", poolsCheck},
-		{"backends", backendsCheck}, {"speakers", speakersCheck}, {"kube-proxy", proxyCheck}, {"sessions", sessionsCheck}, {"webhook", webhookCheck}, {"services", servicesCheck},
+		{"crds", crdsCheck}, {"controller", controllerCheck}, {"metallb", metallbCheck}, {"configuration", configurationCheck},
+		{"pools", poolsCheck},
+		{"backends", backendsCheck}, {"speakers", speakersCheck}, {"kube-proxy", proxyCheck}, {"sessions", sessionsCheck},
+		{"webhook", webhookCheck}, {"services", servicesCheck},
 	} {
 		c := &check{name: x.name}
 		x.do(f, c)

@@ -29,15 +29,18 @@ func speakersCheck(f *Facts, c *check) {
 	}
 	if f.MemberlistKnown && !f.Memberlist {
 		c.add(Error, Finding{
-			What: "the Secret of the speakers is missing", Why: "the controller makes it when the speakers are to serve anything; their pods wait for it",
-			Command: fmt.Sprintf("kubectl -n %s create secret generic %s --from-literal=secretkey=\"$(openssl rand -base64 128)\"", f.Namespace, memberlistSecret),
+			What: "the Secret of the speakers is missing",
+			Why:  "the controller makes it when the speakers are to serve anything; their pods wait for it",
+			Command: fmt.Sprintf("kubectl -n %s create secret generic %s --from-literal=secretkey=\"$(openssl rand -base64 128)\"", f.Namespace,
+				memberlistSecret),
 		})
 	}
 	f.speakersRun(c, set, len(alive))
 	for _, node := range slices.Sorted(maps.Keys(alive)) {
 		if f.SpeakerPods != nil && !f.SpeakerPods[node] {
 			c.add(Warning, Finding{
-				What: fmt.Sprintf("the speaker of node %q says that it runs, and no pod of it does", node), Why: "it has ended without a word; others answer for its addresses",
+				What:    fmt.Sprintf("the speaker of node %q says that it runs, and no pod of it does", node),
+				Why:     "it has ended without a word; others answer for its addresses",
 				Command: fmt.Sprintf("kubectl -n %s get pods -o wide", f.Namespace),
 			})
 		}
@@ -56,9 +59,11 @@ func speakersCheck(f *Facts, c *check) {
 		n, known := nodes[node]
 		switch {
 		case !known:
-			c.add(Warning, Finding{What: fmt.Sprintf("a speaker runs as node %q, and there is no such Node", node), Why: "it announces nothing", Command: "kubectl get nodes"})
+			c.add(Warning, Finding{What: fmt.Sprintf("a speaker runs as node %q, and there is no such Node", node), Why: "it announces nothing",
+				Command: "kubectl get nodes"})
 		case n.NetworkUnavailable:
-			c.add(Warning, Finding{What: fmt.Sprintf("node %q has the condition NetworkUnavailable", node), Why: "its speaker announces nothing", Command: "kubectl describe node " + node})
+			c.add(Warning, Finding{What: fmt.Sprintf("node %q has the condition NetworkUnavailable", node), Why: "its speaker announces nothing",
+				Command: "kubectl describe node " + node})
 		}
 	}
 }
@@ -66,7 +71,8 @@ func speakersCheck(f *Facts, c *check) {
 func (f *Facts) speakerSet() *appsv1.DaemonSet {
 	for i := range f.DaemonSets {
 		d := &f.DaemonSets[i]
-		if d.Namespace == f.Namespace && d.Labels["app.kubernetes.io/name"] == "fairlead" && d.Labels["app.kubernetes.io/component"] == "speaker" {
+		if d.Namespace == f.Namespace && d.Labels["app.kubernetes.io/name"] == "fairlead" &&
+			d.Labels["app.kubernetes.io/component"] == "speaker" {
 			return d
 		}
 	}
@@ -81,7 +87,8 @@ func (f *Facts) speakersRun(c *check, set *appsv1.DaemonSet, alive int) {
 	silent := alive == 0 && !f.Lacks("SpeakerLeases")
 	switch {
 	case set == nil && silent && f.Lacks("DaemonSets"):
-		c.add(Error, Finding{What: "no speaker says that it runs", Why: nobodyAnnounces + "; whether there is a DaemonSet of them is not to be seen", Command: pods})
+		c.add(Error, Finding{What: "no speaker says that it runs", Why: nobodyAnnounces +
+			"; whether there is a DaemonSet of them is not to be seen", Command: pods})
 	case set == nil && silent:
 		c.add(Error, Finding{What: "no speaker runs: there is no DaemonSet of them", Why: nobodyAnnounces, Command: f.enableSpeakers()})
 	case set == nil:
@@ -122,7 +129,8 @@ func (f *Facts) noNode(set *appsv1.DaemonSet) (what, command string) {
 		for _, key := range slices.Sorted(maps.Keys(spec.NodeSelector)) {
 			labels = append(labels, key+"="+spec.NodeSelector[key])
 		}
-		return fmt.Sprintf("no node has the labels of nodeSelector of DaemonSet %s: %s", set.Name, strings.Join(labels, ", ")), "kubectl get nodes --show-labels"
+		return fmt.Sprintf("no node has the labels of nodeSelector of DaemonSet %s: %s", set.Name, strings.Join(labels, ", ")),
+			"kubectl get nodes --show-labels"
 	}
 	return fmt.Sprintf("no node suits affinity and tolerations of DaemonSet %s", set.Name), command
 }

@@ -260,7 +260,8 @@ func reservationsOf(m *survey.Model, addr netip.Addr) []Reservation {
 		if !config.Hold(o) || o.Spec.Service == nil || !holds(o, addr) {
 			continue
 		}
-		x := Reservation{Name: o.Name, For: o.Spec.Service.Namespace + "/" + o.Spec.Service.Name, HoldAfterDelete: o.Spec.HoldAfterDelete.Duration.String()}
+		x := Reservation{Name: o.Name, For: o.Spec.Service.Namespace + "/" + o.Spec.Service.Name,
+			HoldAfterDelete: o.Spec.HoldAfterDelete.Duration.String()}
 		if e := o.Status.ExpiresAt; e != nil {
 			x.ExpiresAt = e.UTC().Format("2006-01-02T15:04:05Z")
 		}

@@ -58,8 +58,10 @@ func AdvertisementsOf(m *survey.Model, svc *corev1.Service) []Advertisement {
 		out = append(out, x)
 	}
 	for _, f := range m.Snapshot.Faults() {
-		if (f.Object.Kind == kindBGP || f.Object.Kind == kindL2) && !slices.ContainsFunc(out, func(a Advertisement) bool { return a.Kind == f.Object.Kind && a.Name == f.Object.Name }) {
-			out = append(out, Advertisement{Kind: f.Object.Kind, Name: f.Object.Name, Why: fmt.Sprintf("it is faulty and set aside: %s: %s", f.Field, f.Problem)})
+		if (f.Object.Kind == kindBGP || f.Object.Kind == kindL2) && !slices.ContainsFunc(out,
+			func(a Advertisement) bool { return a.Kind == f.Object.Kind && a.Name == f.Object.Name }) {
+			out = append(out, Advertisement{Kind: f.Object.Kind, Name: f.Object.Name,
+				Why: fmt.Sprintf("it is faulty and set aside: %s: %s", f.Field, f.Problem)})
 		}
 	}
 	slices.SortStableFunc(out, func(a, b Advertisement) int {

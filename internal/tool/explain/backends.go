@@ -29,7 +29,8 @@ type Backends struct {
 
 // OfBackends tells of all Backend objects.
 func OfBackends(m *survey.Model) *Backends {
-	out := &Backends{BGP: m.Choice.BGP, Layer2: m.Choice.Layer2, Known: m.ChoiceKnown, Backends: []Backend{}, Gaps: gaps(m.Survey, "Backends", "Deployments")}
+	out := &Backends{BGP: m.Choice.BGP, Layer2: m.Choice.Layer2, Known: m.ChoiceKnown, Backends: []Backend{},
+		Gaps: gaps(m.Survey, "Backends", "Deployments")}
 	for i := range m.Survey.Backends {
 		b := backendOf(&m.Survey.Backends[i])
 		b.Wrote = wrote(&m.Survey.Backends[i])
@@ -39,7 +40,8 @@ func OfBackends(m *survey.Model) *Backends {
 }
 
 func backendOf(o *v1alpha1.Backend) Backend {
-	b := Backend{Name: o.Name, Serves: append([]string{}, o.Status.Serves...), APIVersion: o.Status.APIVersion, Conditions: []Condition{}, Installation: o.Annotations[backends.LabelInstallation]}
+	b := Backend{Name: o.Name, Serves: append([]string{}, o.Status.Serves...), APIVersion: o.Status.APIVersion, Conditions: []Condition{},
+		Installation: o.Annotations[backends.LabelInstallation]}
 	for _, f := range o.Status.Detected {
 		b.Detected = append(b.Detected, Fact(f))
 	}
@@ -108,7 +110,8 @@ func OfPeers(m *survey.Model) *Peers {
 	out := &Peers{Peers: []Peer{}, Gaps: gaps(m.Survey, "BGPPeers", "BGPSessions", "Backends")}
 	for _, p := range m.Snapshot.BGPPeers() {
 		x := Peer{
-			Name: p.Ref.Name, Interface: p.Interface, MyASN: p.MyASN, PeerASN: p.PeerASN, DynamicASN: string(p.DynamicASN), Backend: servesPeers(m), Sessions: []Session{},
+			Name: p.Ref.Name, Interface: p.Interface, MyASN: p.MyASN, PeerASN: p.PeerASN, DynamicASN: string(p.DynamicASN), Backend: servesPeers(m),
+			Sessions: []Session{},
 		}
 		if p.Address.IsValid() {
 			x.Address = p.Address.String()
@@ -138,7 +141,8 @@ func OfPeers(m *survey.Model) *Peers {
 		}
 		slices.SortFunc(x.Sessions, func(a, b Session) int { return cmp.Compare(a.Node, b.Node) })
 		if o := m.Backend(x.Backend); o != nil {
-			x.Objects, x.Problems = objectsOfPeer(o, x.Name), append(x.Problems, findingsOn(o, config.Ref{Kind: "BGPPeer", Namespace: m.Namespace, Name: x.Name})...)
+			x.Objects, x.Problems = objectsOfPeer(o, x.Name), append(x.Problems,
+				findingsOn(o, config.Ref{Kind: "BGPPeer", Namespace: m.Namespace, Name: x.Name})...)
 		}
 	}
 	slices.SortFunc(out.Peers, func(a, b Peer) int { return cmp.Compare(a.Name, b.Name) })
@@ -169,17 +173,19 @@ func servesPeers(m *survey.Model) string {
 
 func sessionOf(o *v1alpha1.BGPSession) Session {
 	s := &o.Status
-	out := Session{Node: s.Node, Peer: s.Peer, Address: s.Address, State: s.State, BFD: s.BFD, PrefixesSent: s.PrefixesSent, LastError: s.LastError}
+	out := Session{Node: s.Node, Peer: s.Peer, Address: s.Address, State: s.State, BFD: s.BFD, PrefixesSent: s.PrefixesSent,
+		LastError: s.LastError}
 	if s.Since != nil {
 		out.Since = &s.Since.Time
 	}
 	return out
 }
 
-// objectsOfPeer returns those of a backend's objects that hold the sessions of a peer: they are named for it, some with a hash or a node behind. Its
-// password, and who may read that, have such names, too.
+// objectsOfPeer returns those of a backend's objects that hold the sessions of a peer: they are named for it, some with a hash or a node
+// behind. Its password, and who may read that, have such names, too.
 func objectsOfPeer(o *v1alpha1.Backend, peer string) []string {
-	named := regexp.MustCompile("^[A-Za-z]*BGPPeer[A-Za-z]*/" + backends.ManagedBy + "-(bgppeer-)?" + regexp.QuoteMeta(peer) + `(-[0-9a-f]{16}|\.[^/]+)?$`)
+	named := regexp.MustCompile("^[A-Za-z]*BGPPeer[A-Za-z]*/" + backends.ManagedBy + "-(bgppeer-)?" + regexp.QuoteMeta(peer) +
+		`(-[0-9a-f]{16}|\.[^/]+)?$`)
 	var out []string
 	for _, object := range o.Status.Owned.Objects {
 		if named.MatchString(object) {

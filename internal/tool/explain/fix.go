@@ -43,7 +43,8 @@ func firstFix(m *survey.Model, svc *corev1.Service, r *Service) *Fix {
 func fixRequest(m *survey.Model, svc *corev1.Service, r *Service) *Fix {
 	if svc.Spec.Type != corev1.ServiceTypeLoadBalancer {
 		return &Fix{
-			Reason: FixNotLoadBalancer, What: fmt.Sprintf("spec.type is %s", svc.Spec.Type), Help: "only Services of type LoadBalancer get addresses; most are not meant to",
+			Reason: FixNotLoadBalancer, What: fmt.Sprintf("spec.type is %s", svc.Spec.Type),
+			Help: "only Services of type LoadBalancer get addresses; most are not meant to",
 		}
 	}
 	if r.Served {
@@ -67,12 +68,14 @@ func fixController(m *survey.Model, svc *corev1.Service, _ *Service) *Fix {
 		return nil // without a Lease, it may run with --leader-elect=false
 	case !c.LeaseFound:
 		return &Fix{
-			Reason: FixNoController, What: fmt.Sprintf("no controller has ever led in namespace %q", m.Namespace), Help: "install it there, or name its namespace by --system-namespace",
+			Reason: FixNoController, What: fmt.Sprintf("no controller has ever led in namespace %q", m.Namespace),
+			Help:    "install it there, or name its namespace by --system-namespace",
 			Command: "kubectl get deployments -A -l app.kubernetes.io/name=fairlead",
 		}
 	}
 	return &Fix{
-		Reason: FixNoController, What: fmt.Sprintf("the controller has not renewed its Lease for %s", m.At.Sub(c.Renewed).Round(time.Second)), Help: "nothing changes until it runs",
+		Reason: FixNoController, What: fmt.Sprintf("the controller has not renewed its Lease for %s", m.At.Sub(c.Renewed).Round(time.Second)),
+		Help:    "nothing changes until it runs",
 		Command: fmt.Sprintf("kubectl -n %s get pods -l app.kubernetes.io/name=fairlead,app.kubernetes.io/component=controller", m.Namespace),
 	}
 }
@@ -80,7 +83,8 @@ func fixController(m *survey.Model, svc *corev1.Service, _ *Service) *Fix {
 func fixAllocation(m *survey.Model, svc *corev1.Service, r *Service) *Fix {
 	c := meta.FindStatusCondition(svc.Status.Conditions, service.ConditionAllocated)
 	if c == nil {
-		return &Fix{Reason: FixNotJudged, What: "the controller has said nothing of this Service", Help: "wait a moment; if it stays so, see its log"}
+		return &Fix{Reason: FixNotJudged, What: "the controller has said nothing of this Service",
+			Help: "wait a moment; if it stays so, see its log"}
 	}
 	if c.Status == metav1.ConditionTrue && c.Reason != service.ReasonAddressKept && c.Reason != service.ReasonAddressOfNode {
 		return nil
@@ -162,7 +166,8 @@ func lookInto(m *survey.Model, svc *corev1.Service, reason string, r *Service) s
 	case announce.ReasonNoBackend, announce.ReasonApplyFailed, announce.ReasonNotAdvertised, announce.ReasonClassNotAdvertised,
 		service.ReasonIPAMConflict:
 		return Command(m.Namespace, "backends -o wide")
-	case announce.ReasonNoAdvertisement, announce.ReasonServiceNotSelected, announce.ReasonNodeNotSelected, announce.ReasonConflictingAdvertisements, announce.ReasonNoInterface:
+	case announce.ReasonNoAdvertisement, announce.ReasonServiceNotSelected, announce.ReasonNodeNotSelected,
+		announce.ReasonConflictingAdvertisements, announce.ReasonNoInterface:
 		return fmt.Sprintf("kubectl -n %s get bgpadvertisements,l2advertisements", m.Namespace)
 	case announce.ReasonNoPeer, announce.ReasonNoSession:
 		return Command(m.Namespace, "peers")
@@ -214,10 +219,12 @@ func fixBackends(m *survey.Model, _ *corev1.Service, r *Service) *Fix {
 			if m.Lacks("Backends") {
 				continue
 			}
-			return &Fix{Reason: FixBackendNotReady, What: fmt.Sprintf("there is no Backend object %q yet", b.Name), Help: "wait a moment; if it stays so, see the log of the controller"}
+			return &Fix{Reason: FixBackendNotReady, What: fmt.Sprintf("there is no Backend object %q yet", b.Name),
+				Help: "wait a moment; if it stays so, see the log of the controller"}
 		}
 		if c := ready(o); c == nil || c.Status != string(metav1.ConditionTrue) {
-			f := &Fix{Reason: FixBackendNotReady, What: fmt.Sprintf("backend %q has not said that it is ready", b.Name), Help: "see what it says", Command: command}
+			f := &Fix{Reason: FixBackendNotReady, What: fmt.Sprintf("backend %q has not said that it is ready", b.Name), Help: "see what it says",
+				Command: command}
 			if c != nil {
 				f.What = fmt.Sprintf("backend %q is not ready: %s: %s", b.Name, c.Reason, c.Message)
 			}
@@ -240,7 +247,8 @@ func fixEndpoints(m *survey.Model, svc *corev1.Service, r *Service) *Fix {
 	if r.Endpoints.Total > 0 {
 		what = fmt.Sprintf("none of the %d endpoints serves; who sends packets to the address gets no answer", r.Endpoints.Total)
 	}
-	return &Fix{Reason: announce.ReasonNoEndpoints, What: what, Help: Help(m.Survey, announce.ReasonNoEndpoints), Command: lookInto(m, svc, announce.ReasonNoEndpoints, r)}
+	return &Fix{Reason: announce.ReasonNoEndpoints, What: what, Help: Help(m.Survey, announce.ReasonNoEndpoints),
+		Command: lookInto(m, svc, announce.ReasonNoEndpoints, r)}
 }
 
 func fixSessions(m *survey.Model, _ *corev1.Service, r *Service) *Fix {
@@ -252,7 +260,8 @@ func fixSessions(m *survey.Model, _ *corev1.Service, r *Service) *Fix {
 		if s.LastError != "" {
 			what += ": " + s.LastError
 		}
-		return &Fix{Reason: FixSessionDown, What: what, Help: "correct the BGPPeer, or see to the router", Command: Command(m.Namespace, "peers -o wide")}
+		return &Fix{Reason: FixSessionDown, What: what, Help: "correct the BGPPeer, or see to the router",
+			Command: Command(m.Namespace, "peers -o wide")}
 	}
 	return nil
 }

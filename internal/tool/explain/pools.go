@@ -89,8 +89,9 @@ func OfPools(m *survey.Model, only ...string) *Pools {
 		}
 		p := m.Snapshot.Pool(name)
 		u := PoolUse{
-			Name: name, Addresses: append([]string{}, specs[name]...), AutoAssign: p.AutoAssign, Restricted: p.Restricted, Priority: p.Priority, AvoidBuggyIPs: p.AvoidBuggy,
-			Families: families(m, name), Holders: []Holder{}, Waiting: waiting[name],
+			Name: name, Addresses: append([]string{}, specs[name]...), AutoAssign: p.AutoAssign, Restricted: p.Restricted, Priority: p.Priority,
+			AvoidBuggyIPs: p.AvoidBuggy,
+			Families:      families(m, name), Holders: []Holder{}, Waiting: waiting[name],
 		}
 		for _, h := range holdings[name] {
 			x := Holder{IP: h.Addr.String()}
@@ -110,7 +111,8 @@ func OfPools(m *survey.Model, only ...string) *Pools {
 		if wanted(name) {
 			fault, _ := m.Snapshot.SetAside(name)
 			out.Pools = append(out.Pools, PoolUse{
-				Name: name, Addresses: append([]string{}, specs[name]...), Families: []FamilyUse{}, Holders: []Holder{}, Problem: fmt.Sprintf("%s: %s", fault.Field, fault.Problem),
+				Name: name, Addresses: append([]string{}, specs[name]...), Families: []FamilyUse{}, Holders: []Holder{},
+				Problem: fmt.Sprintf("%s: %s", fault.Field, fault.Problem),
 			})
 		}
 	}

@@ -40,7 +40,8 @@ func OfService(m *survey.Model, namespace, name string) *Service {
 		out.Sessions = append(sessionsFor(m, out.Nodes), delegatedSessions(m, svc)...)
 	}
 	out.Notes = notes(m, svc)
-	out.Gaps = gaps(m.Survey, "IPAddressPools", "BGPAdvertisements", "L2Advertisements", "AddressReservations", "Services", "Namespaces", "EndpointSlices",
+	out.Gaps = gaps(m.Survey, "IPAddressPools", "BGPAdvertisements", "L2Advertisements", "AddressReservations", "Services", "Namespaces",
+		"EndpointSlices",
 		"Backends", "ServiceL2Statuses", "ServiceBGPStatuses", "BGPSessions", "Leases")
 	out.Fix = firstFix(m, svc, out)
 	return out
@@ -241,8 +242,8 @@ func delegatedSessions(m *survey.Model, svc *corev1.Service) []Session {
 	return out
 }
 
-// SessionsOver returns the sessions that anybody has told of, of the backends that are to advertise a Service's addresses from pools, and that
-// may carry their routes; each once.
+// SessionsOver returns the sessions that anybody has told of, of the backends that are to advertise a Service's addresses from pools, and
+// that may carry their routes; each once.
 func SessionsOver(m *survey.Model, svc *corev1.Service, pools ...string) []*v1alpha1.BGPSession {
 	nodes := m.AnnounceNodes()
 	var out []*v1alpha1.BGPSession
@@ -270,7 +271,8 @@ func SessionsOver(m *survey.Model, svc *corev1.Service, pools ...string) []*v1al
 func notes(m *survey.Model, svc *corev1.Service) []string {
 	var out []string
 	if !m.RulesKnown && svc.Spec.Type == corev1.ServiceTypeLoadBalancer {
-		out = append(out, fmt.Sprintf("the flags of the controller are not to be seen; from the Services that it has judged, it serves %s", classes(m.Rules.Classes)))
+		out = append(out, fmt.Sprintf("the flags of the controller are not to be seen; from the Services that it has judged, it serves %s",
+			classes(m.Rules.Classes)))
 	}
 	if len(m.Snapshot.Faults()) > 0 {
 		out = append(out, fmt.Sprintf("faults in the configuration (kubectl fairlead doctor shows them): %d; of a faulty object, the controller may go on with its last valid version, which is not to be seen here", len(m.Snapshot.Faults())))

@@ -83,7 +83,8 @@ func Look(ctx context.Context, c client.Client, o Options) (*Report, error) {
 	case k.LeaseFound:
 		r.Problem = fmt.Sprintf("the controller of Fairlead in namespace %s has not renewed its Lease for %s: nobody would give the Services an address", o.Namespace, s.At.Sub(k.Renewed).Round(time.Second))
 	default:
-		r.Problem = fmt.Sprintf("no controller of Fairlead runs in namespace %s: install it first, or name its namespace by --namespace", o.Namespace)
+		r.Problem = fmt.Sprintf("no controller of Fairlead runs in namespace %s: install it first, or name its namespace by --namespace",
+			o.Namespace)
 	}
 	return r, nil
 }
@@ -95,7 +96,8 @@ func (r *Report) Show(s *screen.Screen, o Options) {
 	} else {
 		rows := [][]screen.Cell{{screen.C("SERVICE"), screen.C("HAS"), screen.C("WRITTEN BY"), screen.C("BECOMES")}}
 		for _, x := range r.Services {
-			rows = append(rows, []screen.Cell{screen.C("%s/%s", x.Namespace, x.Name), screen.C("%s", orNone(x.Addresses)), screen.C("%s", orNone(x.Writers)), screen.C("%s", x.becomes())})
+			rows = append(rows, []screen.Cell{screen.C("%s/%s", x.Namespace, x.Name), screen.C("%s", orNone(x.Addresses)),
+				screen.C("%s", orNone(x.Writers)), screen.C("%s", x.becomes())})
 		}
 		s.Table(rows...)
 	}
@@ -191,7 +193,8 @@ func Run(ctx context.Context, c client.Client, o Options, r *Report) error {
 			return err
 		}
 		if len(running) > 0 {
-			return fmt.Errorf("%s %s/%s has come up meanwhile: nothing was changed; stop it, and run the command again", running[0].Kind, running[0].Namespace, running[0].Name)
+			return fmt.Errorf("%s %s/%s has come up meanwhile: nothing was changed; stop it, and run the command again", running[0].Kind,
+				running[0].Namespace, running[0].Name)
 		}
 	}
 	for _, x := range todo {
@@ -207,7 +210,8 @@ func Run(ctx context.Context, c client.Client, o Options, r *Report) error {
 		return err
 	}
 	if len(running) > 0 {
-		return fmt.Errorf("%s runs again: %s %s/%s; it will write its addresses again", o.Source.Name, running[0].Kind, running[0].Namespace, running[0].Name)
+		return fmt.Errorf("%s runs again: %s %s/%s; it will write its addresses again", o.Source.Name, running[0].Kind, running[0].Namespace,
+			running[0].Name)
 	}
 	return r.waiting()
 }

@@ -227,7 +227,8 @@ func share(source *Source, all []*Service) {
 			continue
 		}
 		if slices.ContainsFunc(all, func(y *Service) bool {
-			return y != x && slices.ContainsFunc(strings.Split(x.edit.pin, ","), func(a string) bool { return slices.Contains(strings.Split(y.edit.pin, ","), a) })
+			return y != x && slices.ContainsFunc(strings.Split(x.edit.pin, ","),
+				func(a string) bool { return slices.Contains(strings.Split(y.edit.pin, ","), a) })
 		}) {
 			x.edit.share = source.Name
 		}

@@ -164,7 +164,8 @@ func askedKubeVIP(svc *corev1.Service) (out []netip.Addr) {
 
 func runningKubeVIP(ctx context.Context, c client.Reader) (out []Running, err error) {
 	deployments, stateful, sets, pods := &appsv1.DeploymentList{}, &appsv1.StatefulSetList{}, &appsv1.DaemonSetList{}, &corev1.PodList{}
-	for what, list := range map[string]client.ObjectList{"Deployments": deployments, "StatefulSets": stateful, "DaemonSets": sets, "pods": pods} {
+	for what, list := range map[string]client.ObjectList{"Deployments": deployments, "StatefulSets": stateful, "DaemonSets": sets,
+		"pods": pods} {
 		if err := c.List(ctx, list); err != nil {
 			return nil, fmt.Errorf("look for the %s of kube-vip: %w", what, err)
 		}

@@ -52,5 +52,6 @@ func ConfdEnv(node, dir, kubeconfig, path string) []string {
 
 // BIRDArgs returns the arguments of a BIRD of that name, "bird" or "bird6", in such a folder.
 func BIRDArgs(name, dir string) []string {
-	return []string{"-R", "-f", "-c", filepath.Join(dir, "config", name+".cfg"), "-s", filepath.Join(dir, name+".ctl"), "-P", filepath.Join(dir, name+".pid")}
+	return []string{"-R", "-f", "-c", filepath.Join(dir, "config", name+".cfg"), "-s", filepath.Join(dir, name+".ctl"), "-P",
+		filepath.Join(dir, name+".pid")}
 }

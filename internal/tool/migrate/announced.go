@@ -64,8 +64,8 @@ const (
 		"with Cilium, enable-bgp-control-plane-status-report not switched off; and the CNI's agents have to run"
 )
 
-// announced returns which Services Fairlead announces, as far as it says, and which of those that MetalLB announced it does not. What a Service
-// says is about now only while the controller lives.
+// announced returns which Services Fairlead announces, as far as it says, and which of those that MetalLB announced it does not. What a
+// Service says is about now only while the controller lives.
 func (m *Migration) announced(ctx context.Context) (yes []string, no []silent, err error) {
 	yes = []string{}
 	_, err = m.compare(ctx, func(name string, s *corev1.Service) error {
@@ -109,7 +109,8 @@ func (m *Migration) lives(ctx context.Context) error {
 	return err
 }
 
-// awaitAnnounced waits until Fairlead announces what MetalLB did, and asks whether to wait on. among are the Services that matter; nil: all.
+// awaitAnnounced waits until Fairlead announces what MetalLB did, and asks whether to wait on. among are the Services that matter; nil:
+// all.
 func (m *Migration) awaitAnnounced(ctx context.Context, among []string) (yes []string, err error) {
 	if err := m.lives(ctx); err != nil {
 		return nil, err
@@ -166,7 +167,8 @@ func waits(all []silent) string {
 		parts = append(parts, fmt.Sprintf("waiting until Fairlead announces %s, such as %s (%s)", services(len(no)), no[0].name, no[0].why))
 	}
 	if len(unknown) > 0 {
-		parts = append(parts, fmt.Sprintf("it is not known whether a router hears %s, such as %s (%s). %s", services(len(unknown)), unknown[0].name, unknown[0].why, knownHelp))
+		parts = append(parts, fmt.Sprintf("it is not known whether a router hears %s, such as %s (%s). %s", services(len(unknown)),
+			unknown[0].name, unknown[0].why, knownHelp))
 	}
 	return strings.Join(parts, "; ")
 }

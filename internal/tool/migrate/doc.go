@@ -128,7 +128,8 @@ func (m *Migration) Run(ctx context.Context) error {
 			return err
 		}
 	} else {
-		m.say("Going on with the change-over that began at %s: %d of %d steps are done.", m.state.Began.Format(time.RFC3339), m.state.Done, len(steps))
+		m.say("Going on with the change-over that began at %s: %d of %d steps are done.", m.state.Began.Format(time.RFC3339), m.state.Done,
+			len(steps))
 	}
 	for m.state.Done < len(steps) {
 		s := steps[m.state.Done]
@@ -154,7 +155,8 @@ func (m *Migration) Run(ctx context.Context) error {
 		}
 		n, err := m.verify(ctx)
 		if err != nil {
-			return fmt.Errorf("after step %d: %w. Nothing more is done; run the command again once that is mended, or with --back to go back", m.state.Done+1, err)
+			return fmt.Errorf("after step %d: %w. Nothing more is done; run the command again once that is mended, or with --back to go back",
+				m.state.Done+1, err)
 		}
 		m.state.Done++
 		if err := m.save(ctx); err != nil {
@@ -193,6 +195,7 @@ func (m *Migration) back(ctx context.Context) error {
 		return err
 	}
 	m.say("MetalLB is in charge again. The addresses of %s are as before.", services(n))
-	m.say("If Fairlead is installed, remove it now; the CRDs and all addresses stay:\n  helm uninstall %s --namespace %s", m.Release, m.Namespace)
+	m.say("If Fairlead is installed, remove it now; the CRDs and all addresses stay:\n  helm uninstall %s --namespace %s", m.Release,
+		m.Namespace)
 	return nil
 }

@@ -102,7 +102,8 @@ func (m *Migration) findWorkloads(ctx context.Context, f *found) error {
 		}
 	}
 	if f.controller == nil {
-		return fmt.Errorf("namespace %q has no MetalLB: no Deployment there has the labels of its controller. Name its namespace by --namespace", m.Namespace)
+		return fmt.Errorf("namespace %q has no MetalLB: no Deployment there has the labels of its controller. Name its namespace by --namespace",
+			m.Namespace)
 	}
 	if owner := metav1.GetControllerOf(f.controller); owner != nil {
 		return fmt.Errorf("the Deployment %s/%s belongs to %s %q, which would start again what is stopped here: stop its operator first, and take the owner references away", m.Namespace, f.controller.Name, owner.Kind, owner.Name)
@@ -154,7 +155,8 @@ func (m *Migration) findCRDs(ctx context.Context, f *found) error {
 		}
 		f.crds = append(f.crds, crd)
 	}
-	for _, need := range []string{"ipaddresspools.metallb.io v1beta1", "bgppeers.metallb.io v1beta2", "bgpadvertisements.metallb.io v1beta1", "l2advertisements.metallb.io v1beta1"} {
+	for _, need := range []string{"ipaddresspools.metallb.io v1beta1", "bgppeers.metallb.io v1beta2", "bgpadvertisements.metallb.io v1beta1",
+		"l2advertisements.metallb.io v1beta1"} {
 		if !served[need] {
 			return fmt.Errorf("the CRD %s is not served: this MetalLB is older than 0.13.2. Upgrade it first, or convert its ConfigMap (kubectl fairlead convert)", need)
 		}

@@ -27,14 +27,16 @@ var ports = []port{
 	{"speaker.healthPort", 17472, 17482},
 }
 
-// implied are the ports of MetalLB's speakers that no container declares in some of its releases: of their arguments' defaults, of frr-metrics, of
-// FRR's daemons and of frr-k8s.
+// implied are the ports of MetalLB's speakers that no container declares in some of its releases: of their arguments' defaults, of
+// frr-metrics, of FRR's daemons and of frr-k8s.
 var implied = []int{7472, 7473, 7572, 7573, 7946, 17472, 2600, 2601, 2605, 2616, 2617}
 
-// portFlag finds a port in an argument or an environment variable: "--port=7472", "--metrics-bind-address=:7573", "127.0.0.1:17472", "7946".
+// portFlag finds a port in an argument or an environment variable: "--port=7472", "--metrics-bind-address=:7573", "127.0.0.1:17472",
+// "7946".
 var portFlag = regexp.MustCompile(`^(?:--[a-z0-9-]*port[a-z0-9-]*=|.*:)?([0-9]{2,5})/?$`)
 
-// taken returns the ports of nodes that DaemonSets use, or may use, and whether Fairlead has speakers. MetalLB's do not count if they are gone.
+// taken returns the ports of nodes that DaemonSets use, or may use, and whether Fairlead has speakers. MetalLB's do not count if they are
+// gone.
 func (m *Migration) taken(ctx context.Context, gone bool) (out map[int]bool, speakers bool, err error) {
 	var sets appsv1.DaemonSetList
 	if err := m.client.List(ctx, &sets); err != nil {
@@ -121,7 +123,8 @@ func (m *Migration) unusualPorts(ctx context.Context) (string, error) {
 	return settings(chosen), nil
 }
 
-// usualPorts returns the settings that give Fairlead's speakers the usual ports once nothing of MetalLB is left; empty if it has no speakers.
+// usualPorts returns the settings that give Fairlead's speakers the usual ports once nothing of MetalLB is left; empty if it has no
+// speakers.
 func (m *Migration) usualPorts(ctx context.Context) (string, error) {
 	taken, speakers, err := m.taken(ctx, true)
 	if err != nil || !speakers {

@@ -57,9 +57,11 @@ var kinds = []kind{
 	kindOf("admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfiguration").everywhere(),
 	kindOf("apps", "v1", "Deployment", "deployment"),
 	kindOf("apps", "v1", "DaemonSet", "daemonset"),
-	kindOf("", "v1", "Service", "service").named("webhook-service", "metallb-webhook-service", "frr-k8s-webhook-service", "frr-k8s-metrics-service",
+	kindOf("", "v1", "Service", "service").named("webhook-service", "metallb-webhook-service", "frr-k8s-webhook-service",
+		"frr-k8s-metrics-service",
 		"controller-monitor-service", "speaker-monitor-service"),
-	kindOf(monitoring, "v1", "ServiceMonitor", "servicemonitors.monitoring.coreos.com").named("controller-monitor", "speaker-monitor", "frr-k8s-metrics-monitor"),
+	kindOf(monitoring, "v1", "ServiceMonitor", "servicemonitors.monitoring.coreos.com").named("controller-monitor", "speaker-monitor",
+		"frr-k8s-metrics-monitor"),
 	kindOf(monitoring, "v1", "PodMonitor", "podmonitors.monitoring.coreos.com"),
 	kindOf(monitoring, "v1", "PrometheusRule", "prometheusrules.monitoring.coreos.com"),
 	kindOf("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicy"),
@@ -145,7 +147,8 @@ func (r *remains) of(k kind, o *unstructured.Unstructured) bool {
 	owned := notes[helmRelease] != ""
 	mine := owned && r.state.Release != "" && notes[helmRelease] == r.state.Release && notes[helmNamespace] == r.Namespace
 	switch {
-	case labels["app.kubernetes.io/name"] == "fairlead", owned && notes[helmRelease] == r.Release && notes[helmNamespace] == r.Namespace && !mine:
+	case labels["app.kubernetes.io/name"] == "fairlead", owned && notes[helmRelease] == r.Release && notes[helmNamespace] == r.Namespace &&
+		!mine:
 		return false
 	case k.Kind == "CustomResourceDefinition":
 		group, _, _ := unstructured.NestedString(o.Object, "spec", "group")
@@ -186,7 +189,8 @@ func (r *remains) concerns(k kind, o *unstructured.Unstructured) bool {
 	case "ClusterRoleBinding":
 		return looksLikeMetalLB(o) && r.binds(o)
 	case "ClusterRole":
-		return looksLikeMetalLB(o) && r.isBound(o) || slices.Contains(k.unlabelled, o.GetName()) && slices.ContainsFunc(r.objects["daemonset"], isFRR)
+		return looksLikeMetalLB(o) && r.isBound(o) || slices.Contains(k.unlabelled, o.GetName()) &&
+			slices.ContainsFunc(r.objects["daemonset"], isFRR)
 	}
 	return false
 }

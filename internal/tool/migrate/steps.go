@@ -29,7 +29,8 @@ type step struct {
 }
 
 var steps = []step{
-	{what: "stop MetalLB's controller, and remove its webhook, which nobody answers any more", do: (*Migration).stopController, undo: (*Migration).startController},
+	{what: "stop MetalLB's controller, and remove its webhook, which nobody answers any more", do: (*Migration).stopController,
+		undo: (*Migration).startController},
 	{what: "hand the CRDs over to Fairlead's Helm release", do: (*Migration).handOver, undo: (*Migration).handBack},
 	{what: "install Fairlead, and see that it takes every address over and announces it", waits: true, undo: (*Migration).stopOurs},
 	{what: "stop MetalLB's speakers", do: (*Migration).stopSpeakers, undo: (*Migration).startSpeakers},
@@ -150,7 +151,8 @@ func (m *Migration) handBack(ctx context.Context) error {
 // ours returns Fairlead's controller, nil if it is not installed.
 func (m *Migration) ours(ctx context.Context) (*appsv1.Deployment, error) {
 	all := &appsv1.DeploymentList{}
-	err := m.client.List(ctx, all, client.InNamespace(m.Namespace), client.MatchingLabels{"app.kubernetes.io/name": "fairlead", "app.kubernetes.io/component": "controller"})
+	err := m.client.List(ctx, all, client.InNamespace(m.Namespace), client.MatchingLabels{"app.kubernetes.io/name": "fairlead",
+		"app.kubernetes.io/component": "controller"})
 	if err != nil {
 		return nil, fmt.Errorf("look for Fairlead's controller: %w", err)
 	}
@@ -216,8 +218,8 @@ func (m *Migration) stopOurs(ctx context.Context) error {
 	return m.scale(ctx, d.Name, 0)
 }
 
-// stopSpeakers stops MetalLB's speakers once Fairlead announces what they do. If something that it announced is lost with them, it starts them
-// again.
+// stopSpeakers stops MetalLB's speakers once Fairlead announces what they do. If something that it announced is lost with them, it starts
+// them again.
 func (m *Migration) stopSpeakers(ctx context.Context) error {
 	before, err := m.heard(ctx)
 	if err != nil {

@@ -52,7 +52,8 @@ type Change struct {
 }
 
 // configKinds are the kinds of the configuration.
-var configKinds = []string{"IPAddressPool", "BGPAdvertisement", "L2Advertisement", "Community", "BFDProfile", "BGPPeer", "AddressReservation"}
+var configKinds = []string{"IPAddressPool", "BGPAdvertisement", "L2Advertisement", "Community", "BFDProfile", "BGPPeer",
+	"AddressReservation"}
 
 func isConfig(u *unstructured.Unstructured) bool {
 	group := u.GroupVersionKind().Group
@@ -117,7 +118,8 @@ func (c *Change) object(ctx context.Context, m Manifest) error {
 
 // warn warns of an object of the configuration that would be stored where nobody reads it.
 func (c *Change) warn(o *Object, implied bool) {
-	text := fmt.Sprintf("%s %q would be stored in namespace %q and not be read there: the installation is in namespace %q", o.Kind, o.Name, o.Namespace, c.then.Namespace)
+	text := fmt.Sprintf("%s %q would be stored in namespace %q and not be read there: the installation is in namespace %q", o.Kind, o.Name,
+		o.Namespace, c.then.Namespace)
 	if implied {
 		text += fmt.Sprintf("; give it metadata.namespace: %s, or use -n %s, here and with kubectl apply", c.then.Namespace, c.then.Namespace)
 	}
@@ -134,7 +136,8 @@ func (c *Change) apply(ctx context.Context, u *unstructured.Unstructured) (next 
 	case apierrors.IsNotFound(err):
 		have = nil
 	case meta.IsNoMatchError(err):
-		return nil, ActionInvalid, fmt.Sprintf("the API server does not have %s of %s; install the CustomResourceDefinitions first", u.GetKind(), u.GetAPIVersion()), nil
+		return nil, ActionInvalid, fmt.Sprintf("the API server does not have %s of %s; install the CustomResourceDefinitions first", u.GetKind(),
+			u.GetAPIVersion()), nil
 	case apierrors.IsForbidden(err):
 		g := survey.GapOf(u.GetKind()+"s", err)
 		c.gap(g.String())
@@ -204,7 +207,8 @@ func (c *Change) dryRun(ctx context.Context, u, have *unstructured.Unstructured)
 		if err != nil {
 			return nil, err
 		}
-		return next, c.Client.Patch(ctx, next, client.RawPatch(types.ApplyPatchType, b), client.DryRunAll, strict, client.FieldOwner("kubectl"), client.ForceOwnership)
+		return next, c.Client.Patch(ctx, next, client.RawPatch(types.ApplyPatchType, b), client.DryRunAll, strict, client.FieldOwner("kubectl"),
+			client.ForceOwnership)
 	}
 	if have == nil {
 		return next, c.Client.Create(ctx, next, client.DryRunAll, strict, client.FieldOwner(fieldManager))
@@ -294,7 +298,8 @@ func assumeClusterIPs(u *unstructured.Unstructured) {
 		return
 	}
 	families, _, _ := unstructured.NestedStringSlice(u.Object, "spec", "ipFamilies")
-	if policy, _, _ := unstructured.NestedString(u.Object, "spec", "ipFamilyPolicy"); len(families) < 2 && policy != "" && policy != string(corev1.IPFamilyPolicySingleStack) {
+	if policy, _, _ := unstructured.NestedString(u.Object, "spec", "ipFamilyPolicy"); len(families) < 2 && policy != "" &&
+		policy != string(corev1.IPFamilyPolicySingleStack) {
 		families = []string{string(corev1.IPv4Protocol), string(corev1.IPv6Protocol)}
 	}
 	if len(families) == 0 {

@@ -46,7 +46,8 @@ func Compare(now, then *survey.Survey) (*Report, error) {
 // compare tells what differs between two worlds. Services that would change of themselves, because the controller has not caught up, are
 // no difference.
 func compare(now *survey.Survey, before, after *world) *Report {
-	r := &Report{Namespace: now.Namespace, Objects: []Object{}, Faults: faults(before.Snapshot, after.Snapshot), Services: services(before, after), Nodes: nodes(before, after), Backends: []Backend{}}
+	r := &Report{Namespace: now.Namespace, Objects: []Object{}, Faults: faults(before.Snapshot, after.Snapshot),
+		Services: services(before, after), Nodes: nodes(before, after), Backends: []Backend{}}
 	what := matters
 	if speak(before) || speak(after) {
 		what = slices.Concat(matters, ofSpeakers)
@@ -70,7 +71,8 @@ func compare(now *survey.Survey, before, after *world) *Report {
 // serve anything.
 var (
 	matters = []string{
-		"IPAddressPools", "BGPAdvertisements", "L2Advertisements", "AddressReservations", "Communities", "BFDProfiles", "BGPPeers", "Services", "Namespaces", "Nodes",
+		"IPAddressPools", "BGPAdvertisements", "L2Advertisements", "AddressReservations", "Communities", "BFDProfiles", "BGPPeers", "Services",
+		"Namespaces", "Nodes",
 		"Backends", "Deployments",
 	}
 	ofSpeakers = []string{"EndpointSlices", "ServiceL2Statuses", "SpeakerLeases"}
@@ -78,8 +80,10 @@ var (
 
 // speak reports whether speakers serve any advertisement.
 func speak(w *world) bool {
-	return slices.ContainsFunc(w.Snapshot.BGPAdvertisements(), func(a *config.BGPAdvertisement) bool { return w.Choice.Backend(a) == announce.SpeakerBackend }) ||
-		slices.ContainsFunc(w.Snapshot.L2Advertisements(), func(a *config.L2Advertisement) bool { return w.Choice.L2Backend(a) == announce.SpeakerBackend })
+	return slices.ContainsFunc(w.Snapshot.BGPAdvertisements(),
+		func(a *config.BGPAdvertisement) bool { return w.Choice.Backend(a) == announce.SpeakerBackend }) ||
+		slices.ContainsFunc(w.Snapshot.L2Advertisements(),
+			func(a *config.L2Advertisement) bool { return w.Choice.L2Backend(a) == announce.SpeakerBackend })
 }
 
 // outstanding counts the Services that the controller would have changed already.

@@ -138,7 +138,8 @@ func parse(source string, r io.Reader) ([]Manifest, error) {
 }
 
 func manifest(at string, u *unstructured.Unstructured) (Manifest, error) {
-	for _, x := range []struct{ field, value string }{{"apiVersion", u.GetAPIVersion()}, {"kind", u.GetKind()}, {"metadata.name", u.GetName()}} {
+	for _, x := range []struct{ field, value string }{{"apiVersion", u.GetAPIVersion()}, {"kind", u.GetKind()},
+		{"metadata.name", u.GetName()}} {
 		if x.value == "" {
 			return Manifest{}, fmt.Errorf("%s: %s is missing", at, x.field)
 		}

@@ -51,8 +51,8 @@ func newWorld(s *survey.Survey) (*world, error) {
 	return w, w.settle()
 }
 
-// become puts what the cluster would be in front of the controller: first the configuration, then the Services. Then it lets the time pass for
-// which Services keep what has left its pool.
+// become puts what the cluster would be in front of the controller: first the configuration, then the Services. Then it lets the time pass
+// for which Services keep what has left its pool.
 func (w *world) become(then *survey.Survey) error {
 	w.Config, w.Namespaces = then.Config, then.Namespaces
 	w.Snapshot = config.Build(then.Config, w.Snapshot)

@@ -94,7 +94,8 @@ func (o *objects) List(ctx context.Context, options metav1.ListOptions) (*unstru
 		return nil, err
 	}
 	for key, u := range o.cluster.changed {
-		if u != nil && key.resource == o.resource && (o.namespace == "" || key.namespace == o.namespace) && selector.Matches(labels.Set(u.GetLabels())) {
+		if u != nil && key.resource == o.resource && (o.namespace == "" || key.namespace == o.namespace) &&
+			selector.Matches(labels.Set(u.GetLabels())) {
 			list.Items = append(list.Items, *u.DeepCopy())
 		}
 	}
@@ -116,7 +117,8 @@ func (o *objects) put(key id, have, next *unstructured.Unstructured) {
 }
 
 // Create keeps a new object.
-func (o *objects) Create(ctx context.Context, u *unstructured.Unstructured, _ metav1.CreateOptions, _ ...string) (*unstructured.Unstructured, error) {
+func (o *objects) Create(ctx context.Context, u *unstructured.Unstructured, _ metav1.CreateOptions,
+	_ ...string) (*unstructured.Unstructured, error) {
 	_, err := o.Get(ctx, u.GetName(), metav1.GetOptions{})
 	switch {
 	case err == nil:
@@ -134,7 +136,8 @@ func (o *objects) Create(ctx context.Context, u *unstructured.Unstructured, _ me
 }
 
 // Update keeps a new version of an object.
-func (o *objects) Update(ctx context.Context, u *unstructured.Unstructured, _ metav1.UpdateOptions, _ ...string) (*unstructured.Unstructured, error) {
+func (o *objects) Update(ctx context.Context, u *unstructured.Unstructured, _ metav1.UpdateOptions,
+	_ ...string) (*unstructured.Unstructured, error) {
 	have, err := o.Get(ctx, u.GetName(), metav1.GetOptions{})
 	if err != nil {
 		return nil, err
@@ -144,7 +147,8 @@ func (o *objects) Update(ctx context.Context, u *unstructured.Unstructured, _ me
 }
 
 // Patch keeps what a merge patch makes of an object.
-func (o *objects) Patch(ctx context.Context, name string, kind types.PatchType, patch []byte, _ metav1.PatchOptions, _ ...string) (*unstructured.Unstructured, error) {
+func (o *objects) Patch(ctx context.Context, name string, kind types.PatchType, patch []byte, _ metav1.PatchOptions,
+	_ ...string) (*unstructured.Unstructured, error) {
 	if kind != types.MergePatchType {
 		return nil, fmt.Errorf("patch %s %q: a %s cannot be rehearsed", o.resource.Resource, name, kind)
 	}
@@ -191,12 +195,14 @@ func (o *objects) DeleteCollection(context.Context, metav1.DeleteOptions, metav1
 }
 
 // Apply is refused.
-func (o *objects) Apply(context.Context, string, *unstructured.Unstructured, metav1.ApplyOptions, ...string) (*unstructured.Unstructured, error) {
+func (o *objects) Apply(context.Context, string, *unstructured.Unstructured, metav1.ApplyOptions, ...string) (*unstructured.Unstructured,
+	error) {
 	return nil, errWrite("apply")
 }
 
 // ApplyStatus is refused.
-func (o *objects) ApplyStatus(context.Context, string, *unstructured.Unstructured, metav1.ApplyOptions) (*unstructured.Unstructured, error) {
+func (o *objects) ApplyStatus(context.Context, string, *unstructured.Unstructured, metav1.ApplyOptions) (*unstructured.Unstructured,
+	error) {
 	return nil, errWrite("apply a status")
 }
 
@@ -225,7 +231,8 @@ func (c *Cluster) Writes() []Write {
 	out := []Write{}
 	for key, before := range c.before {
 		after := c.changed[key]
-		w := Write{APIVersion: c.kinds[key].GroupVersion().String(), Kind: c.kinds[key].Kind, Namespace: key.namespace, Name: key.name, Before: content(before), After: content(after)}
+		w := Write{APIVersion: c.kinds[key].GroupVersion().String(), Kind: c.kinds[key].Kind, Namespace: key.namespace, Name: key.name,
+			Before: content(before), After: content(after)}
 		switch {
 		case before == nil && after == nil, before != nil && after != nil && equality.Semantic.DeepEqual(data(before), data(after)):
 			continue

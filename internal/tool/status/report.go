@@ -94,7 +94,8 @@ type Service struct {
 // Unknown returns an error if a part is in the state Unknown, or something that matters may not be read.
 func (r *Report) Unknown() error { return r.unknown }
 
-// Complete reports whether every part is ready, no Service waits, and of none it is unknown whether it is heard; as far as it could be read.
+// Complete reports whether every part is ready, no Service waits, and of none it is unknown whether it is heard; as far as it could be
+// read.
 func (r *Report) Complete() bool {
 	return r.Controller.State == Ready && (r.Speakers == nil || !r.Speakers.Needed || r.Speakers.State == Ready) && r.Faults == 0 &&
 		!slices.ContainsFunc(r.Backends, func(b Backend) bool { return b.State != Ready }) && len(r.Services.Waiting)+len(r.Services.Unknown) == 0

@@ -22,14 +22,16 @@ import (
 )
 
 // needs are the kinds without which nothing certain can be told.
-var needs = []string{"IPAddressPools", "BGPAdvertisements", "L2Advertisements", "Services", "Namespaces", "Leases", "Deployments", "Backends"}
+var needs = []string{"IPAddressPools", "BGPAdvertisements", "L2Advertisements", "Services", "Namespaces", "Leases", "Deployments",
+	"Backends"}
 
 // ofSpeakers are those that matter where speakers serve anything.
 var ofSpeakers = []string{"DaemonSets", "ConfigurationStates"}
 
 // Of sums up an installation. sets are the DaemonSets of its speakers.
 func Of(m *survey.Model, sets []appsv1.DaemonSet) *Report {
-	r := &Report{Namespace: m.Namespace, Controller: controller(m), Backends: []Backend{}, Pools: pools(m), Services: services(m), Faults: len(m.Snapshot.Faults())}
+	r := &Report{Namespace: m.Namespace, Controller: controller(m), Backends: []Backend{}, Pools: pools(m), Services: services(m),
+		Faults: len(m.Snapshot.Faults())}
 	r.Speakers = speakers(m, sets)
 	for i := range m.Survey.Backends {
 		if b := &m.Survey.Backends[i]; b.Annotations[backends.LabelInstallation] == m.Namespace {
@@ -164,15 +166,16 @@ func services(m *survey.Model) Services {
 	return out
 }
 
-// advertises reports whether the controller says of every Service whether its addresses are advertised: there are advertisements, and somebody is
-// to serve them, as far as is known.
+// advertises reports whether the controller says of every Service whether its addresses are advertised: there are advertisements, and
+// somebody is to serve them, as far as is known.
 func advertises(m *survey.Model) bool {
 	asked := m.Asked()
 	return len(m.Snapshot.BGPAdvertisements())+len(m.Snapshot.L2Advertisements()) > 0 &&
 		(asked.BGP != delegate.None || asked.Layer2 != delegate.None || m.Snapshot.NamesBackends())
 }
 
-// waitsFor returns the condition that is not as it should be; nil: the Service does not wait. advertise asks for one that says that it is advertised.
+// waitsFor returns the condition that is not as it should be; nil: the Service does not wait. advertise asks for one that says that it is
+// advertised.
 func waitsFor(svc *corev1.Service, advertise bool) *metav1.Condition {
 	allocated := meta.FindStatusCondition(svc.Status.Conditions, service.ConditionAllocated)
 	if allocated == nil {

@@ -71,9 +71,10 @@ func (m *Model) addUnsaid() {
 	survey := *m.Survey
 	survey.BGP, m.Survey = slices.Clone(survey.BGP), &survey
 	_, ignore := m.Speakers()
-	in := announce.RoutesInput{Snapshot: m.Snapshot, Services: m.Announced(), IgnoreExclude: ignore, Serves: func(a *config.BGPAdvertisement) bool {
-		return m.Choice.Backend(a) == announce.SpeakerBackend
-	}}
+	in := announce.RoutesInput{Snapshot: m.Snapshot, Services: m.Announced(), IgnoreExclude: ignore,
+		Serves: func(a *config.BGPAdvertisement) bool {
+			return m.Choice.Backend(a) == announce.SpeakerBackend
+		}}
 	for i, over := range announce.Unsaid(in, quiet) {
 		peers := map[string][]string{}
 		for _, p := range over {
@@ -121,8 +122,8 @@ func (s *Survey) AnnounceNodes() map[string]announce.Node {
 	return out
 }
 
-// Speakers returns the speakers that say they run and give a sign of life, by node. ignoreExclude is set if one of them announces in spite of the label that
-// excludes its node.
+// Speakers returns the speakers that say they run and give a sign of life, by node. ignoreExclude is set if one of them announces in spite
+// of the label that excludes its node.
 func (s *Survey) Speakers() (out map[string]announce.Speaker, ignoreExclude bool) {
 	out = map[string]announce.Speaker{}
 	for i := range s.Leases {
@@ -138,7 +139,8 @@ func (s *Survey) Speakers() (out map[string]announce.Speaker, ignoreExclude bool
 // Input returns what is decided on about who advertises what.
 func (m *Model) Input(password func(*config.BGPPeer) (password, unready string)) announce.Input {
 	in := announce.Input{
-		Snapshot: m.Snapshot, Choice: m.Choice, ManagePeers: m.Controller.Settings["manage-peers"] != "false" && len(m.Snapshot.BGPPeers()) > 0, Password: password,
+		Snapshot: m.Snapshot, Choice: m.Choice, ManagePeers: m.Controller.Settings["manage-peers"] != "false" && len(m.Snapshot.BGPPeers()) > 0,
+		Password: password,
 	}
 	for i := range m.Nodes {
 		in.Nodes = append(in.Nodes, backends.Node{Name: m.Nodes[i].Name, Labels: m.Nodes[i].Labels})

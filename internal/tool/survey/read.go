@@ -200,7 +200,8 @@ func FindNamespace(ctx context.Context, c client.Reader, near, otherwise string)
 	if len(led) == 1 {
 		return led[0], nil
 	}
-	return "", fmt.Errorf("%w: there are IPAddressPools in the namespaces %s; choose one by --system-namespace", ErrAmbiguous, strings.Join(all, ", "))
+	return "", fmt.Errorf("%w: there are IPAddressPools in the namespaces %s; choose one by --system-namespace", ErrAmbiguous,
+		strings.Join(all, ", "))
 }
 
 // withPools returns the namespaces that have IPAddressPools, sorted.

@@ -149,7 +149,8 @@ func (s *Survey) Need(kinds ...string) error {
 	if len(why) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: %s; ask for these permissions, or name the namespace of the installation by --system-namespace", ErrNotReadable, strings.Join(why, ", "))
+	return fmt.Errorf("%w: %s; ask for these permissions, or name the namespace of the installation by --system-namespace", ErrNotReadable,
+		strings.Join(why, ", "))
 }
 
 // Installed returns ErrNotInstalled if the API server has no IPAddressPools.

@@ -69,7 +69,8 @@ func New(t *testing.T, scheme *runtime.Scheme, kinds ...client.Object) *Desk {
 			}
 			return err
 		},
-		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
+		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, o client.Object, p client.Patch,
+			opts ...client.SubResourcePatchOption) error {
 			if err := d.write("patch", o); err != nil {
 				return err
 			}
