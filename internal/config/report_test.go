@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -146,9 +147,10 @@ func TestStateTakenOver(t *testing.T) {
 func TestStateRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := desk(t)
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		d.Fail = func(string, client.Object) error {
-			if down {
+			if down.Load() {
 				return errors.New("no API server")
 			}
 			return nil
@@ -157,7 +159,7 @@ func TestStateRefused(t *testing.T) {
 		r.setState(t.Context(), &Snapshot{})
 		time.Sleep(5 * time.Minute)
 		assert.Less(t, d.Writes(""), 20)
-		down = false
+		down.Store(false)
 		time.Sleep(30 * time.Second)
 		synctest.Wait()
 		assert.Equal(t, v1beta1.ConfigurationValid, readState(t, d, "speaker-n1").Status.Result)

@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -189,7 +192,7 @@ func TestServe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
 		o := options(d, "a")
-		tries := 0
+		var tries atomic.Int32
 		o.Cache = &late{Cache: d.Cache(), until: time.Now().Add(time.Minute), tries: &tries}
 		k := keep.New(o)
 		ctx, stop := context.WithCancel(t.Context())
@@ -198,7 +201,7 @@ func TestServe(t *testing.T) {
 		k.Set(say("a", "web"), nil)
 		time.Sleep(59 * time.Second)
 		assert.Empty(t, objects(t, d))
-		assert.Less(t, tries, 12, "later each time")
+		assert.Less(t, tries.Load(), int32(12), "later each time")
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		assert.Equal(t, say("a", "web"), said(t, d, "a"))
@@ -211,11 +214,11 @@ func TestServe(t *testing.T) {
 type late struct {
 	cache.Cache
 	until time.Time
-	tries *int
+	tries *atomic.Int32
 }
 
 func (l *late) GetInformer(ctx context.Context, o client.Object, opts ...cache.InformerGetOption) (cache.Informer, error) {
-	*l.tries++
+	l.tries.Add(1)
 	if time.Now().Before(l.until) {
 		return nil, errors.New("no such kind")
 	}
@@ -291,14 +294,14 @@ func TestSlowCache(t *testing.T) {
 func TestRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDesk(t)
-		var down bool
-		tries := 0
+		var down atomic.Bool
+		var tries atomic.Int32
 		d.Fail = func(_ string, o client.Object) error {
 			switch bad := o.GetLabels()[about] == "bad"; {
 			case bad:
-				tries++
+				tries.Add(1)
 				return errors.New("forbidden")
-			case down:
+			case down.Load():
 				return errors.New("no API server")
 			}
 			return nil
@@ -309,14 +312,14 @@ func TestRefused(t *testing.T) {
 		settle()
 		assert.Equal(t, say("a", "web"), said(t, d, "a"))
 		time.Sleep(5 * time.Minute)
-		assert.Less(t, tries, 20, "later each time")
-		assert.Greater(t, tries, 8)
+		assert.Less(t, tries.Load(), int32(20), "later each time")
+		assert.Greater(t, tries.Load(), int32(8))
 
-		down = true
+		down.Store(true)
 		k.Set(say("a", "db"), nil)
 		settle()
 		assert.Equal(t, say("a", "web"), said(t, d, "a"))
-		down = false
+		down.Store(false)
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		assert.Equal(t, say("a", "db"), said(t, d, "a"))
@@ -336,18 +339,31 @@ func TestDone(t *testing.T) {
 		}
 		k := keep.New(options(d, "a"))
 		start(t, k)
-		var done []string
-		k.Set(say("a", "web"), func() { done = append(done, "first") })
-		k.Set(say("a", "web", "bad"), func() { done = append(done, "second") })
+		var mu sync.Mutex
+		var all []string
+		tell := func(what string) func() {
+			return func() {
+				mu.Lock()
+				defer mu.Unlock()
+				all = append(all, what)
+			}
+		}
+		done := func() []string {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(all)
+		}
+		k.Set(say("a", "web"), tell("first"))
+		k.Set(say("a", "web", "bad"), tell("second"))
 		time.Sleep(1500 * time.Millisecond)
 		synctest.Wait()
-		assert.Empty(t, done)
+		assert.Empty(t, done())
 		time.Sleep(time.Second)
 		synctest.Wait()
-		assert.Equal(t, []string{"second"}, done)
+		assert.Equal(t, []string{"second"}, done())
 		assert.Equal(t, say("a", "web"), said(t, d, "a"))
-		k.Set(say("a", "web", "bad"), func() { done = append(done, "third") })
-		assert.Equal(t, []string{"second", "third"}, done, "there is no difference")
+		k.Set(say("a", "web", "bad"), tell("third"))
+		assert.Equal(t, []string{"second", "third"}, done(), "there is no difference")
 	})
 }
 
@@ -537,10 +553,16 @@ func TestAnything(t *testing.T) {
 	for seed := range uint64(6) {
 		synctest.Test(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // it is to be repeated
+			var mu sync.Mutex                   // protects r: several objects are written at a time
+			roll := func(n int) int {
+				mu.Lock()
+				defer mu.Unlock()
+				return r.IntN(n)
+			}
 			d := newDesk(t)
-			failing := false
+			var failing atomic.Bool
 			d.Fail = func(string, client.Object) error {
-				if failing && r.IntN(2) == 0 {
+				if failing.Load() && roll(2) == 0 {
 					return errors.New("no API server")
 				}
 				return nil
@@ -551,33 +573,33 @@ func TestAnything(t *testing.T) {
 			var want map[string]says
 			for range 60 {
 				synctest.Wait()
-				switch all := objects(t, d); r.IntN(5) {
+				switch all := objects(t, d); roll(5) {
 				case 0, 1:
 					want = map[string]says{}
 					for _, name := range names {
-						if r.IntN(2) == 0 {
-							want[name] = says{Node: fmt.Sprint(r.IntN(3)), ServiceName: name}
+						if roll(2) == 0 {
+							want[name] = says{Node: fmt.Sprint(roll(3)), ServiceName: name}
 						}
 					}
 					k.Set(want, nil)
 				case 2:
 					if len(all) > 0 {
-						o := all[r.IntN(len(all))]
+						o := all[roll(len(all))]
 						_ = d.Delete(t.Context(), &o)
 					}
 				case 3:
 					if len(all) > 0 {
-						o := all[r.IntN(len(all))]
+						o := all[roll(len(all))]
 						o.Status.ServiceNamespace = "elsewhere"
 						_ = d.Status().Update(t.Context(), &o)
 					}
 				case 4:
-					failing = !failing
+					failing.Store(!failing.Load())
 				}
-				time.Sleep(time.Duration(r.IntN(400)) * time.Millisecond)
+				time.Sleep(time.Duration(roll(400)) * time.Millisecond)
 			}
 			synctest.Wait()
-			failing = false
+			failing.Store(false)
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			if want == nil {
