@@ -140,7 +140,13 @@ func (s *sight) route(to string) Route {
 
 // reduce tells what was seen in the words of a Row. Of targets, those that are addresses are reached by the longest prefix that a router
 // has, and those that are prefixes by just that. What leads to no target is told as it is.
-func reduce(seen []sight, targets map[string]bool) Routes {
+func reduce(seen []sight, targets map[string]bool) Routes { return ways(seen, targets, true) }
+
+// reachable tells what was seen as reduce does, but that an address is reached by any prefix: while each node changes a prefix for a longer or
+// shorter one in its own time, a router has routes of all of them, and sends to those with the longest.
+func reachable(seen []sight, targets map[string]bool) Routes { return ways(seen, targets, false) }
+
+func ways(seen []sight, targets map[string]bool, onlyLongest bool) Routes {
 	out := Routes{}
 	used := make([]bool, len(seen))
 	for to := range targets {
@@ -164,7 +170,7 @@ func reduce(seen []sight, targets map[string]bool) Routes {
 			}
 		}
 		for i := range seen {
-			if s := &seen[i]; s.prefix.Contains(addr) && s.prefix.Bits() == longest[s.router] {
+			if s := &seen[i]; s.prefix.Contains(addr) && (!onlyLongest || s.prefix.Bits() == longest[s.router]) {
 				out[s.route(to)] = true
 			}
 		}

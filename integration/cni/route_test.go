@@ -40,6 +40,10 @@ func TestReduce(t *testing.T) {
 	assert.Equal(t, `  r1: 198.51.100.1 from n2 with 64512:8 no-export
   r2: 198.51.100.1 from n1 with pref 200
   r2: 203.0.113.0/24 from n1`, reduce(seen, map[string]bool{"198.51.100.1": true}).String())
+	assert.Equal(t, `  r1: 198.51.100.1 from n1
+  r1: 198.51.100.1 from n2
+  r2: 198.51.100.1 from n1
+  r2: 203.0.113.0/24 from n1`, reachable(seen, map[string]bool{"198.51.100.1": true}).bare().String(), "it could go there")
 	assert.Equal(t, `  r1: 198.51.100.0/28 from n1
   r1: 198.51.100.0/28 from n2
   r1: 198.51.100.1/32 from n2 with 64512:8 no-export

@@ -144,7 +144,7 @@ func judge(samples []sample, start time.Time, before, after Routes, also map[str
 		for r := range has.without(may) {
 			note("heard and not meant: ", r, s.at)
 		}
-		for r := range must.without(has.bare()) {
+		for r := range must.without(reachable(s.seen, targets).bare()) {
 			note("meant and not heard: ", r, s.at)
 		}
 	}
