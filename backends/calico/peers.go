@@ -182,8 +182,7 @@ func (s *sessions) localAS(p *backends.Peer) *numorstring.ASNumber {
 		return new(numorstring.ASNumber(local))
 	}
 	if local != s.asNumber && !slices.ContainsFunc(s.findings, func(f backends.Finding) bool {
-		return f.Object == p.Source &&
-			f.Field == field
+		return f.Object == p.Source && f.Field == field
 	}) {
 		s.report(backends.UnsupportedField, p, field,
 			fmt.Sprintf("not used: this Calico has no BGPPeer spec.localASNumber, so that its nodes show their own AS number, "+

@@ -151,6 +151,7 @@ func (b *Backend) drain(ctx context.Context, c *client, t *translation, lossy []
 			backends.ErrInProgress)
 	}
 	budget, waiting := batch, 0
+	var begun drained // counts once nothing more can fail
 	keepers := t.keepers(lossy)
 	for _, ch := range lossy {
 		if parking(ch) == 1 && waiting > 0 || budget == 0 {
@@ -170,13 +171,16 @@ func (b *Backend) drain(ctx context.Context, c *client, t *translation, lossy []
 			if err != nil && !apierrors.IsForbidden(err) {
 				return nil, nil, err
 			}
-			b.drained.begin(lost, terms, b.now())
+			begun.begin(lost, terms, b.now())
 		case len(lost) <= batch:
 			waiting++
 		default:
 			waiting++
 			create = append(create, t.park(ch.have.(*policy), lost)...)
 		}
+	}
+	if len(now) > 0 {
+		b.drained = begun
 	}
 	if waiting == 0 {
 		return create, now, nil
@@ -190,8 +194,7 @@ func (t *translation) keepers(lossy []change) []*policy {
 	var out []*policy
 	for _, p := range t.world.policies {
 		if owned(p, t.installation) && !slices.ContainsFunc(lossy, func(ch change) bool {
-			return ch.have.GetName() == p.Name &&
-				parking(ch) == 0
+			return ch.have.GetName() == p.Name && parking(ch) == 0
 		}) {
 			out = append(out, p)
 		}

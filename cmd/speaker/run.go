@@ -148,6 +148,9 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 		}
 		return watcher.Run(ctx)
 	}
+	if err := group.Listen(); err != nil { // before anything else: a port that is taken must not leave half a speaker behind
+		return err
+	}
 	log.Info("starting", "node", o.NodeName, "namespace", o.Namespace, "memberlist", netip.AddrPortFrom(bind, o.BindPort), "profile",
 		o.Profile)
 	return together(ctx, []part{task.Run, routes.Run}, mgr.Start, life.Run, configuration, feed.Run, recorder.Start, l2.Run, router.Run,

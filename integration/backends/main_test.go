@@ -123,13 +123,7 @@ func remove(t testing.TB, list []*apiextensionsv1.CustomResourceDefinition) {
 		require.NoError(t, client.IgnoreNotFound(kube.Delete(ctx, crd.DeepCopy())))
 	}
 	for _, crd := range list {
-		testbed.Eventually(t, "the CRD to go", func(ctx context.Context) error {
-			err := kube.Get(ctx, client.ObjectKeyFromObject(crd), crd.DeepCopy())
-			if err == nil {
-				return errors.New("still there")
-			}
-			return client.IgnoreNotFound(err)
-		})
+		testbed.AwaitCRDGone(t, kube, crd.Name)
 	}
 	// The API server takes the group out of discovery a moment later.
 	dc, err := discovery.NewDiscoveryClientForConfig(cluster.Config)

@@ -51,7 +51,7 @@ func TestConvert(t *testing.T) {
 	for _, ns := range []string{"metallb-system", "lb"} {
 		require.NoError(t, client.IgnoreAlreadyExists(bed.Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns}})))
 	}
-	inputs, err := filepath.Glob(testbed.Folder("internal", "convert", "testdata", "*.yaml"))
+	inputs, err := filepath.Glob(testbed.Folder("internal", "tool", "convert", "testdata", "*.yaml"))
 	require.NoError(t, err)
 	n := 0
 	for _, input := range inputs {
@@ -87,7 +87,7 @@ func TestConvert(t *testing.T) {
 // TestConvertCharts: what the whole values.yaml of a chart of MetalLB becomes, our chart renders: schema, contradictions and all.
 func TestConvertCharts(t *testing.T) {
 	p := buildPlugin(t)
-	charts, err := filepath.Glob(testbed.Folder("internal", "convert", "testdata", "charts", "metallb-*.yaml"))
+	charts, err := filepath.Glob(testbed.Folder("internal", "tool", "convert", "testdata", "charts", "metallb-*.yaml"))
 	require.NoError(t, err)
 	require.Len(t, charts, 4)
 	for _, path := range charts {

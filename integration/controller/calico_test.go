@@ -152,7 +152,7 @@ func TestCalico(t *testing.T) {
 			t.Cleanup(func() {
 				for _, crd := range f.crds {
 					require.NoError(t, bed.Client.Delete(context.Background(), crd.DeepCopy()))
-					testbed.Eventually(t, "the CRD to go", func(ctx context.Context) error { return gone(ctx, crd.DeepCopy()) })
+					testbed.AwaitCRDGone(t, bed.Client, crd.Name)
 				}
 			})
 			i := &installation{t: t, namespace: i.namespace, class: i.class}

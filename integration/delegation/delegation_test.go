@@ -2,7 +2,6 @@ package delegation
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -12,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/watch"
@@ -244,13 +242,7 @@ func removeCRDs(t *testing.T, plurals ...string) {
 	t.Helper()
 	for _, crd := range testbed.CalicoCRDs(t, plurals...) {
 		require.NoError(t, bed.Client.Delete(t.Context(), crd))
-		testbed.Eventually(t, "the CRD to go", func(ctx context.Context) error {
-			err := bed.Client.Get(ctx, client.ObjectKeyFromObject(crd), &apiextensionsv1.CustomResourceDefinition{})
-			if err == nil {
-				return errors.New("still there")
-			}
-			return client.IgnoreNotFound(err)
-		})
+		testbed.AwaitCRDGone(t, bed.Client, crd.Name)
 	}
 }
 

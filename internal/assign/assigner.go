@@ -154,8 +154,7 @@ func (a *Assigner) take(s *config.Snapshot, services []*corev1.Service, holds []
 	}
 	all := slices.SortedFunc(slices.Values(services), ByAge)
 	leave := a.grace.leaver()
-	for _, svc := range slices.SortedStableFunc(slices.Values(all), func(x,
-		y *corev1.Service) int {
+	for _, svc := range slices.SortedStableFunc(slices.Values(all), func(x, y *corev1.Service) int {
 		return cmp.Compare(trust(x), trust(y))
 	}) {
 		a.takeOne(svc, leave)
@@ -188,8 +187,7 @@ func (a *Assigner) takeOne(svc *corev1.Service, leave func(allocator.Owner)) {
 	}
 	held := a.engine.Held(owner)
 	if foreign = slices.DeleteFunc(slices.Clone(foreign), func(addr netip.Addr) bool {
-		return slices.Contains(held.Addrs(),
-			addr)
+		return slices.Contains(held.Addrs(), addr)
 	}); len(foreign) > 0 {
 		a.elsewhere.shown[owner] = foreign
 	}
@@ -228,8 +226,7 @@ func (a *Assigner) SetSnapshot(s *config.Snapshot, namespace NamespaceLabels) er
 	if s.AnyTaken() {
 		for owner, held := range a.engine.All() {
 			if !isParting(owner) && slices.ContainsFunc(held.Addrs(), func(addr netip.Addr) bool {
-				return s.Taken(addr) != "" &&
-					was.Taken(addr) == ""
+				return s.Taken(addr) != "" && was.Taken(addr) == ""
 			}) {
 				a.notify.Service(owner)
 			}
@@ -384,8 +381,7 @@ func (a *Assigner) decide(svc *corev1.Service, namespace labels.Set) Verdict {
 		held := a.forget(owner)
 		a.part(svc, before.Grants(), sharing, ports)
 		a.shows(owner, slices.DeleteFunc(service.ShownAddresses(svc), func(addr netip.Addr) bool {
-			return slices.Contains(a.parting[owner],
-				addr)
+			return slices.Contains(a.parting[owner], addr)
 		}))
 		_, marked := svc.Annotations[service.AnnotationFromPool]
 		judged := meta.FindStatusCondition(svc.Status.Conditions, service.ConditionAllocated) != nil

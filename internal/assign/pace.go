@@ -25,7 +25,7 @@ import (
 //   - addresses of ours, a while after that writer's went.
 //
 // And an address that another pool takes over keeps the label of the one that it was in until the advertisements have that of the other; a
-// Service that had no label gets none while the agents may go by what was said of its pool before: a pool that was deleted and made anew,
+// Service that shows no address gets none while the agents may go by what was said of its pool before: a pool that was deleted and made anew,
 // or whose advertisement has just been changed.
 type paces struct {
 	mu    sync.Mutex // protects begun

@@ -30,7 +30,7 @@ type poolStatus struct {
 	Log       *slog.Logger
 
 	keep *keep.Keeper[types.UID, v1beta1.IPAddressPoolStatus, *v1beta1.IPAddressPool]
-	said map[string]counters // by pool; touched by look alone
+	said map[string]counters // by pool; touched by follow alone
 
 	mu    sync.Mutex // protects dirty
 	dirty map[string]bool

@@ -78,6 +78,7 @@ type Task struct {
 	rivals    map[netip.Addr][]string // who else said that they announce what is ours; touched by step alone
 	told      map[netip.Addr]string   // the last failure told of; touched by step alone
 
+	linking  sync.Mutex // held while links are read and told
 	mu       sync.Mutex // protects all the following
 	unlinked bool       // there was no link the last time
 	since    time.Time  // of the first change that has not been looked at yet
@@ -96,7 +97,7 @@ func NewTask(o Options) *Task {
 	}
 	o.Feed.Listen(t.Wake)
 	o.Members.Listen(t.Wake)
-	o.Links.Listen(func() { t.setLinks(o.Announcer.Links()) })
+	o.Links.Listen(t.lookAtLinks)
 	// It may not have heard what this one announced, and clients on its side of the network may have learned another owner.
 	o.Joined.Listen(func() { o.Announcer.Repeat() })
 	return t
@@ -123,6 +124,13 @@ func (t *Task) Wake() {
 	}
 	t.mu.Unlock()
 	t.changed.Set()
+}
+
+// lookAtLinks takes in which interfaces can announce at present; of two calls the later one tells the newer.
+func (t *Task) lookAtLinks() {
+	t.linking.Lock()
+	defer t.linking.Unlock()
+	t.setLinks(t.Announcer.Links())
 }
 
 // setLinks takes in which interfaces can announce.
@@ -171,7 +179,7 @@ func (t *Task) prepare(ctx context.Context) error {
 	if err := t.status.keep.Follow(ctx); err != nil {
 		return err
 	}
-	t.setLinks(t.Announcer.Links())
+	t.lookAtLinks()
 	select {
 	case <-ctx.Done():
 		return ctx.Err()

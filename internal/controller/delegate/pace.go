@@ -57,7 +57,8 @@ func (t *Task) goesBy(pools []string) (known, current bool) {
 	for _, name := range pools {
 		e, listed := t.listed[name]
 		known = known && listed && (e.gone.IsZero() || now.Sub(e.gone) < ciliumHears)
-		current = current && e.gone.IsZero() && now.Sub(e.since) >= ciliumHears && reflect.DeepEqual(e.how, want[name])
+		same := want.held[name] || reflect.DeepEqual(e.how, want.ways[name])
+		current = current && e.gone.IsZero() && now.Sub(e.since) >= ciliumHears && same
 	}
 	return known, current
 }
@@ -96,14 +97,18 @@ type wantedWays struct {
 	snapshot *config.Snapshot
 	choice   announce.Choice
 	ways     ways
+	held     map[string]bool // pools that stay as they are, whatever they are
 }
 
-func (w *wantedWays) of(s *config.Snapshot, choice announce.Choice) ways {
+func (w *wantedWays) of(s *config.Snapshot, choice announce.Choice) *wantedWays {
 	if w.snapshot != s || w.choice != choice {
 		share := announce.Delegated(announce.Input{Snapshot: s, Choice: choice})[Cilium]
-		*w = wantedWays{snapshot: s, choice: choice, ways: waysOf(&share.Desired)}
+		*w = wantedWays{snapshot: s, choice: choice, ways: waysOf(&share.Desired), held: map[string]bool{}}
+		for _, name := range share.Desired.Hold {
+			w.held[name] = true
+		}
 	}
-	return w.ways
+	return w
 }
 
 // listed is how pools are advertised by what a backend has written, and since when.

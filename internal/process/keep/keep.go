@@ -104,7 +104,7 @@ func (k *Keeper[K, S, T]) Follow(ctx context.Context) error {
 		now, ok := is.(T)
 		tells := ok && k.Mine(now)
 		if told {
-			k.forget(before, !tells || k.Key(now) != k.Key(before))
+			k.forget(before, !tells || k.Key(now) != k.Key(before) || now.GetUID() != before.GetUID())
 		}
 		if tells {
 			k.note(now)

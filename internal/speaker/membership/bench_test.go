@@ -44,7 +44,7 @@ func members(b *testing.B, n int) {
 			},
 			Changed: func() {}, Joined: func(string) {}, Log: slog.New(slog.DiscardHandler),
 		})
-		require.NoError(b, groups[i].listen())
+		require.NoError(b, groups[i].Listen())
 		groups[i].SetLinks([]backends.Link{{Name: "eth0", IPv4: true}}, false)
 		running.Go(func() { groups[i].join(ctx) })
 	}

@@ -68,7 +68,7 @@ func (g *Group) hear(b []byte) []part {
 	return slices.DeleteFunc(news, own)
 }
 
-// pass leaves a part to gossip, if it fits into a packet: one that does not was sent to everybody by whom it is about.
+// pass leaves a part to gossip, if it fits into a packet: one that does not was sent by whom it is about, to all that it knew.
 func (g *Group) pass(p part) {
 	if b := encode(p); len(b) <= maxPacket {
 		g.queue.QueueBroadcast(broadcast(b))

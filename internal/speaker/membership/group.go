@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -36,6 +37,8 @@ const (
 	// maxPacket is the longest message that gossip carries: memberlist's packets have 1400 bytes, with what it and encryption add. It leaves
 	// a longer one in its queue for good.
 	maxPacket = 1200
+	// streamSome is to how many speakers at a time a longer one is sent.
+	streamSome = 16
 	// leaveTimeout is how long a farewell may take.
 	leaveTimeout = 500 * time.Millisecond
 )
@@ -82,7 +85,9 @@ type Group struct {
 	self  netip.AddrPort // as the others are told
 	queue memberlist.TransmitLimitedQueue
 	stale atomic.Bool
-	ready chan struct{}
+	// streams are the messages that are on their way by TCP.
+	streams sync.WaitGroup
+	ready   chan struct{}
 
 	doubts wake.Signal
 }
@@ -94,8 +99,8 @@ func New(c Config) *Group {
 	return g
 }
 
-// listen has other speakers reach this one.
-func (g *Group) listen() error {
+// Listen has other speakers reach this one. It is called once, before Run.
+func (g *Group) Listen() error {
 	c := &g.c
 	mc := c.Profile.base()
 	mc.Name, mc.BindAddr, mc.BindPort, mc.AdvertisePort = c.Node, c.BindAddr.String(), int(c.BindPort), int(c.BindPort)
@@ -119,11 +124,8 @@ func (g *Group) listen() error {
 	return nil
 }
 
-// Run listens for the other speakers and keeps in touch with them until ctx ends. Then it says farewell. It runs once.
+// Run keeps in touch with the other speakers until ctx ends. Then it says farewell.
 func (g *Group) Run(ctx context.Context) error {
-	if err := g.listen(); err != nil {
-		return err
-	}
 	eg, ctx := errgroup.WithContext(ctx)
 	eg.Go(func() error { g.join(ctx); return nil })
 	eg.Go(func() error { g.watchClock(ctx); return nil })
@@ -131,6 +133,8 @@ func (g *Group) Run(ctx context.Context) error {
 	if leave := g.list.Leave(leaveTimeout); leave != nil {
 		g.c.Log.Debug("farewell not heard", "err", leave)
 	}
+	g.up.Store(false)
+	g.streams.Wait()
 	return errors.Join(err, g.list.Shutdown())
 }
 
@@ -180,7 +184,7 @@ func (g *Group) spread(p *part) {
 	message := encode(*p)
 	others := g.state.others()
 	if len(message) > maxPacket {
-		go g.stream(others, message)
+		g.streams.Go(func() { g.stream(others, message) })
 		return
 	}
 	g.pass(*p)
@@ -209,17 +213,23 @@ func (g *Group) send(node string, addr netip.AddrPort, message []byte) {
 	}
 }
 
-// stream sends a message to speakers one after the other. Who is not reached hears it with the next exchange of everything.
+// stream sends a message to speakers, to some at a time. Who is not reached hears it with the next exchange of everything.
 func (g *Group) stream(to map[string]netip.AddrPort, message []byte) {
+	var senders errgroup.Group
+	senders.SetLimit(streamSome)
 	for node, addr := range to {
-		if !g.up.Load() {
-			return
-		}
-		n := &memberlist.Node{Name: node, Addr: addr.Addr().AsSlice(), Port: addr.Port()}
-		if err := g.list.SendReliable(n, message); err != nil {
-			g.c.Log.Debug("speaker not told", "node", node, "err", err)
-		}
+		senders.Go(func() error {
+			if !g.up.Load() {
+				return nil
+			}
+			n := &memberlist.Node{Name: node, Addr: addr.Addr().AsSlice(), Port: addr.Port()}
+			if err := g.list.SendReliable(n, message); err != nil {
+				g.c.Log.Debug("speaker not told", "node", node, "err", err)
+			}
+			return nil
+		})
 	}
+	_ = senders.Wait() // none fails
 }
 
 // join seeks the other speakers, first all of them, then those who are missing.

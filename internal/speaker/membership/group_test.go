@@ -59,9 +59,7 @@ func start(t *testing.T, name string, port uint16, secret string, peers ...uint1
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	p.stop = cancel
-	if name == mortal {
-		require.NoError(t, p.listen())
-	}
+	require.NoError(t, p.Listen())
 	go func() {
 		if name == mortal {
 			p.join(ctx) // as Run does, but it can be shut down without a farewell

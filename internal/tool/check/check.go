@@ -193,8 +193,7 @@ func sessionStep(m *survey.Model, svc *corev1.Service, addr netip.Addr) Step {
 		return s
 	}
 	if !slices.ContainsFunc(m.Snapshot.BGPAdvertisements(), func(a *config.BGPAdvertisement) bool {
-		return a.Selects(pool) &&
-			a.SelectsService(svc.Labels)
+		return a.Selects(pool) && a.SelectsService(svc.Labels)
 	}) {
 		return s
 	}

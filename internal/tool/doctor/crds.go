@@ -85,8 +85,7 @@ func (f *Facts) foreignRelease(name, namespace string) bool {
 func lacks(f *Facts, c *check, have, want *apiextensionsv1.CustomResourceDefinition) {
 	for _, w := range want.Spec.Versions {
 		i := slices.IndexFunc(have.Spec.Versions, func(v apiextensionsv1.CustomResourceDefinitionVersion) bool {
-			return v.Name == w.Name &&
-				v.Served
+			return v.Name == w.Name && v.Served
 		})
 		if i < 0 {
 			c.add(Error, Finding{What: fmt.Sprintf("CustomResourceDefinition %s does not serve version %s", want.Name, w.Name),
