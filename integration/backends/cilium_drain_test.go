@@ -210,6 +210,8 @@ func TestCiliumLeases(t *testing.T) {
 	require.ErrorIs(t, b.Apply(t.Context(), backends.Desired{}), backends.ErrInProgress)
 	assert.Empty(t, r.Take(), "n2 has them yet")
 	release()
+	require.ErrorIs(t, b.Apply(t.Context(), backends.Desired{}), backends.ErrInProgress, "some are left")
+	assert.NotEmpty(t, r.Take(), "nobody has them any more")
 	require.NoError(t, b.Apply(t.Context(), backends.Desired{}))
 	assert.NotEmpty(t, r.Take())
 }
