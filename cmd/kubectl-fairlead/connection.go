@@ -192,8 +192,9 @@ func (r readOnly) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // run is a command's function with flags that are checked. The timeout is for what the API server takes, not for what the command does.
-func (c *connection) run(o *output, do func(ctx context.Context, cmd *cobra.Command, args []string) error) func(*cobra.Command,
-	[]string) error {
+func (c *connection) run(
+	o *output, do func(ctx context.Context, cmd *cobra.Command, args []string) error,
+) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := o.check(); err != nil {
 			return err

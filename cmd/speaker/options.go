@@ -62,8 +62,8 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.NodeName, "node-name", "", "name of the Node object of the machine this runs on")
 	f.StringVar(&o.PodName, "pod-name", "", "name of the pod this runs in, the owner of its ServiceL2Status objects; empty outside a pod")
 	f.StringVar(&o.PodUID, "pod-uid", "", "uid of that pod")
-	f.StringVar(&o.Backend, "backend", speaker.Auto, "who advertises the addresses: "+strings.Join(backendNames,
-		", ")+"; with auto, what the controller hands to the speakers is served")
+	f.StringVar(&o.Backend, "backend", speaker.Auto,
+		"who advertises the addresses: "+strings.Join(backendNames, ", ")+"; with auto, what the controller hands to the speakers is served")
 	f.StringVar(&o.L2Backend, "l2-backend", "", "who serves L2Advertisements, if not --backend")
 	f.StringVar(&o.BGPBackend, "bgp-backend", "", "who serves BGPAdvertisements, if not --backend")
 	f.Uint16Var(&o.BGPListenPort, "bgp-listen-port", 0, "TCP port on which routers may begin a BGP session; 0: only this side does")

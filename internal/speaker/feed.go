@@ -15,6 +15,7 @@ import (
 	"github.com/fairlead/fairlead/internal/announce/observe"
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/process/follow"
+	"github.com/fairlead/fairlead/internal/process/wake"
 )
 
 // Feed is what all tasks of a speaker decide on: the configuration, what the controller has published, and the cluster. It tells them
@@ -22,7 +23,7 @@ import (
 type Feed struct {
 	cache     cache.Cache
 	namespace string
-	listeners []func()
+	changed   wake.Bell
 
 	mu        sync.Mutex // protects all the following
 	cluster   *observe.Cluster
@@ -38,13 +39,7 @@ func NewFeed(c cache.Cache, namespace string) *Feed {
 }
 
 // Listen has f called after each change; it must not block. All calls come before Run.
-func (f *Feed) Listen(do func()) { f.listeners = append(f.listeners, do) }
-
-func (f *Feed) tell() {
-	for _, do := range f.listeners {
-		do()
-	}
-}
+func (f *Feed) Listen(do func()) { f.changed.Listen(do) }
 
 // SetSnapshot puts a new configuration in force.
 func (f *Feed) SetSnapshot(_ context.Context, s *config.Snapshot) error {
@@ -52,7 +47,7 @@ func (f *Feed) SetSnapshot(_ context.Context, s *config.Snapshot) error {
 	f.snapshot = s
 	f.settleLocked()
 	f.mu.Unlock()
-	f.tell()
+	f.changed.Ring()
 	return nil
 }
 
@@ -68,7 +63,7 @@ func (f *Feed) settleLocked() {
 func (f *Feed) Run(ctx context.Context) error {
 	var g errgroup.Group
 	g.Go(func() error { return f.followBackend(ctx) })
-	cluster, err := observe.Follow(ctx, f.cache, f.tell)
+	cluster, err := observe.Follow(ctx, f.cache, f.changed.Ring)
 	if err := errors.Join(err, g.Wait()); err != nil {
 		return err
 	}
@@ -113,6 +108,6 @@ func (f *Feed) followBackend(ctx context.Context) error {
 			f.published = nil
 		}
 		f.mu.Unlock()
-		f.tell()
+		f.changed.Ring()
 	}, &v1alpha1.Backend{})
 }

@@ -31,8 +31,9 @@ func newHandover(node string) *handover { return &handover{node: node, held: map
 
 // settle takes a decision into account. It returns what is to be announced from now on, with the interfaces, and when to decide
 // again if nothing else happens; zero for never. claims reports whether a node says that it announces an address.
-func (h *handover) settle(now time.Time, d announce.Decision, claims func(node string,
-	addr netip.Addr) bool) (wanted map[netip.Addr][]string, again time.Time) {
+func (h *handover) settle(
+	now time.Time, d announce.Decision, claims func(node string, addr netip.Addr) bool,
+) (wanted map[netip.Addr][]string, again time.Time) {
 	wanted = map[netip.Addr][]string{}
 	for addr, p := range d.Placements {
 		if p.Node == h.node {

@@ -187,7 +187,7 @@ func (g *Group) spread(p *part) {
 		g.streams.Go(func() { g.stream(others, message) })
 		return
 	}
-	g.pass(*p)
+	g.queue.QueueBroadcast(broadcast(message))
 	if len(others) > sendToAll {
 		return
 	}

@@ -49,8 +49,8 @@ func crdsCheck(f *Facts, c *check) {
 		c.add(Warning, Finding{
 			What: fmt.Sprintf("%s belong to the Helm release %s", some(foreign), owner),
 			Why:  "that release can change or remove them, and all objects with them; Helm refuses to install over them",
-			Command: cmp.Or(f.command(takeOwnership), "kubectl annotate crd "+strings.Join(foreign,
-				" ")+" helm.sh/resource-policy=keep --overwrite"),
+			Command: cmp.Or(f.command(takeOwnership),
+				"kubectl annotate crd "+strings.Join(foreign, " ")+" helm.sh/resource-policy=keep --overwrite"),
 		})
 	}
 }
