@@ -57,10 +57,11 @@ func (t *Task) judgeOnce(ctx context.Context) (again time.Duration, err error) {
 	}
 	if changed {
 		t.group.Reconsider()
+	}
+	if learned := t.learned(t.used(s, choice), speak, nodes); learned || changed {
 		t.reconsider(ctx, func(*corev1.Service) bool { return true })
 	}
-	t.publish(s, nodes)
-	return again, nil
+	return again, t.publish(ctx, s, nodes, speak)
 }
 
 // setSessions notes the verdicts on the sessions of a backend; it reports whether any changed. One that is as it was keeps its message:

@@ -1,11 +1,14 @@
 package delegate
 
 import (
+	"context"
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -49,9 +52,13 @@ func newPublished(c client.Client, from cache.Cache, namespace, fieldManager str
 	})
 }
 
-// publish has the BGPSessions tell of each session that a CNI has told of.
-func (t *Task) publish(s *config.Snapshot, nodes []backends.Node) {
-	want := map[cniSession]v1alpha1.BGPSessionStatus{}
+// publish has the BGPSessions tell of each session that a CNI has told of. What the controller before this one said of a node stands until
+// the node has been asked.
+func (t *Task) publish(ctx context.Context, s *config.Snapshot, nodes []backends.Node, speak map[string]bool) error {
+	want, err := t.saidBefore(ctx, nodes, speak)
+	if err != nil {
+		return err
+	}
 	for _, backend := range []string{Calico, Cilium} {
 		reports, _ := t.sessions.read(backend)
 		for i := range nodes {
@@ -62,6 +69,34 @@ func (t *Task) publish(s *config.Snapshot, nodes []backends.Node) {
 		}
 	}
 	t.published.Set(want, nil)
+	return nil
+}
+
+// saidBefore returns what BGPSessions say of nodes that have not been asked yet.
+func (t *Task) saidBefore(
+	ctx context.Context, nodes []backends.Node, speak map[string]bool,
+) (map[cniSession]v1alpha1.BGPSessionStatus, error) {
+	out := map[cniSession]v1alpha1.BGPSessionStatus{}
+	there := map[string]bool{}
+	for i := range nodes {
+		there[nodes[i].Name] = true
+	}
+	var list v1alpha1.BGPSessionList
+	err := t.Manager.GetCache().List(ctx, &list, client.InNamespace(t.Namespace), client.HasLabels{LabelBackend}, client.UnsafeDisableDeepCopy)
+	if meta.IsNoMatchError(err) {
+		return out, nil // the kind is not served: nothing has been said
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list BGPSessions: %w", err)
+	}
+	for i := range list.Items {
+		o := &list.Items[i]
+		backend := o.Labels[LabelBackend]
+		if speak[backend] && there[o.Status.Node] && t.sessions.unknown(backend, o.Status.Node) {
+			out[cniSession{backend, o.Name}] = o.Status
+		}
+	}
+	return out, nil
 }
 
 // sessionStatus returns what is said of a session of a node.

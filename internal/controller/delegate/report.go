@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/backends"
@@ -88,6 +89,9 @@ func (t *Task) heard(r apply.Result) {
 		findings = r.Outcome.Findings
 	}
 	t.tell(r.Backend, findings)
+	if !known {
+		t.look() // perhaps that was all there was to learn
+	}
 	if changed := differences(known, was, now); len(changed) > 0 {
 		t.reconsider(context.Background(), func(s *corev1.Service) bool {
 			return changed[everyPool] || slices.ContainsFunc(service.PoolsOf(s), func(p string) bool { return changed[p] })
@@ -187,7 +191,8 @@ func (t *Task) reportUnserved(s *config.Snapshot, choice announce.Choice) {
 }
 
 // Verdict returns the condition fairlead.io/Advertised for a Service that has addresses, nil if nobody is asked to advertise
-// anything; claimed says why the CNI's own allocator would replace the addresses, empty if it would not.
+// anything; claimed says why the CNI's own allocator would replace the addresses, empty if it would not. What the controller before this
+// one said stays for as long as this one has not had the time to look.
 func (t *Task) Verdict(svc *corev1.Service, held allocator.Assignment) (v *service.Advertised, claimed string) {
 	t.mu.Lock()
 	s, choice, resolved, results := t.snapshot, t.choice, t.resolved, t.results
@@ -199,14 +204,26 @@ func (t *Task) Verdict(svc *corev1.Service, held allocator.Assignment) (v *servi
 		}
 		cnis = append(cnis, o)
 	}
+	learning := t.learningLocked()
 	t.mu.Unlock()
 	x := Subject(svc, held)
 	claimed = claimedBy(cnis, x.Class, svc.Spec.LoadBalancerIP != "")
-	if s == nil || !resolved || t.asksNobody(s) {
+	if s == nil || !resolved {
+		if learning {
+			v = before(svc, held)
+		}
+		return v, claimed
+	}
+	if t.asksNobody(s) {
 		return nil, claimed
 	}
-	said := service.Advertised(announce.Advertised(s, choice, results, x))
-	return &said, claimed
+	now := service.Advertised(announce.Advertised(s, choice, results, x))
+	if learning && now.Status == metav1.ConditionUnknown && (now.Reason == announce.ReasonPending || now.Reason == announce.ReasonSessionsUnknown) {
+		if was := before(svc, held); was != nil {
+			return was, claimed
+		}
+	}
+	return &now, claimed
 }
 
 // Subject returns what matters of a Service to whether what it holds is advertised.

@@ -44,6 +44,7 @@ func newCalicoNodes(samples int, nodes ...string) *calicoNodes {
 		client: c.api, installation: "metallb-system", samples: samples, nodes: func() []string { return append([]string(nil), nodes...) }, log: slog.New(slog.DiscardHandler),
 		changed: func(string) { c.count(&c.changes) },
 		reports: map[string]map[string]backends.SessionReport{Calico: {}}, mute: map[string]string{},
+		asked: map[string]map[string]bool{Calico: {}},
 	}
 	c.api.PrependReactor("*", questions.Resource, func(a clienttesting.Action) (bool, runtime.Object, error) {
 		switch a := a.(type) {
@@ -154,7 +155,8 @@ func TestQuestions(t *testing.T) {
 	})
 }
 
-// TestManyNodes: of 500 nodes one answers; the others cost two writes each minute for each of the few that are asked, and tell nobody anything new.
+// TestManyNodes: of 500 nodes one answers; the others cost two writes each minute for each of the few that are asked. That a node does not
+// answer is news once: what was said of it before is not so any more.
 func TestManyNodes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var nodes []string
@@ -168,8 +170,15 @@ func TestManyNodes(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		assert.Equal(t, "n000:Established", c.said())
 		assert.Equal(t, 2*samples, c.taken(&c.writes))
-		assert.Equal(t, 1, c.taken(&c.changes))
+		assert.Equal(t, samples, c.taken(&c.changes))
+		assert.False(t, c.unknown(Calico, "n000"))
+		assert.False(t, c.unknown(Calico, "n001"), "it has been asked and does not answer")
+		assert.True(t, c.unknown(Calico, "n499"))
 		time.Sleep(99 * askEvery) // the last of all nodes is asked
+		assert.False(t, c.unknown(Calico, "n499"))
+		assert.Equal(t, len(nodes)-samples, c.taken(&c.changes))
+		c.taken(&c.writes)
+		time.Sleep(99 * askEvery)
 		assert.Equal(t, 2*samples*99, c.taken(&c.writes))
 		assert.Equal(t, "n000:Established", c.said())
 		assert.Zero(t, c.taken(&c.changes))

@@ -37,6 +37,8 @@ type sessions struct {
 	running map[string]context.CancelFunc
 	reports map[string]map[string]backends.SessionReport // by backend and node
 	mute    map[string]string                            // by backend: why no node is asked
+	asked   map[string]map[string]bool                   // by backend: the nodes of which it is known what they say, if anything
+	listed  map[string]bool                              // the backends of which that is known of every node
 }
 
 // MostSamples is how many nodes of Calico may be asked at once: Calico's documentation warns of more than about ten CalicoNodeStatus
@@ -59,6 +61,8 @@ func (s *sessions) set(ctx context.Context, used []string, again bool) {
 			stop()
 			delete(s.running, name)
 			delete(s.reports, name)
+			delete(s.asked, name)
+			delete(s.listed, name)
 		}
 	}
 	maps.DeleteFunc(s.mute, func(name, _ string) bool { return !slices.Contains(used, name) })
@@ -72,7 +76,7 @@ func (s *sessions) set(ctx context.Context, used []string, again bool) {
 			continue // it is asked for again when something of the CNI changes
 		}
 		following, stop := context.WithCancel(ctx)
-		s.running[name], s.reports[name] = stop, map[string]backends.SessionReport{}
+		s.running[name], s.reports[name], s.asked[name] = stop, map[string]backends.SessionReport{}, map[string]bool{}
 		go follow(following, resource)
 	}
 }
@@ -99,6 +103,13 @@ func (s *sessions) read(backend string) (reports map[string]backends.SessionRepo
 	return maps.Clone(s.reports[backend]), s.mute[backend]
 }
 
+// unknown reports whether a node has not been asked yet since this process began: what was said of its sessions before may still be so.
+func (s *sessions) unknown(backend, node string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mute[backend] == "" && !s.listed[backend] && !s.asked[backend][node]
+}
+
 // whyMute returns why no node of a CNI is asked; empty if nodes are.
 func (s *sessions) whyMute(backend string) string {
 	s.mu.Lock()
@@ -110,9 +121,15 @@ func (s *sessions) whyMute(backend string) string {
 func (s *sessions) take(backend string, r backends.SessionReport, told bool) {
 	s.mu.Lock()
 	all := s.reports[backend]
+	if all == nil {
+		s.mu.Unlock()
+		return // nobody asks any more
+	}
 	was, known := all[r.Node]
+	first := !s.asked[backend][r.Node]
+	s.asked[backend][r.Node] = true
 	switch {
-	case all == nil, !told && !known:
+	case !told && !known && !first:
 		s.mu.Unlock()
 		return
 	case told && known && slices.Equal(was.Sessions, r.Sessions):
@@ -145,7 +162,7 @@ func (s *sessions) follow(ctx context.Context, resource schema.GroupVersionResou
 			see(u.GetName(), u)
 		}
 	}
-	_, _ = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
+	handled, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
 		AddFunc: take, UpdateFunc: func(_, o any) { take(o) },
 		DeleteFunc: func(o any) {
 			if name, err := toolscache.DeletionHandlingMetaNamespaceKeyFunc(o); err == nil {
@@ -153,8 +170,11 @@ func (s *sessions) follow(ctx context.Context, resource schema.GroupVersionResou
 			}
 		},
 	})
+	if err != nil {
+		return // the informer has been stopped, which only ctx does
+	}
 	go informer.RunWithContext(ctx)
-	toolscache.WaitForCacheSync(ctx.Done(), informer.HasSynced)
+	toolscache.WaitForCacheSync(ctx.Done(), handled.HasSynced)
 }
 
 func (s *sessions) followCilium(ctx context.Context, resource schema.GroupVersionResource) {
@@ -166,6 +186,10 @@ func (s *sessions) followCilium(ctx context.Context, resource schema.GroupVersio
 		r, told := cilium.ReportOf(o)
 		s.take(Cilium, r, told)
 	})
+	s.mu.Lock()
+	s.listed[Cilium] = s.reports[Cilium] != nil && ctx.Err() == nil
+	s.mu.Unlock()
+	s.changed(Cilium)
 }
 
 // ownSelector selects the objects of an installation.

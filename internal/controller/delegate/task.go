@@ -99,16 +99,17 @@ type Task struct {
 	events    told
 	leaving   leaving // touched by step alone
 
-	mu       sync.Mutex // protects all the following
-	snapshot *config.Snapshot
-	choice   announce.Choice
-	resolved bool
-	results  map[string]announce.Result                        // replaced as a whole
-	heardOf  map[string]map[backends.Audience]announce.Verdict // by backend, what its sessions say; each replaced as a whole
-	flaps    calm[backends.Audience]                           // of heardOf
-	listed   listed                                            // what Cilium has been told of
-	wanted   wantedWays                                        // what it is to be told of
-	seen     map[string]*backends.Outcome                      // of the CNIs' allocators at the start, by name
+	mu        sync.Mutex // protects all the following
+	learnedBy time.Time  // when the first looks are to be over; zero: Run has not been called
+	snapshot  *config.Snapshot
+	choice    announce.Choice
+	resolved  bool
+	results   map[string]announce.Result                        // replaced as a whole
+	heardOf   map[string]map[backends.Audience]announce.Verdict // by backend, what its sessions say; each replaced as a whole
+	flaps     calm[backends.Audience]                           // of heardOf
+	listed    listed                                            // what Cilium has been told of
+	wanted    wantedWays                                        // what it is to be told of
+	seen      map[string]*backends.Outcome                      // of the CNIs' allocators at the start, by name
 }
 
 // NewTask returns a Task; it starts nothing.
@@ -141,6 +142,7 @@ func NewTask(o Options) (*Task, error) {
 		discovery: d, client: dyn, installation: o.Namespace, samples: o.CalicoSamples, nodes: t.nodeNames, changed: func(string) { t.look() },
 		log:     o.Log,
 		running: map[string]context.CancelFunc{}, reports: map[string]map[string]backends.SessionReport{}, mute: map[string]string{},
+		asked: map[string]map[string]bool{}, listed: map[string]bool{},
 	}
 	t.metrics.sessions = t.sessions
 	t.published = newPublished(o.Manager.GetClient(), o.Manager.GetCache(), o.Namespace, o.FieldManager, o.Log)
@@ -242,6 +244,7 @@ func (t *Task) SetSnapshot(s *config.Snapshot) {
 
 // Run serves until ctx ends. It withdraws nothing.
 func (t *Task) Run(ctx context.Context) error {
+	defer t.learns(ctx)()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return t.group.Run(ctx) })
 	g.Go(func() error { return t.follow(ctx) })
