@@ -11,12 +11,14 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/integration/testbed"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // sessions waits until the BGPSessions of the CNI are these, as "node router state".
@@ -183,4 +185,75 @@ func TestCalicoSessions(t *testing.T) {
 	condition(t, s, "Advertised", "Unknown SessionsUnknown: calico has been told; whether a session carries the IPv4 routes is not known: Calico's nodes are not asked (--calico-session-samples=0)")
 	i.sessions()
 	assert.NotEmpty(t, s.Status.LoadBalancer.Ingress)
+}
+
+// TestAnotherLeader: a controller that takes over from another one writes no Service and removes no BGPSession while it has not yet looked
+// itself, with either CNI.
+func TestAnotherLeader(t *testing.T) {
+	router := netip.MustParseAddr("192.0.2.1")
+	var up atomic.Bool
+	for _, cni := range []struct {
+		name   string
+		agent  func(*testing.T)
+		change func(*testing.T) // what the third controller sees and those before it did not
+	}{
+		{"calico", func(t *testing.T) {
+			up.Store(true)
+			bed.CalicoAgent(t, "n1", func() testbed.Routers { return testbed.Routers{router: up.Load()} })
+		}, func(*testing.T) { up.Store(false) }},
+		{"cilium", func(t *testing.T) {
+			settings(t, "cilium-config", map[string]string{"enable-bgp-control-plane": "true"})
+			require.NoError(t, bed.Client.Create(t.Context(), peerConfig()))
+			bed.CiliumAgent(t, "n1", testbed.Routers{router: true})
+		}, func(t *testing.T) {
+			node := &unstructured.Unstructured{}
+			node.SetGroupVersionKind(ciliumGroup.WithKind("CiliumBGPNodeConfig"))
+			require.NoError(t, bed.Client.Get(t.Context(), client.ObjectKey{Name: "n1"}, node))
+			node.Object["status"] = map[string]any{"bgpInstances": []any{map[string]any{"name": "main", "peers": []any{
+				map[string]any{"name": "router-192.0.2.1", "peerAddress": "192.0.2.1", "peeringState": "active"},
+			}}}}
+			require.NoError(t, bed.Client.Status().Update(t.Context(), node))
+		}},
+	} {
+		t.Run(cni.name, func(t *testing.T) {
+			i := install(t)
+			i.bgp("all")
+			cni.agent(t)
+			first := bed.Start(t, i.namespace, "--backend="+cni.name)
+			web := condition(t, i.service("web"), "Advertised", "True Advertised")
+			i.sessions("n1 192.0.2.1 Established")
+			_, err := first.Stop()
+			require.NoError(t, err)
+
+			services, err := bed.Client.Watch(t.Context(), &corev1.ServiceList{}, client.InNamespace(web.Namespace))
+			require.NoError(t, err)
+			defer services.Stop()
+			sessions, err := bed.Client.Watch(t.Context(), &v1alpha1.BGPSessionList{}, client.InNamespace(i.namespace))
+			require.NoError(t, err)
+			defer sessions.Stop()
+			second := bed.Start(t, i.namespace, "--backend="+cni.name)
+			other := condition(t, i.service("other"), "Advertised", "True Advertised")
+			_, err = second.Stop()
+			require.NoError(t, err)
+			cni.change(t)
+			bed.Start(t, i.namespace, "--backend="+cni.name)
+			condition(t, other, "Advertised", "False NoSession")
+			condition(t, web, "Advertised", "False NoSession")
+
+			var was []string
+			for len(was) == 0 || was[len(was)-1] != "NoSession" {
+				e := <-services.ResultChan()
+				if o, ok := e.Object.(*corev1.Service); ok && o.Name == web.Name && e.Type == watch.Modified {
+					was = append(was, apimeta.FindStatusCondition(o.Status.Conditions, service.ConditionAdvertised).Reason)
+				}
+			}
+			assert.Equal(t, []string{"NoSession"}, was, "what was written of the Service since the first one stopped")
+			i.sessions("n1 192.0.2.1 Active")
+			for state := ""; state != "Active"; {
+				e := <-sessions.ResultChan()
+				require.NotEqual(t, watch.Deleted, e.Type, "of BGPSessions")
+				state = e.Object.(*v1alpha1.BGPSession).Status.State
+			}
+		})
+	}
 }
