@@ -2,22 +2,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"regexp"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
-
-	"k8s.io/client-go/discovery"
 )
-
-// request is a kind of request that the API server counts.
-type request struct{ verb, resource string }
-
-// A line of the API server's metrics; its labels are in alphabetical order.
-var requestLine = regexp.MustCompile(`^apiserver_request_total\{(?:.*,)?resource="([^"]*)".*verb="([A-Z]+)".*\} ([0-9.e+]+)$`)
 
 // steady counts what is written while nothing happens, with 1,000 Services.
 func (w *world) steady(ctx context.Context) error {
@@ -46,7 +33,7 @@ func (w *world) steady(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	before, err := w.requests(ctx)
+	before, err := w.bed.Requests(ctx)
 	if err != nil {
 		return err
 	}
@@ -56,7 +43,7 @@ func (w *world) steady(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	after, err := w.requests(ctx)
+	after, err := w.bed.Requests(ctx)
 	if err != nil {
 		return err
 	}
@@ -64,13 +51,13 @@ func (w *world) steady(ctx context.Context) error {
 	for kind, n := range after {
 		n -= before[kind]
 		switch {
-		case n == 0 || !slices.Contains([]string{"POST", "PUT", "PATCH", "APPLY", "DELETE"}, kind.verb):
+		case n == 0 || !kind.Writes():
 			continue
-		case kind.resource == "leases":
+		case kind.Resource == "leases":
 			leases += n
 		default:
 			writes += n
-			progress("  %s %s: %g", kind.verb, kind.resource, n)
+			progress("  %s %s: %g", kind.Verb, kind.Resource, n)
 		}
 	}
 	result := row{Case: fmt.Sprint(nameSteady, " ", services), What: "writes in a minute, Leases apart", Value: writes}
@@ -79,32 +66,4 @@ func (w *world) steady(ctx context.Context) error {
 	}
 	w.add(atMost(result, 0), row{Case: result.Case, What: "writes of Leases in a minute, the API server's own included", Value: leases})
 	return c.stop()
-}
-
-// requests returns the API server's counters.
-func (w *world) requests(ctx context.Context) (map[request]float64, error) {
-	d, err := discovery.NewDiscoveryClientForConfig(w.bed.Config)
-	if err != nil {
-		return nil, err
-	}
-	b, err := d.RESTClient().Get().AbsPath("/metrics").DoRaw(ctx)
-	if err != nil {
-		return nil, err
-	}
-	out := map[request]float64{}
-	for line := range strings.Lines(string(b)) {
-		m := requestLine.FindStringSubmatch(strings.TrimSuffix(line, "\n"))
-		if m == nil {
-			continue
-		}
-		n, err := strconv.ParseFloat(m[3], 64)
-		if err != nil {
-			return nil, err
-		}
-		out[request{verb: m[2], resource: m[1]}] += n
-	}
-	if len(out) == 0 {
-		return nil, errors.New("/metrics counts no requests")
-	}
-	return out, nil
 }
