@@ -35,9 +35,18 @@ build: ## build the commands into bin/
 	@go build -trimpath -o $(BIN)/ ./cmd/...
 
 ON_NETWORKS := integration/(layer2|bgp|bfd|cni/.*|testbed/netlab)$$
+# What needs neither an API server nor networks.
+UNIT = $$(go list ./... | grep -v /integration/)
+# Go's race detector needs a C compiler; nothing else here does.
+C_COMPILER = $(shell command -v $(firstword $(shell go env CC)))
 .PHONY: test
 test: tools ## run every test, those on a real API server included
-	go test -timeout 20m $$(go list ./... | grep -v /integration/)
+ifneq ($(C_COMPILER),)
+	CGO_ENABLED=1 go test -race -timeout 20m $(UNIT)
+else
+	@echo "there is no C compiler: tests run without the race detector"
+	go test -timeout 20m $(UNIT)
+endif
 	@# These build and start the commands, of which Go's cache of test results knows nothing.
 	go test -timeout 20m -count 1 $$(go list ./integration/... | grep -Ev '$(ON_NETWORKS)')
 	@# These watch a network closely: one after the other, so that they do not slow each other down.
@@ -49,7 +58,7 @@ test-cni: tools ## run every scenario on the CNIs' own code and on the speakers 
 
 .PHONY: race
 race: ## run the tests that need neither an API server nor networks under the race detector (needs a C compiler)
-	CGO_ENABLED=1 go test -race -timeout 30m $$(go list ./... | grep -v /integration/)
+	CGO_ENABLED=1 go test -race -timeout 30m $(UNIT)
 
 .PHONY: check
 check: generated lint ## check formatting, generated files and style

@@ -22,3 +22,8 @@ type FieldMapping struct {
 	To   string
 	Note string // one sentence; may be empty if How is Expressed
 }
+
+// Of tells of a field of a kind that it is honoured so.
+func (m Mapping) Of(kind, field, to, note string) FieldMapping {
+	return FieldMapping{Kind: kind, Field: field, How: m, To: to, Note: note}
+}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"syscall"
 	"testing"
@@ -184,11 +185,14 @@ func TestOthersAreTurnedAway(t *testing.T) {
 	defer mine.Close()
 	turnedAway(local)
 	turnedAway(e.wire)
-	said := make(chan event, 1)
-	go relay(t.Context(), mine, said)
-	first := <-said
-	require.NoError(t, first.err)
-	assert.Equal(t, uint8(typeOpen), first.kind, "GoBGP speaks to the wire")
+	spokenTo := func(wire *net.TCPConn) {
+		said := make(chan event, 1)
+		go relay(t.Context(), wire, said)
+		first := <-said
+		require.NoError(t, first.err)
+		assert.Equal(t, uint8(typeOpen), first.kind, "GoBGP speaks to the wire")
+	}
+	spokenTo(mine)
 	require.NoError(t, e.disconnect(t.Context()))
 
 	was := e.wire
@@ -199,6 +203,7 @@ func TestOthersAreTurnedAway(t *testing.T) {
 	defer again.Close()
 	assert.Equal(t, e.wire, netip.MustParseAddrPort(again.LocalAddr().String()).Addr())
 	assert.True(t, e.wire.IsLoopback())
+	spokenTo(again) // GoBGP is not stopped while it makes its OPEN
 }
 
 // TestWait: attempts come soon at first and then more and more slowly, and never faster than the user has asked for.

@@ -283,13 +283,13 @@ func TestPeerConfig(t *testing.T) {
 		{"port", func(p *backends.Peer) { p.Port = 1179 }, `{"transport":{"peerPort":1179}}`, ""},
 		{
 			"timers", func(p *backends.Peer) {
-				p.HoldTime, p.KeepaliveTime, p.ConnectTime = duration(9*time.Second), duration(3500*time.Millisecond), 7*time.Second
+				p.HoldTime, p.KeepaliveTime, p.ConnectTime = new(9*time.Second), new(3500*time.Millisecond), 7*time.Second
 			},
 			`{"timers":{"connectRetryTimeSeconds":7,"holdTimeSeconds":9,"keepAliveTimeSeconds":3}}`, "",
 		},
-		{"hold time alone", func(p *backends.Peer) { p.HoldTime = duration(3 * time.Second) }, `{"timers":{"holdTimeSeconds":3,"keepAliveTimeSeconds":1}}`, ""},
-		{"keepalive alone", func(p *backends.Peer) { p.KeepaliveTime = duration(10 * time.Second) }, `{"timers":{"holdTimeSeconds":30,"keepAliveTimeSeconds":10}}`, ""},
-		{"no hold time", func(p *backends.Peer) { p.HoldTime = duration(0) }, `{}`, "spec.holdTime: Cilium cannot do without: it is 90 s"},
+		{"hold time alone", func(p *backends.Peer) { p.HoldTime = new(3 * time.Second) }, `{"timers":{"holdTimeSeconds":3,"keepAliveTimeSeconds":1}}`, ""},
+		{"keepalive alone", func(p *backends.Peer) { p.KeepaliveTime = new(10 * time.Second) }, `{"timers":{"holdTimeSeconds":30,"keepAliveTimeSeconds":10}}`, ""},
+		{"no hold time", func(p *backends.Peer) { p.HoldTime = new(time.Duration(0)) }, `{}`, "spec.holdTime: Cilium cannot do without: it is 90 s"},
 		{"multihop", func(p *backends.Peer) { p.MultiHop = true }, `{"ebgpMultihop":255}`, ""},
 		{"graceful restart", func(p *backends.Peer) { p.GracefulRestart = true }, `{"gracefulRestart":{"enabled":true}}`, ""},
 		{"password", func(p *backends.Peer) { p.Password = "s3cret" }, `{"authSecretRef":"fairlead-bgppeer-tor-a"}`, ""},

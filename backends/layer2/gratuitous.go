@@ -48,9 +48,11 @@ type scheduler struct {
 	sent func(addr netip.Addr, frames int) // told afterwards, without a lock held
 	wake chan struct{}
 
-	mu    sync.Mutex
+	mu    sync.Mutex // protects all the following
 	jobs  map[place]*job
 	queue queue
+	began time.Time // when the burst began that is under way
+	spent int       // how many frames of it have been sent
 }
 
 func newScheduler(interval time.Duration, send func(place) (int, error), sent func(netip.Addr, int)) *scheduler {
@@ -167,19 +169,22 @@ func (s *scheduler) turn() rest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	for total := 0; len(s.queue) > 0; {
+	if now.Sub(s.began) >= pause {
+		s.began, s.spent = now, 0
+	}
+	for len(s.queue) > 0 {
 		j := s.queue[0]
 		if wait := j.due.Sub(now); wait > 0 {
 			return rest{wait: wait}
 		}
-		if total >= burst {
+		if s.spent >= burst {
 			return rest{wait: pause, pausing: true}
 		}
 		frames, err := s.send(j.place)
 		if err == errBusy {
 			return rest{wait: pause, pausing: true}
 		}
-		total += frames
+		s.spent += frames
 		if err == nil && frames > 0 {
 			all = append(all, done{j.addr, frames})
 		}

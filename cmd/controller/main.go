@@ -2,22 +2,15 @@
 package main
 
 import (
-	"errors"
-	"fmt"
-	"os"
+	"context"
+	"log/slog"
 
 	"github.com/spf13/cobra"
-	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/fairlead/fairlead/internal/process/cli"
 )
 
-func main() {
-	if err := command().Execute(); err != nil {
-		fmt.Fprintln(os.Stderr, "controller:", err)
-		os.Exit(1)
-	}
-}
+func main() { cli.Main(command()) }
 
 func command() *cobra.Command {
 	var o Options
@@ -33,25 +26,8 @@ Every flag can also be given by an environment variable: --lb-class is FAIRLEAD_
 
   # From a workstation, giving out addresses without advertising them:
   controller --kubeconfig ~/.kube/config --namespace metallb-system --backend=none --leader-elect=false`,
-		Args:          cobra.NoArgs,
-		Version:       cli.Version(),
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := cli.FlagsFromEnv(cmd.Flags()); err != nil {
-				return err
-			}
-			if err := errors.Join(o.validate(), o.complete()); err != nil {
-				return err
-			}
-			log, err := cli.NewLogger(os.Stderr, o.LogLevel, o.LogFormat)
-			if err != nil {
-				return err
-			}
-			return run(ctrl.SetupSignalHandler(), o, log)
-		},
 	}
 	o.addFlags(cmd.Flags())
 	cmd.AddCommand(cleanupCommand(), checkCommand())
-	return cmd
+	return cli.Daemon(cmd, &o.Logging, func(ctx context.Context, log *slog.Logger) error { return run(ctx, o, log) }, o.validate, o.complete)
 }

@@ -35,8 +35,7 @@ type Options struct {
 	LeaderElect            bool
 	Metrics                scrape.Options
 	HealthProbeBindAddress string
-	LogLevel               string
-	LogFormat              string
+	Logging                cli.Logging
 	Webhook                string
 	WebhookPort            int
 	WebhookService         string
@@ -80,8 +79,7 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.LeaderElect, "leader-elect", true, "act only while holding the Lease fairlead-controller; needed with more than one replica")
 	o.Metrics.AddFlags(f)
 	f.StringVar(&o.HealthProbeBindAddress, "health-probe-bind-address", "0", "address:port for /healthz and /readyz; 0 turns them off")
-	f.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error")
-	f.StringVar(&o.LogFormat, "log-format", "json", "json or text")
+	o.Logging.AddFlags(f)
 	f.StringVar(&o.Webhook, "webhook", webhookDisabled, "enabled serves the admission webhook for metallb.io objects; disabled does not")
 	f.IntVar(&o.WebhookPort, "webhook-port", 9443, "port of the admission webhook")
 	f.StringVar(&o.WebhookService, "webhook-service", admission.DefaultService, "name of the Service that leads to the admission webhook")

@@ -2,22 +2,15 @@
 package main
 
 import (
-	"errors"
-	"fmt"
-	"os"
+	"context"
+	"log/slog"
 
 	"github.com/spf13/cobra"
-	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/fairlead/fairlead/internal/process/cli"
 )
 
-func main() {
-	if err := command().Execute(); err != nil {
-		fmt.Fprintln(os.Stderr, "speaker:", err)
-		os.Exit(1)
-	}
-}
+func main() { cli.Main(command()) }
 
 func command() *cobra.Command {
 	var o Options
@@ -37,24 +30,7 @@ Every flag can also be given by an environment variable: --node-name is FAIRLEAD
   # Outside a pod, with two other speakers:
   speaker --kubeconfig ~/.kube/config --namespace metallb-system --node-name n1 --l2-backend=speaker \
     --memberlist-bind-address=192.0.2.1 --memberlist-peers=192.0.2.2,192.0.2.3:7946`,
-		Args:          cobra.NoArgs,
-		Version:       cli.Version(),
-		SilenceUsage:  true,
-		SilenceErrors: true,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := cli.FlagsFromEnv(cmd.Flags()); err != nil {
-				return err
-			}
-			if err := errors.Join(o.validate(), o.complete()); err != nil {
-				return err
-			}
-			log, err := cli.NewLogger(os.Stderr, o.LogLevel, o.LogFormat)
-			if err != nil {
-				return err
-			}
-			return run(ctrl.SetupSignalHandler(), o, log)
-		},
 	}
 	o.addFlags(cmd.Flags())
-	return cmd
+	return cli.Daemon(cmd, &o.Logging, func(ctx context.Context, log *slog.Logger) error { return run(ctx, o, log) }, o.validate, o.complete)
 }

@@ -42,7 +42,7 @@ type Options struct {
 	ExcludeInterfacesFile  string
 	Metrics                scrape.Options
 	HealthProbeBindAddress string
-	LogLevel, LogFormat    string
+	Logging                cli.Logging
 }
 
 // backendNames are the values of --backend and --l2-backend.
@@ -95,8 +95,7 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 		"YAML file with a list announcedInterfacesToExclude of regular expressions for names of interfaces that are never used; default: those of container networks")
 	o.Metrics.AddFlags(f)
 	f.StringVar(&o.HealthProbeBindAddress, "health-probe-bind-address", "0", "address:port for /healthz and /readyz; 0 turns them off")
-	f.StringVar(&o.LogLevel, "log-level", "info", "debug, info, warn or error")
-	f.StringVar(&o.LogFormat, "log-format", "json", "json or text")
+	o.Logging.AddFlags(f)
 }
 
 // complete fills in what depends on the surroundings.

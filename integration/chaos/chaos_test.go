@@ -27,7 +27,8 @@ var (
 
 var bed *testbed.Bed
 
-func TestMain(m *testing.M) { os.Exit(testbed.Main(m, &bed)) }
+// A controller that is hurt in so many ways shows its data races, too.
+func TestMain(m *testing.M) { os.Exit(testbed.MainWith(m, &bed, (*testbed.Bed).DetectRaces)) }
 
 // chaos is one run.
 type chaos struct {

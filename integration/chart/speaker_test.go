@@ -34,11 +34,11 @@ import (
 var capabilities = map[corev1.Capability]uintptr{"NET_RAW": unix.CAP_NET_RAW, "NET_BIND_SERVICE": unix.CAP_NET_BIND_SERVICE}
 
 // TestSpeakers runs what the DaemonSet says on two nodes, with its ServiceAccount, its user and its capabilities. They find each other
-// by their pods, one of them answers for an address, and both say what they do.
+// by their pods, one of them answers for an address, and both say what they do. Go's race detector watches them.
 func TestSpeakers(t *testing.T) {
 	netlab.Skip(t)
 	r := install(t, "backend=speaker", "speaker.enabled=true", "speaker.bgpListenPort=179")
-	binary, err := bed.Build("speaker")
+	binary, err := bed.BuildForRaces("speaker")
 	require.NoError(t, err)
 	lab := netlab.New(t, bed.Cluster)
 	lab.AddNodes(2, netip.MustParsePrefix("192.0.0.0/16"), netip.MustParsePrefix("2001:db8::/64"))
@@ -123,6 +123,7 @@ func TestSpeakers(t *testing.T) {
 		return nil
 	})
 	for name, p := range speakers {
+		assert.NotContains(t, p.Log(), testbed.DataRace, name)
 		assert.NotContains(t, p.Log(), "forbidden", name)
 		assert.NotContains(t, p.Log(), "not encrypted", name)
 	}

@@ -4,6 +4,7 @@ package testbed
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -45,6 +46,9 @@ type Bed struct {
 	dir        string
 	kubeconfig string
 	controller string
+
+	mu    sync.Mutex // protects races
+	races []string   // reports of the race detector
 }
 
 // Folder returns the path of a folder of the repository.
@@ -123,22 +127,21 @@ func New() (*Bed, error) {
 }
 
 // Build builds a command and returns where its binary is. It is removed with the Bed.
-func (b *Bed) Build(command string) (string, error) {
+func (b *Bed) Build(command string) (string, error) { return b.build(command, "CGO_ENABLED=0") }
+
+func (b *Bed) build(command, env string, flags ...string) (string, error) {
 	path := filepath.Join(b.dir, command)
-	build := exec.Command("go", "build", "-o", path, Folder("cmd", command))
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	build := exec.Command("go", append(append([]string{"build", "-o", path}, flags...), Folder("cmd", command))...)
+	build.Env = append(os.Environ(), env)
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build %s: %w\n%s", command, err, out)
 	}
 	return path, nil
 }
 
-// Close stops the API server and removes its files.
+// Close stops the API server and removes its files. It is an error, too, if a controller has had a data race; see DetectRaces.
 func (b *Bed) Close() error {
-	if err := b.Stop(); err != nil {
-		return err
-	}
-	return os.RemoveAll(b.dir)
+	return errors.Join(b.Stop(), os.RemoveAll(b.dir), b.raced())
 }
 
 // Main runs the tests of a package on one Bed, which it stores in *bed.
@@ -237,6 +240,7 @@ func (b *Bed) Launch(namespace string, args ...string) (*Process, error) {
 	}
 	go func() {
 		p.err = p.cmd.Wait()
+		b.noteRace(p.Log())
 		close(p.done)
 	}()
 	return p, nil

@@ -28,6 +28,7 @@ import (
 // The ConfigurationStates of the controller and the speakers, as MetalLB names them.
 const (
 	controllerState    = "controller"
+	speakerState       = "speaker-" // and the node
 	stateComponent     = "metallb.io/component-type"
 	conditionPools     = "poolReconcilerValid"
 	conditionConfig    = "configReconcilerValid"
@@ -42,13 +43,16 @@ const (
 // hash if that is too long.
 func SpeakerState(node string) string {
 	const longest = 253
-	name := "speaker-" + node
+	name := speakerState + node
 	if len(name) > longest {
 		hash := backends.Hash(node)
 		name = strings.TrimRight(name[:longest-1-len(hash)], "-.") + "-" + hash
 	}
 	return name
 }
+
+// IsSpeakerState reports whether a ConfigurationState has the name of one of a speaker.
+func IsSpeakerState(name string) bool { return strings.HasPrefix(name, speakerState) }
 
 // reporter tells of faults: in the log and by an event on the object when a fault is new, and in the ConfigurationState.
 type reporter struct {

@@ -26,8 +26,12 @@ import (
 // protocolBGP is the value of the label protocol, and what events say.
 const protocolBGP = "bgp"
 
-// coalesceBGP is how long a change waits for others to come along.
-const coalesceBGP = 5 * time.Millisecond
+const (
+	// coalesceBGP is how long a change waits for others to come along.
+	coalesceBGP = 5 * time.Millisecond
+	// retryBGP is when it is tried again what did not work.
+	retryBGP = 10 * retryAfter
+)
 
 // Router is the backend that holds BGP sessions.
 type Router = backends.RoutingBackend[bgp.Session]
@@ -109,7 +113,7 @@ func (t *BGP) unnumbered() {
 }
 
 // Run serves until ctx ends, and then goes away without losing a packet. The cache and the Router must go on meanwhile; inner ends
-// when they do.
+// when they do, and ctx with it.
 func (t *BGP) Run(ctx, inner context.Context) error {
 	if err := t.prepare(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -164,32 +168,16 @@ func (t *BGP) prepare(ctx context.Context) error {
 	return t.status.prepare(ctx)
 }
 
+// follow decides anew after each change until ctx ends.
 func (t *BGP) follow(ctx, inner context.Context) {
 	t.wake()
-	var again <-chan time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-inner.Done():
-			return
-		case <-t.changed.C():
-		case <-again:
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(coalesceBGP):
-		}
-		again = nil
-		if !t.step(inner) {
-			again = time.After(10 * retryAfter)
-		}
-	}
+	wake.Loop{News: t.changed, Gather: coalesceBGP, First: retryBGP, Last: retryBGP}.Run(ctx, func(context.Context) (time.Duration, error) {
+		return 0, t.step(inner)
+	})
 }
 
-// step decides and acts; it reports whether everything worked.
-func (t *BGP) step(ctx context.Context) bool {
+// step decides and acts; it returns what did not work, of which it has told.
+func (t *BGP) step(ctx context.Context) error {
 	snapshot, published, cluster := t.Feed.current()
 	t.unnamed = t.unnamed.next(snapshot, published)
 	in := announce.RoutesInput{
@@ -243,5 +231,5 @@ func (t *BGP) step(ctx context.Context) bool {
 	t.told = now
 	t.Metrics.showRoutes(in.Services, d)
 	t.status.set(bgpView{services: in.Services, peers: d.Peers, faults: faults})
-	return err == nil
+	return err
 }

@@ -150,7 +150,7 @@ func (t *Task) setLinks(links []backends.Link) {
 }
 
 // Run serves until ctx ends, and then until others have taken over what this node announces, or leaveWait is over. The cache, the
-// Group and the Announcer must go on meanwhile; inner ends when they do.
+// Group and the Announcer must go on meanwhile; inner ends when they do, and ctx with it.
 func (t *Task) Run(ctx, inner context.Context) error {
 	if err := t.prepare(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -162,7 +162,7 @@ func (t *Task) Run(ctx, inner context.Context) error {
 	var g errgroup.Group
 	g.Go(func() error { return t.status.run(writing) })
 	g.Go(func() error { return t.aside.run(writing) })
-	t.follow(ctx, inner, time.Time{})
+	t.follow(ctx, inner)
 	if inner.Err() == nil {
 		t.leave(inner)
 	}
@@ -189,44 +189,25 @@ func (t *Task) prepare(ctx context.Context) error {
 	return nil
 }
 
-// follow decides anew after each change until ctx ends, or, if deadline is set, until nothing is announced any more or it is over.
-func (t *Task) follow(ctx, inner context.Context, deadline time.Time) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	if !deadline.IsZero() {
-		timer.Reset(time.Until(deadline))
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-inner.Done():
-			return
-		case <-t.changed.C():
-		case <-timer.C:
-		}
-		again := t.step(inner)
-		if !deadline.IsZero() {
-			if len(t.handover.held) == 0 || !time.Now().Before(deadline) {
-				return
-			}
-			if again.IsZero() || again.After(deadline) {
-				again = deadline
-			}
-		}
-		timer.Stop()
-		if !again.IsZero() {
-			timer.Reset(time.Until(again))
-		}
-	}
+// follow decides anew after each change until ctx ends.
+func (t *Task) follow(ctx, inner context.Context) {
+	wake.Loop{News: t.changed}.Run(ctx, func(context.Context) (time.Duration, error) { return wake.Until(t.step(inner)), nil })
 }
 
-// leave hands over and then falls silent.
+// leave hands over, for as long as there is something and it may take, and then falls silent.
 func (t *Task) leave(inner context.Context) {
 	t.Log.Info("handing over", "addresses", len(t.handover.held))
+	ctx, stop := context.WithTimeout(inner, leaveWait)
+	defer stop()
 	t.Group.SetLeaving()
 	t.Wake()
-	t.follow(context.WithoutCancel(inner), inner, time.Now().Add(leaveWait))
+	wake.Loop{News: t.changed}.Run(ctx, func(context.Context) (time.Duration, error) {
+		again := t.step(inner)
+		if len(t.handover.held) == 0 {
+			stop()
+		}
+		return wake.Until(again), nil
+	})
 	t.handover.silence()
 	t.apply(inner, nil)
 }

@@ -49,7 +49,7 @@ func TestTheNewOneComesFirst(t *testing.T) {
 	a, b := &fake{}, &fake{}
 	log := together(t, a, b, func(g *Group) {
 		g.Set(map[string]Wanted{"a": wanting("x")})
-		time.Sleep(time.Second)
+		pass(time.Second)
 		b.fails = 2
 		g.Set(map[string]Wanted{"b": wanting("x")})
 	})
@@ -74,15 +74,15 @@ func TestTheNewOneIsSilent(t *testing.T) {
 			a, b := &fake{}, &fake{outcome: &o}
 			log := together(t, a, b, func(g *Group) {
 				g.Set(map[string]Wanted{"a": wanting("x", "y")})
-				time.Sleep(time.Second)
+				pass(time.Second)
 				g.Set(map[string]Wanted{"b": wanting("x", "y")})
-				time.Sleep(5 * time.Second)
+				pass(5 * time.Second)
 				assert.NotContains(t, *a.log, "a 0", "%q", *a.log)
 				g.Set(map[string]Wanted{"b": wanting("x", "y", "z")}) // nothing changes for a
-				time.Sleep(5 * time.Second)
+				pass(5 * time.Second)
 				assert.NotContains(t, *a.log, "a 0", "%q", *a.log)
 				g.Set(map[string]Wanted{"a": wanting("w"), "b": wanting("x", "y")})
-				time.Sleep(5 * time.Second)
+				pass(5 * time.Second)
 				assert.Equal(t, 1, count(*a.log, "a "), "%q", *a.log)
 				b.outcome = &backends.Outcome{}
 				g.Look("b")
@@ -93,7 +93,7 @@ func TestTheNewOneIsSilent(t *testing.T) {
 	a, b := &fake{}, &fake{outcome: &backends.Outcome{Findings: []backends.Finding{{Type: backends.BackendInactive, Object: y}}}}
 	log := together(t, a, b, func(g *Group) {
 		g.Set(map[string]Wanted{"a": wanting("x")})
-		time.Sleep(time.Second)
+		pass(time.Second)
 		g.Set(map[string]Wanted{"b": wanting("x", "y")})
 	})
 	assert.Equal(t, "a 0", log[len(log)-1], "that y is not heard is no matter of a's: %q", log)
@@ -116,9 +116,9 @@ func TestTheNewOneIsNotHeard(t *testing.T) {
 			a, b := &fake{}, &fake{heard: &tc.hearing}
 			log := together(t, a, b, func(g *Group) {
 				g.Set(map[string]Wanted{"a": wanting("x")})
-				time.Sleep(time.Second)
+				pass(time.Second)
 				g.Set(map[string]Wanted{"b": wanting("x")})
-				time.Sleep(5 * time.Second)
+				pass(5 * time.Second)
 				assert.Equal(t, tc.hearing.Lacks == "", slices.Contains(*a.log, "a 0"), "%q", *a.log)
 				g.Set(map[string]Wanted{"b": wanting("x", "y")}) // the time is that of x
 			})
@@ -135,12 +135,12 @@ func TestTheNewOneIsNotHeard(t *testing.T) {
 	a, b := &fake{}, &fake{heard: &Hearing{Lacks: "n1 is Active"}}
 	log := together(t, a, b, func(g *Group) {
 		g.Set(map[string]Wanted{"a": wanting("x")})
-		time.Sleep(time.Second)
+		pass(time.Second)
 		g.Set(map[string]Wanted{"b": wanting("x")})
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		b.heard = &Hearing{}
 		g.Reconsider()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		assert.Contains(t, *a.log, "a 0", "it lets go when a session comes up")
 	})
 	assert.Equal(t, 1, count(log, "a 0"), "%q", log)
@@ -151,7 +151,7 @@ func TestChangingPlaces(t *testing.T) {
 	a, b := &fake{}, &fake{}
 	log := together(t, a, b, func(g *Group) {
 		g.Set(map[string]Wanted{"a": wanting("x", "x2"), "b": wanting("y")})
-		time.Sleep(time.Second)
+		pass(time.Second)
 		g.Set(map[string]Wanted{"a": wanting("y"), "b": wanting("x", "x2")})
 	})
 	assert.Equal(t, []string{"a 1", "b 2"}, log[len(log)-2:], "%q", log)
@@ -171,7 +171,7 @@ func TestOneAdvertisementMoves(t *testing.T) {
 	a, b := &fake{}, &fake{fails: 1}
 	log := together(t, a, b, func(g *Group) {
 		g.Set(map[string]Wanted{"a": wanting("x", "y")})
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		g.Set(map[string]Wanted{"a": wanting("y"), "b": wanting("x")})
 	})
 	last := log[len(log)-2:]
@@ -182,7 +182,7 @@ func TestWhatNobodyTakesOverGoesAtOnce(t *testing.T) {
 	a, b := &fake{}, &fake{fails: 1000}
 	log := together(t, a, b, func(g *Group) {
 		g.Set(map[string]Wanted{"a": wanting("x")})
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		g.Set(map[string]Wanted{"b": wanting("other")})
 	})
 	assert.Contains(t, log, "a 0", "%q", log)
@@ -193,7 +193,7 @@ func TestNothingNewIsNotApplied(t *testing.T) {
 	log := together(t, a, b, func(g *Group) {
 		for range 10 {
 			g.Set(map[string]Wanted{"a": wanting("x")})
-			time.Sleep(time.Second)
+			pass(time.Second)
 		}
 	})
 	assert.Equal(t, []string{"a 1", "b 0"}, log)
@@ -204,7 +204,7 @@ func TestTheSameSetWhileItIsApplied(t *testing.T) {
 	a, b := &fake{}, &fake{}
 	log := together(t, a, b, func(g *Group) {
 		g.Set(map[string]Wanted{"a": wanting("x")})
-		time.Sleep(time.Second)
+		pass(time.Second)
 		b.during = func() {
 			b.during = nil
 			g.Set(map[string]Wanted{"b": wanting("x")})
@@ -219,7 +219,7 @@ func TestLettingGoAgainWaitsAnew(t *testing.T) {
 	a, b := &fake{}, &fake{}
 	log := together(t, a, b, func(g *Group) {
 		g.Set(map[string]Wanted{"a": wanting("x")})
-		time.Sleep(time.Second)
+		pass(time.Second)
 		a.fails = 1
 		a.during = func() { // a lets go of x, and fails; before it tries again, b has more to do, and fails at first
 			a.during = nil

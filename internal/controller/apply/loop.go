@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/process/wake"
@@ -26,10 +25,9 @@ const (
 	resync = time.Minute
 	// progress is how soon it goes on where one Apply could not do everything.
 	progress = 2 * time.Second
+	// A try that fails is followed by another one after firstRetry, after twice as long each time, and at least every lastRetry.
+	firstRetry, lastRetry = time.Second, time.Minute
 )
-
-// retries are the pauses between tries that fail.
-var retries = wait.Backoff{Duration: time.Second, Factor: 2, Jitter: 0.2, Steps: 6, Cap: time.Minute}
 
 // Reporter keeps the public state of a backend.
 type Reporter interface {
@@ -191,56 +189,21 @@ func (l *Loop) wakeIfWaiting() {
 func (l *Loop) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return l.Backend.Run(ctx) })
-	g.Go(func() error { return l.follow(ctx) })
+	g.Go(func() error {
+		wake.Loop{News: l.changed, Gather: coalesce, First: firstRetry, Last: lastRetry}.Run(ctx, l.try)
+		return nil
+	})
 	return g.Wait()
 }
 
-func (l *Loop) follow(ctx context.Context) error {
-	backoff := retries
-	var again <-chan time.Time
-	for l.pause(ctx, again) {
-		after, ok := l.try(ctx)
-		switch {
-		case !ok:
-			after = backoff.Step()
-		default:
-			backoff = retries
-		}
-		again = nil
-		if after > 0 {
-			again = time.After(after)
-		}
-	}
-	return nil
-}
-
-// pause waits for news or for again, and then for further changes to come along; it is false when ctx ends.
-func (l *Loop) pause(ctx context.Context, again <-chan time.Time) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-again:
-		return true
-	case <-l.changed.C():
-	}
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(coalesce):
-		return true
-	}
-}
-
-// try applies the newest target. It returns after which time to look again, 0 for not before there is news; ok is false after a
-// failure.
-func (l *Loop) try(ctx context.Context) (after time.Duration, ok bool) {
+// try applies the newest target. It returns after which time to look again, 0 for not before there is news. What fails has been logged.
+func (l *Loop) try(ctx context.Context) (after time.Duration, err error) {
 	l.mu.Lock()
 	t := l.target
-	l.changed.Clear() // what came along while we waited is in t
 	l.begun = 0
 	l.mu.Unlock()
 	if t.number == 0 {
-		return 0, true
+		return 0, nil
 	}
 	if t.waits != nil {
 		held, again, err := l.held(ctx, t.waits())
@@ -248,7 +211,7 @@ func (l *Loop) try(ctx context.Context) (after time.Duration, ok bool) {
 			l.Log.Error("backend state not written", "backend", l.Name, "err", err)
 		}
 		if held {
-			return again, err == nil
+			return again, err
 		}
 	}
 	l.mu.Lock()
@@ -257,9 +220,9 @@ func (l *Loop) try(ctx context.Context) (after time.Duration, ok bool) {
 		l.changed.Clear() // others may have said that they are ready since we asked them
 	}
 	l.mu.Unlock()
-	err := l.Backend.Apply(ctx, t.want)
+	err = l.Backend.Apply(ctx, t.want)
 	if ctx.Err() != nil {
-		return 0, true
+		return 0, nil
 	}
 	l.mu.Lock()
 	l.outcome = withPeers(l.outcome, t.want.Peers)
@@ -296,13 +259,13 @@ func (l *Loop) try(ctx context.Context) (after time.Duration, ok bool) {
 	}
 	switch {
 	case failed != nil || reportErr != nil:
-		return 0, false
+		return 0, errors.Join(failed, reportErr)
 	case unfinished:
-		return progress, true
+		return progress, nil
 	case idle:
-		return 0, true
+		return 0, nil
 	}
-	return resync, true
+	return resync, nil
 }
 
 // withPeers adds to what a backend reports which peers it could not be asked for.

@@ -91,6 +91,12 @@ func desired(n int) backends.Desired {
 	return backends.Desired{Announcements: make([]backends.Announcement, n)}
 }
 
+// pass lets time go by, and everything happen that is due by then.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 // during runs a loop for a while of virtual time.
 func during(t *testing.T, f *fake, d time.Duration, script func(set func(backends.Desired))) {
 	synctest.Test(t, func(t *testing.T) {
@@ -116,7 +122,7 @@ func TestChangesAreCoalesced(t *testing.T) {
 		for n := range 100 {
 			set(desired(n))
 		}
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		set(desired(0))
 	})
 	assert.Equal(t, []call{{coalesce, 99}, {10*time.Second + coalesce, 0}}, f.calls)
@@ -147,7 +153,7 @@ func TestAChangeDoesNotWaitForTheNextTry(t *testing.T) {
 	f := &fake{fails: 5}
 	during(t, f, 20*time.Second, func(set func(backends.Desired)) {
 		set(desired(1))
-		time.Sleep(10 * time.Second) // by now the pauses are longer than a second
+		pass(10 * time.Second) // by now the pauses are longer than a second
 		set(desired(2))
 	})
 	assert.Contains(t, f.calls, call{10*time.Second + coalesce, 2})

@@ -15,6 +15,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
+	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/process/presence"
 )
 
@@ -36,11 +37,12 @@ func nodeOf(o client.Object) string {
 }
 
 // orphan reports whether an object was kept by the speaker of a node that there is not, or that gives no sign of life and says of itself by
-// this object what it announces; and for how long it is still left alone. nodes and silent have label values.
+// this object what it announces; or by somebody whose name it has lost. It returns, too, for how long it is still left alone. nodes and
+// silent have label values.
 func orphan(o client.Object, nodes, silent map[string]bool, now time.Time) (is bool, wait time.Duration) {
 	switch node := nodeOf(o); {
 	case node == "":
-		return false, 0
+		return nameless(o), 0
 	case !nodes[node]:
 		return true, max(0, o.GetCreationTimestamp().Add(buryAfter).Sub(now))
 	case !silent[node]:
@@ -52,6 +54,22 @@ func orphan(o client.Object, nodes, silent map[string]bool, now time.Time) (is b
 		return true, max(0, o.GetCreationTimestamp().Add(presence.LeaseFor).Sub(now))
 	}
 	return false, 0
+}
+
+// nameless reports whether an object without the name of a node was kept by a speaker or a controller, and has lost the label. It is nobody's
+// now: no process follows it, and while it is there none can make it anew, because its name is taken.
+func nameless(o client.Object) bool {
+	switch o := o.(type) {
+	case *v1beta1.ServiceL2Status:
+		return o.Status.Node != ""
+	case *v1beta1.ServiceBGPStatus:
+		return o.Status.Node != ""
+	case *v1alpha1.BGPSession:
+		return o.Status.Node != "" && !ofCNI(o)
+	case *v1beta1.ConfigurationState:
+		return config.IsSpeakerState(o.Name)
+	}
+	return false
 }
 
 // bury removes what the speakers of nodes that are gone have told, and what those say that they announce which give no sign of life: nobody
@@ -94,7 +112,8 @@ func (s *speakers) bury(ctx context.Context) (again time.Duration, err error) {
 				return fmt.Errorf("remove %s of a speaker that is gone: %w", o.GetName(), err)
 			}
 			if err == nil {
-				s.log.Info("removed what a speaker has told that is gone", "object", o.GetName(), "node", nodeOf(o))
+				s.log.Info("removed what a speaker has told that is gone, or does not carry its name any more", "object", o.GetName(), "node",
+					nodeOf(o))
 			}
 			return nil
 		})

@@ -14,6 +14,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
+	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/process/presence"
 )
 
@@ -46,6 +47,15 @@ func TestOrphan(t *testing.T) {
 		{"the Lease of a silent speaker", &coordinationv1.Lease{ObjectMeta: meta(status, "silent", time.Hour)}, false, 0},
 		{"the state of a silent speaker", &v1beta1.ConfigurationState{ObjectMeta: meta(state, "silent", time.Hour)}, false, 0},
 		{"of nobody", &v1beta1.ServiceL2Status{}, false, 0},
+		{"a status that has lost its label", &v1beta1.ServiceL2Status{Status: v1beta1.ServiceL2StatusStatus{Node: "here"}}, true, 0},
+		{"one of BGP", &v1beta1.ServiceBGPStatus{Status: v1beta1.ServiceBGPStatusStatus{Node: "here"}}, true, 0},
+		{"a session", &v1alpha1.BGPSession{Status: v1alpha1.BGPSessionStatus{Node: "here"}}, true, 0},
+		{"a session of a CNI", &v1alpha1.BGPSession{
+			ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{LabelBackend: Calico}}, Status: v1alpha1.BGPSessionStatus{Node: "here"},
+		}, false, 0},
+		{"a state", &v1beta1.ConfigurationState{ObjectMeta: metav1.ObjectMeta{Name: config.SpeakerState("here")}}, true, 0},
+		{"the state of the controller", &v1beta1.ConfigurationState{ObjectMeta: metav1.ObjectMeta{Name: "controller"}}, false, 0},
+		{"a reservation of a user", &v1alpha1.AddressReservation{}, false, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			is, wait := orphan(tc.o, nodes, silent, now)

@@ -158,7 +158,7 @@ func (s *speakers) follow(ctx context.Context) error {
 		return err
 	}
 	err = follow.Handle(ctx, s.cache, func(_, _ client.Object) { s.wake() },
-		&v1beta1.ServiceL2Status{}, &v1beta1.ServiceBGPStatus{}, &v1alpha1.BGPSession{})
+		&v1beta1.ServiceL2Status{}, &v1beta1.ServiceBGPStatus{}, &v1alpha1.BGPSession{}, &v1beta1.ConfigurationState{})
 	if err != nil {
 		return err
 	}

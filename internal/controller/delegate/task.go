@@ -13,6 +13,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -95,7 +96,7 @@ type Task struct {
 	published *published
 	metrics   *Metrics
 	changed   wake.Signal
-	cni       wake.Signal // there is news of the CNI
+	detect    atomic.Bool // there is news of the CNI
 	events    told
 	leaving   leaving // touched by step alone
 
@@ -123,7 +124,7 @@ func NewTask(o Options) (*Task, error) {
 		return nil, err
 	}
 	t := &Task{
-		Options: o, discovery: d, dynamic: dyn, metrics: NewMetrics(), changed: wake.New(), cni: wake.New(),
+		Options: o, discovery: d, dynamic: dyn, metrics: NewMetrics(), changed: wake.New(),
 		looked: wake.New(), listed: listed{}, flaps: calm[backends.Audience]{}, heardOf: map[string]map[backends.Audience]announce.Verdict{},
 		results: map[string]announce.Result{}, nobody: &apply.State{Client: o.Manager.GetClient(), Name: None, Installation: o.Namespace},
 	}
@@ -226,7 +227,13 @@ func (t *Task) wake() { t.changed.Set() }
 // cniChanged has a backend look at the CNI again, and at who serves what.
 func (t *Task) cniChanged(backend string) {
 	t.group.Look(backend)
-	t.cni.Set()
+	t.detectAnew()
+}
+
+// detectAnew has it found out anew who serves what.
+func (t *Task) detectAnew() {
+	t.detect.Store(true)
+	t.wake()
 }
 
 // SetSnapshot puts a new configuration in force.
@@ -253,44 +260,38 @@ func (t *Task) Run(ctx context.Context) error {
 	return g.Wait()
 }
 
+// follow works out what to advertise after each change, until ctx ends.
 func (t *Task) follow(ctx context.Context) error {
-	ticker := time.NewTicker(lookAgain)
+	g, ctx := errgroup.WithContext(ctx)
+	kinds := t.served()
+	g.Go(func() error { return t.lookAtCNI(ctx, kinds) })
+	t.detectAnew()
+	wake.Loop{News: t.changed, Gather: coalesce, First: firstRetry, Last: lastRetry, Failed: func(err error) {
+		t.Log.Error("what to advertise could not be worked out", "err", err)
+	}}.Run(ctx, func(ctx context.Context) (time.Duration, error) {
+		detect := t.detect.Swap(false)
+		err := t.step(ctx, detect)
+		if err != nil && detect {
+			t.detect.Store(true)
+		}
+		return 0, err
+	})
+	return g.Wait()
+}
+
+// lookAtCNI has everything of the CNI read anew in time, and when the API server serves other kinds of it, until ctx ends.
+func (t *Task) lookAtCNI(ctx context.Context, kinds string) error {
+	ticker := time.NewTicker(servedAgain)
 	defer ticker.Stop()
-	kinds := time.NewTicker(servedAgain)
-	defer kinds.Stop()
-	last := t.served() // when the CNI was last looked at
-	wait := time.Duration(0)
-	for detect := true; ; {
-		var again <-chan time.Time
-		if err := t.step(ctx, detect); err != nil && ctx.Err() == nil {
-			wait = min(max(2*wait, firstRetry), lastRetry)
-			again = time.After(wait)
-			t.Log.Error("what to advertise could not be worked out", "err", err, "again in", wait)
-		} else {
-			detect, wait = false, 0
-		}
-		for waiting := true; waiting; {
-			select {
-			case <-ctx.Done():
-				return nil
-			case <-t.changed.C():
-				waiting = false
-			case <-again:
-				waiting = false
-			case <-t.cni.C():
-				detect, waiting = true, false
-			case <-kinds.C:
-				if now := t.served(); now != last {
-					last, detect, waiting = now, true, false
-				}
-			case <-ticker.C:
-				detect, waiting = true, false // settings of the CNI are read anew
-			}
-		}
+	for last := time.Now(); ; {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(coalesce):
+		case <-ticker.C:
+		}
+		if now := t.served(); now != kinds || time.Since(last) >= lookAgain {
+			kinds, last = now, time.Now()
+			t.detectAnew()
 		}
 	}
 }

@@ -2,7 +2,8 @@
 //
 // The rule of the room: a process writes and removes only what carries its own name. So two processes that do not hear of each other cannot
 // remove each other's objects for ever, and what a process has left that will not come back is the leader's to remove
-// (internal/controller/delegate).
+// (internal/controller/delegate), as is what has lost the name of its process: where the name of the object is taken by that, the process
+// tries again, later each time, until it is gone.
 //
 // Whoever has something to say hands the whole of it to a Keeper, as a map from what it is about to what it says. The Keeper creates,
 // writes and removes what differs, several objects at a time; it follows what becomes of them, so that what somebody else edits or removes

@@ -98,29 +98,36 @@ func New[K comparable, S any, T client.Object](o Options[K, S, T]) *Keeper[K, S,
 // Follow has the cache followed. It returns when the objects that there are have been taken in, of a process before this one, too.
 func (k *Keeper[K, S, T]) Follow(ctx context.Context) error {
 	var none K
-	return follow.Handle(ctx, k.Cache, func(was, is client.Object) {
-		before, ok := was.(T)
-		told := ok && k.Mine(before)
-		now, ok := is.(T)
-		tells := ok && k.Mine(now)
-		if told {
-			k.forget(before, !tells || k.Key(now) != k.Key(before) || now.GetUID() != before.GetUID())
-		}
-		if tells {
-			k.note(now)
-		}
-	}, k.New(none))
+	return follow.Handle(ctx, k.Cache, k.take, k.New(none))
 }
 
-func (k *Keeper[K, S, T]) note(o T) {
-	key := k.Key(o)
-	k.mu.Lock()
-	if k.have[key] == nil {
-		k.have[key] = map[types.UID]T{}
+// take takes in at once that an object is not as it was, and how it is: who saw the one without the other would write over what others have
+// added to it.
+func (k *Keeper[K, S, T]) take(was, is client.Object) {
+	before, said := was.(T)
+	said = said && k.Mine(before)
+	now, says := is.(T)
+	says = says && k.Mine(now)
+	var from, to K
+	if said {
+		from = k.Key(before)
 	}
-	k.have[key][o.GetUID()] = o
-	k.todoLocked(key)
-	k.mu.Unlock()
+	if says {
+		to = k.Key(now)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if said {
+		k.dropLocked(from, before.GetUID(), !says || to != from || now.GetUID() != before.GetUID())
+		k.todoLocked(from)
+	}
+	if says {
+		if k.have[to] == nil {
+			k.have[to] = map[types.UID]T{}
+		}
+		k.have[to][now.GetUID()] = now
+		k.todoLocked(to)
+	}
 }
 
 // todoLocked has a key looked at.
@@ -130,15 +137,7 @@ func (k *Keeper[K, S, T]) todoLocked(key K) {
 	}
 }
 
-// forget takes in that an object is not as it was, or, if it is gone, that there is none about its key any more.
-func (k *Keeper[K, S, T]) forget(o T, gone bool) {
-	key := k.Key(o)
-	k.mu.Lock()
-	k.dropLocked(key, o.GetUID(), gone)
-	k.todoLocked(key)
-	k.mu.Unlock()
-}
-
+// dropLocked forgets an object as the cache had it, and, if it is gone, as it was written.
 func (k *Keeper[K, S, T]) dropLocked(key K, uid types.UID, gone bool) {
 	if delete(k.have[key], uid); len(k.have[key]) == 0 {
 		delete(k.have, key)
@@ -419,7 +418,13 @@ func newest[T client.Object](written, cached T) T {
 
 func (k *Keeper[K, S, T]) create(ctx context.Context, key K, want S) error {
 	o := k.New(key)
-	if err := k.Client.Create(ctx, o); err != nil {
+	err := k.Client.Create(ctx, o)
+	if apierrors.IsAlreadyExists(err) {
+		// Somebody has taken the label off, or made it. It is not this process's to write or to remove; see the package.
+		return fmt.Errorf("create the %T about %v: %s is there without the labels %v and is let alone until it is removed: %w", o, key,
+			o.GetName(), o.GetLabels(), err)
+	}
+	if err != nil {
 		return fmt.Errorf("create the %T about %v: %w", o, key, err)
 	}
 	k.wrote(key, o)

@@ -1,12 +1,14 @@
 package keep_test
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -184,6 +186,71 @@ func TestTakenAway(t *testing.T) {
 		before := d.Writes("")
 		time.Sleep(time.Hour)
 		assert.Equal(t, before, d.Writes(""), "nothing is written again")
+	})
+}
+
+// TestAddedTo has somebody add to what an object says, which is kept, while the Keeper is slow to take that in: it writes nothing meanwhile.
+func TestAddedTo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		o := options(d, "a")
+		key := o.Key
+		o.Key = func(x *v1beta1.ServiceL2Status) string {
+			for range 1000 {
+				runtime.Gosched() // others may come first
+			}
+			return key(x)
+		}
+		o.Fit = func(is, want says) says {
+			want.Interfaces = is.Interfaces
+			return want
+		}
+		k := keep.New(o)
+		start(t, k)
+		want := say("a", "web")
+		k.Set(want, nil)
+		time.Sleep(time.Minute)
+		x := objects(t, d)[0]
+		x.Status.Interfaces = []v1beta1.InterfaceInfo{{Name: "eth0"}}
+		require.NoError(t, d.Status().Update(t.Context(), &x))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		assert.Equal(t, x.Status, said(t, d, "a")["web"])
+		assert.Equal(t, 2, d.Writes(""))
+	})
+}
+
+// TestNameTaken has somebody take the label off an object whose name is fixed: it is let alone, rarely tried and told of, and back once it has
+// been removed.
+func TestNameTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		var log bytes.Buffer
+		o := options(d, "a")
+		o.Log = slog.New(slog.NewTextHandler(&log, nil))
+		o.New = func(key string) *v1beta1.ServiceL2Status {
+			x := options(d, "a").New(key)
+			x.GenerateName, x.Name = "", "a-"+key
+			return x
+		}
+		k := keep.New(o)
+		start(t, k)
+		want := say("a", "web")
+		k.Set(want, nil)
+		settle()
+		x := objects(t, d)[0]
+		x.Labels = nil
+		require.NoError(t, d.Update(t.Context(), &x))
+		before := d.Writes("")
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		assert.Equal(t, x, objects(t, d)[0])
+		assert.Less(t, d.Writes("")-before, 140, "every 30 seconds")
+		assert.Contains(t, log.String(), "a-web is there without the labels map[metallb.io/node:a metallb.io/service-name:web]")
+		require.NoError(t, d.Delete(t.Context(), &x))
+		time.Sleep(30 * time.Second)
+		settle()
+		assert.Equal(t, want, said(t, d, "a"))
 	})
 }
 

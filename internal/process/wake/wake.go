@@ -34,6 +34,8 @@ func (s Signal) Clear() {
 // Loop does one thing whenever there is news, and again in time.
 type Loop struct {
 	News Signal
+	// Gather is how long news waits for more to come along; what comes in meanwhile is looked at together with it.
+	Gather time.Duration
 	// Rest is how long the loop waits after each step, so that news that comes in meanwhile is looked at together.
 	Rest time.Duration
 	// A step that fails is done again after First, after twice as long each time, and at least every Last.
@@ -51,8 +53,12 @@ func (l Loop) Run(ctx context.Context, step func(context.Context) (again time.Du
 		case <-ctx.Done():
 			return
 		case <-l.News.C():
+			if !sleep(ctx, l.Gather) {
+				return
+			}
 		case <-timer:
 		}
+		l.News.Clear() // what has come along is looked at now
 		again, err := step(ctx)
 		if err == nil {
 			wait = 0
@@ -67,15 +73,31 @@ func (l Loop) Run(ctx context.Context, step func(context.Context) (again time.Du
 		if again > 0 {
 			timer = time.After(again)
 		}
-		if l.Rest <= 0 {
-			continue
-		}
-		select {
-		case <-ctx.Done():
+		if !sleep(ctx, l.Rest) {
 			return
-		case <-time.After(l.Rest):
 		}
 	}
+}
+
+// sleep is false if ctx ends before the time is over.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return true
+	}
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// Until returns how long a step has to wait for a time, as a Loop takes it; 0 for the zero time.
+func Until(t time.Time) time.Duration {
+	if t.IsZero() {
+		return 0
+	}
+	return max(time.Until(t), 1)
 }
 
 // Sooner returns the shorter of two times to wait, of which 0 is none.

@@ -48,16 +48,19 @@ func TestLoop(t *testing.T) {
 		err   error
 	}
 	for _, tc := range []struct {
-		name  string
-		rest  time.Duration
-		news  []time.Duration
-		steps []step // when each is to be done, and what it returns
-		told  int
+		name   string
+		gather time.Duration
+		rest   time.Duration
+		news   []time.Duration
+		steps  []step // when each is to be done, and what it returns
+		told   int
 	}{
 		{name: "no news"},
 		{name: "news", news: []time.Duration{time.Second, 3 * time.Second}, steps: []step{{at: time.Second}, {at: 3 * time.Second}}},
 		{name: "much news", rest: time.Second, news: []time.Duration{0, 100 * time.Millisecond, 900 * time.Millisecond, 5 * time.Second},
 			steps: []step{{}, {at: time.Second}, {at: 5 * time.Second}}},
+		{name: "news that waits for more", gather: time.Second, news: []time.Duration{0, 900 * time.Millisecond, 5 * time.Second},
+			steps: []step{{at: time.Second, again: time.Second}, {at: 2 * time.Second}, {at: 6 * time.Second}}},
 		{name: "again", news: []time.Duration{0},
 			steps: []step{{again: time.Minute}, {at: time.Minute, again: time.Second}, {at: time.Minute + time.Second}}},
 		{name: "news before it is to be done again", news: []time.Duration{0, time.Second},
@@ -75,10 +78,11 @@ func TestLoop(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				told := 0
-				l := wake.Loop{News: wake.New(), Rest: tc.rest, First: time.Second, Last: 4 * time.Second, Failed: func(err error) {
+				l := wake.Loop{News: wake.New(), Gather: tc.gather, Rest: tc.rest, First: time.Second, Last: 4 * time.Second}
+				l.Failed = func(err error) {
 					assert.Equal(t, failed, err)
 					told++
-				}}
+				}
 				ctx, stop := context.WithCancel(t.Context())
 				defer stop()
 				for _, at := range tc.news {
@@ -109,4 +113,12 @@ func TestSooner(t *testing.T) {
 	assert.Equal(t, time.Second, wake.Sooner(0, time.Second))
 	assert.Equal(t, time.Second, wake.Sooner(time.Second, 0))
 	assert.Zero(t, wake.Sooner(0, 0))
+}
+
+func TestUntil(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		assert.Zero(t, wake.Until(time.Time{}))
+		assert.Equal(t, time.Second, wake.Until(time.Now().Add(time.Second)))
+		assert.Positive(t, wake.Until(time.Now().Add(-time.Second)), "what is over is done at once, not never")
+	})
 }
