@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/config"
@@ -84,8 +85,8 @@ type Placement struct {
 	Interfaces []string
 	// Claimants are other nodes that say they announce it too.
 	Claimants []string
-	// Services are the indices in LocalInput.Services of those that are announced by it.
-	Services []int
+	// Services are those that are announced by it, sorted by namespace and name.
+	Services []types.NamespacedName
 	// Reason and Message say why there is no node.
 	Reason, Message string
 }
@@ -93,31 +94,37 @@ type Placement struct {
 // Decision is what Place decides.
 type Decision struct {
 	Placements map[netip.Addr]*Placement
-	// Refusals say of Services, by their index, why they are not announced although they might have an address that is: no
-	// advertisement selects them, or none of their endpoints serves.
-	Refusals map[int]Verdict
+	// Refusals say of Services why they are not announced although they might have an address that is: no advertisement selects them, or
+	// none of their endpoints serves.
+	Refusals map[types.NamespacedName]Verdict
+}
+
+// ID returns the Service's namespace and name.
+func (s *Service) ID() types.NamespacedName {
+	return types.NamespacedName{Namespace: s.Namespace, Name: s.Name}
 }
 
 // Place decides which node announces each address on the local network. Among the nodes that may, it is the one with the highest
 // sum of preferences, then, if Sticky, the one that announces it already, then the one with the smallest SHA-256 of node, "#" and
 // address, as MetalLB has it.
 func Place(in LocalInput) Decision {
-	d := Decision{Placements: map[netip.Addr]*Placement{}, Refusals: map[int]Verdict{}}
+	d := Decision{Placements: map[netip.Addr]*Placement{}, Refusals: map[types.NamespacedName]Verdict{}}
 	by := map[netip.Addr]*contest{}
 	var order []netip.Addr
 	for i := range in.Services {
-		ads, refusal := in.served(&in.Services[i])
+		s := &in.Services[i]
+		ads, refusal := in.served(s)
 		if refusal != nil {
-			d.Refusals[i] = *refusal
+			d.Refusals[s.ID()] = *refusal
 			continue
 		}
-		for _, addr := range in.Services[i].Addrs {
+		for _, addr := range s.Addrs {
 			c := by[addr]
 			if c == nil {
 				c = &contest{in: &in, addr: addr}
 				by[addr], order = c, append(order, addr)
 			}
-			c.add(i, ads[addr])
+			c.add(s, ads[addr])
 		}
 	}
 	for _, addr := range order {
@@ -204,11 +211,11 @@ func poolOf(s *config.Snapshot, names []string, addr netip.Addr) *config.Pool {
 type contest struct {
 	in       *LocalInput
 	addr     netip.Addr
-	services []int
+	services []*Service
 	ads      []*config.L2Advertisement
 }
 
-func (c *contest) add(service int, ads []*config.L2Advertisement) {
+func (c *contest) add(service *Service, ads []*config.L2Advertisement) {
 	if ads == nil {
 		return // this address of the Service is not announced; another one is
 	}
@@ -228,8 +235,17 @@ type candidate struct {
 	unready bool
 }
 
+// placement returns one that names no node yet.
+func (c *contest) placement() *Placement {
+	p := &Placement{}
+	for _, s := range c.services {
+		p.Services = append(p.Services, s.ID())
+	}
+	return p
+}
+
 func (c *contest) decide() *Placement {
-	p := &Placement{Services: c.services}
+	p := c.placement()
 	var all []candidate
 	no := refusals{}
 	for node, speaker := range c.in.Speakers {
@@ -296,10 +312,7 @@ func (c *contest) refuses(name string, s Speaker) (reason, detail string) {
 	if !slices.ContainsFunc(c.ads, func(a *config.L2Advertisement) bool { return a.SelectsNode(n.Labels) }) {
 		return ReasonNodeNotSelected, "no L2Advertisement of the address selects it"
 	}
-	if !slices.ContainsFunc(c.services, func(i int) bool {
-		svc := &c.in.Services[i]
-		return !svc.Local || svc.Endpoints.Nodes[name]
-	}) {
+	if !slices.ContainsFunc(c.services, func(s *Service) bool { return !s.Local || s.Endpoints.Nodes[name] }) {
 		return ReasonNoLocalEndpoints, "no endpoint serves there, and externalTrafficPolicy is Local"
 	}
 	interfaces := c.interfaces(n.Labels)

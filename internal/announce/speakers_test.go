@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/backends"
@@ -202,7 +203,7 @@ func TestPlace(t *testing.T) {
 			assert.Equal(t, tc.claimants, p.Claimants)
 			assert.Equal(t, tc.reason, p.Reason)
 			assert.Equal(t, tc.message, p.Message)
-			assert.Equal(t, []int{0}, p.Services)
+			assert.Equal(t, []types.NamespacedName{{Namespace: "default", Name: "web"}}, p.Services)
 		})
 	}
 }
@@ -246,7 +247,7 @@ func TestPlaceRefuses(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			d := Place(cluster(tc.change))
 			assert.Empty(t, d.Placements)
-			assert.Equal(t, map[int]Verdict{0: {metav1.ConditionFalse, tc.reason, tc.message}}, d.Refusals)
+			assert.Equal(t, map[types.NamespacedName]Verdict{{Namespace: "default", Name: "web"}: {metav1.ConditionFalse, tc.reason, tc.message}}, d.Refusals)
 		})
 	}
 }
@@ -263,7 +264,7 @@ func TestPlaceShared(t *testing.T) {
 	})
 	d := Place(in)
 	assert.Equal(t, byHash(v4, "n1", "n2", "n3")[0], d.Placements[v4].Node)
-	assert.Equal(t, []int{0, 1, 3}, d.Placements[v4].Services)
+	assert.Equal(t, []types.NamespacedName{{Namespace: "default", Name: "web"}, {Namespace: "default", Name: "web-0"}, {Namespace: "default", Name: "web-2"}}, d.Placements[v4].Services)
 	assert.Len(t, d.Refusals, 2)
 }
 

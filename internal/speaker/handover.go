@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/fairlead/fairlead/internal/announce"
 )
 
@@ -15,9 +17,18 @@ const (
 	linger = 50 * time.Millisecond
 )
 
+// decided is who announces what.
+type decided interface {
+	Placement(netip.Addr) *announce.Placement
+	Service(types.NamespacedName) *announce.Service
+	// Claims reports whether a node says that it announces an address.
+	Claims(node string, addr netip.Addr) bool
+}
+
 // handover is what this node announces, and what it announces only until another one does.
 type handover struct {
 	node string
+	own  map[netip.Addr]bool // what it is to announce
 	held map[netip.Addr]holding
 }
 
@@ -27,19 +38,25 @@ type holding struct {
 	lingers    bool      // the other one announces it
 }
 
-func newHandover(node string) *handover { return &handover{node: node, held: map[netip.Addr]holding{}} }
+func newHandover(node string) *handover {
+	return &handover{node: node, own: map[netip.Addr]bool{}, held: map[netip.Addr]holding{}}
+}
 
-// settle takes a decision into account. It returns what is to be announced from now on, with the interfaces, and when to decide
-// again if nothing else happens; zero for never. claims reports whether a node says that it announces an address.
-func (h *handover) settle(
-	now time.Time, d announce.Decision, claims func(node string, addr netip.Addr) bool,
-) (wanted map[netip.Addr][]string, again time.Time) {
-	wanted = map[netip.Addr][]string{}
-	for addr, p := range d.Placements {
-		if p.Node == h.node {
-			h.held[addr] = holding{interfaces: p.Interfaces}
-			wanted[addr] = p.Interfaces
+// settle takes into account what has been decided on some addresses: on all of which the decision is another one than before. It returns
+// what is to be announced from now on, with the interfaces, and when to decide again if nothing else happens; zero for never.
+func (h *handover) settle(now time.Time, anew []netip.Addr, d decided) (wanted map[netip.Addr][]string, again time.Time) {
+	for _, addr := range anew {
+		if p := d.Placement(addr); p != nil && p.Node == h.node {
+			h.own[addr] = true
+		} else {
+			delete(h.own, addr)
 		}
+	}
+	wanted = make(map[netip.Addr][]string, len(h.own))
+	for addr := range h.own {
+		p := d.Placement(addr)
+		h.held[addr] = holding{interfaces: p.Interfaces}
+		wanted[addr] = p.Interfaces
 	}
 	for addr, x := range h.held {
 		if _, ours := wanted[addr]; ours {
@@ -48,8 +65,8 @@ func (h *handover) settle(
 		if x.until.IsZero() {
 			x.until = now.Add(handoverWait)
 		}
-		p := d.Placements[addr]
-		if end := now.Add(linger); p != nil && !x.lingers && claims(p.Node, addr) {
+		p := d.Placement(addr)
+		if end := now.Add(linger); p != nil && !x.lingers && d.Claims(p.Node, addr) {
 			x.lingers = true
 			if end.Before(x.until) {
 				x.until = end

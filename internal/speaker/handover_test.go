@@ -12,8 +12,9 @@ import (
 
 func TestHandover(t *testing.T) {
 	v4, v6 := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")
-	at := func(node string) announce.Decision {
-		return announce.Decision{Placements: map[netip.Addr]*announce.Placement{v4: {Node: node, Interfaces: []string{"eth0"}}, v6: {Node: node}}}
+	type placements = map[netip.Addr]*announce.Placement
+	at := func(node string) placements {
+		return placements{v4: {Node: node, Interfaces: []string{"eth0"}}, v6: {Node: node}}
 	}
 	both := map[netip.Addr][]string{v4: {"eth0"}, v6: nil}
 	silent := map[netip.Addr][]string{}
@@ -22,7 +23,7 @@ func TestHandover(t *testing.T) {
 	start := time.Now()
 	type step struct {
 		after time.Duration
-		d     announce.Decision
+		d     placements
 		claim func(string, netip.Addr) bool
 		want  map[netip.Addr][]string
 		again time.Duration // 0: never
@@ -57,7 +58,7 @@ func TestHandover(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			h := newHandover("a")
 			for i, s := range tc.steps {
-				got, again := h.settle(start.Add(s.after), s.d, s.claim)
+				got, again := h.settle(start.Add(s.after), []netip.Addr{v4, v6}, plan{placements: s.d, claims: s.claim})
 				assert.Equal(t, s.want, got, "step %d", i)
 				want := time.Time{}
 				if s.again > 0 {
@@ -67,4 +68,17 @@ func TestHandover(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestHandoverAnew: what was given up in silence is announced again although nothing has been decided anew.
+func TestHandoverAnew(t *testing.T) {
+	v4 := netip.MustParseAddr("192.0.2.1")
+	h := newHandover("a")
+	p := plan{placements: map[netip.Addr]*announce.Placement{v4: {Node: "a", Interfaces: []string{"eth0"}}}}
+	want := map[netip.Addr][]string{v4: {"eth0"}}
+	got, _ := h.settle(time.Now(), []netip.Addr{v4}, p)
+	assert.Equal(t, want, got)
+	h.silence()
+	got, _ = h.settle(time.Now(), nil, p)
+	assert.Equal(t, want, got)
 }

@@ -90,16 +90,17 @@ func (m *Metrics) tookOver(after time.Duration) {
 }
 
 // show makes the series tell of exactly what is announced, and drops those of other addresses.
-func (m *Metrics) show(services []announce.Service, d announce.Decision, announced func(netip.Addr) bool) {
+func (m *Metrics) show(announced map[netip.Addr]bool, d decided) {
 	now := map[series]bool{}
 	ips := map[string]bool{}
-	for addr, p := range d.Placements {
-		if !announced(addr) {
+	for addr := range announced {
+		p := d.Placement(addr)
+		if p == nil {
 			continue
 		}
 		ips[addr.String()] = true
-		for _, i := range p.Services {
-			now[series{services[i].Namespace + "/" + services[i].Name, addr.String()}] = true
+		for _, id := range p.Services {
+			now[series{id.String(), addr.String()}] = true
 		}
 	}
 	for s := range m.shown {

@@ -3,13 +3,11 @@ package speaker
 import (
 	"context"
 	"fmt"
-	"maps"
 	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/fairlead/fairlead/backends"
-	"github.com/fairlead/fairlead/internal/announce"
 )
 
 // takenFor is for how long an address that somebody else answered for is not asked for again.
@@ -48,7 +46,7 @@ func newProbes() *probes {
 	return &probes{heard: map[netip.Addr]bool{}, free: map[netip.Addr]bool{}, busy: map[netip.Addr]bool{}, taken: map[netip.Addr]takenBy{}}
 }
 
-// hear notes what a speaker says that it announces.
+// hear notes of which addresses a speaker says that it announces them, or does not.
 func (p *probes) hear(claims map[netip.Addr]bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -61,11 +59,9 @@ func (p *probes) hear(claims map[netip.Addr]bool) {
 
 // hold takes out of wanted what is not to be announced yet, or not at all, and returns why not of the latter. Addresses that somebody of
 // the cluster announces already, or did, are not asked for: a hand-over does not wait.
-func (p *probes) hold(ctx context.Context, wanted map[netip.Addr][]string, services []announce.Service,
-	now time.Time) map[netip.Addr]error {
+func (p *probes) hold(ctx context.Context, wanted map[netip.Addr][]string, now time.Time) map[netip.Addr]error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.forget(services)
 	refused := map[netip.Addr]error{}
 	ask := map[netip.Addr][]string{}
 	for addr, interfaces := range wanted {
@@ -89,20 +85,15 @@ func (p *probes) hold(ctx context.Context, wanted map[netip.Addr][]string, servi
 	return refused
 }
 
-// forget forgets addresses that no Service has any more: whoever is given one next asks for it anew.
-func (p *probes) forget(services []announce.Service) {
-	if len(p.heard)+len(p.free)+len(p.taken) == 0 {
-		return
+// forget forgets addresses that no Service has any more and nobody announces: whoever is given one next asks for it anew.
+func (p *probes) forget(addrs []netip.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, addr := range addrs {
+		delete(p.heard, addr)
+		delete(p.free, addr)
+		delete(p.taken, addr)
 	}
-	held := map[netip.Addr]bool{}
-	for i := range services {
-		for _, addr := range services[i].Addrs {
-			held[addr] = true
-		}
-	}
-	maps.DeleteFunc(p.heard, func(addr netip.Addr, _ bool) bool { return !held[addr] })
-	maps.DeleteFunc(p.free, func(addr netip.Addr, _ bool) bool { return !held[addr] })
-	maps.DeleteFunc(p.taken, func(addr netip.Addr, _ takenBy) bool { return !held[addr] })
 }
 
 func (p *probes) run(ctx context.Context, ask map[netip.Addr][]string) {

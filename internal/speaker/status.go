@@ -3,10 +3,12 @@ package speaker
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/netip"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
@@ -47,21 +49,17 @@ func (o *Owner) references() []metav1.OwnerReference {
 	return []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: o.Pod, UID: o.UID}}
 }
 
-// view is what the status objects are to tell of.
-type view struct {
-	services  []announce.Service
-	decision  announce.Decision
-	announced map[netip.Addr]bool
-}
-
 // statusWriter keeps one ServiceL2Status for each Service that is announced from this node, and sends its event.
 type statusWriter struct {
-	o    Options
-	keep *keep.Keeper[types.NamespacedName, v1beta1.ServiceL2StatusStatus, *v1beta1.ServiceL2Status]
+	o         Options
+	keep      *keep.Keeper[types.NamespacedName, v1beta1.ServiceL2StatusStatus, *v1beta1.ServiceL2Status]
+	want      map[types.NamespacedName]v1beta1.ServiceL2StatusStatus
+	announced map[netip.Addr]bool // what want was made of
+	begun     bool                // the keeper knows what is wanted
 }
 
 func newStatusWriter(o Options) *statusWriter {
-	w := &statusWriter{o: o}
+	w := &statusWriter{o: o, want: map[types.NamespacedName]v1beta1.ServiceL2StatusStatus{}}
 	w.keep = keep.New(keep.Options[types.NamespacedName, v1beta1.ServiceL2StatusStatus, *v1beta1.ServiceL2Status]{
 		Client: o.Client, Cache: o.Cache, Log: o.Log, Every: statusPeriod,
 		Mine: func(x *v1beta1.ServiceL2Status) bool { return isMine(x, o.Node) },
@@ -90,22 +88,58 @@ func statusMeta(prefix, namespace, node string, owner *Owner, svc types.Namespac
 	}
 }
 
-// set has the objects tell of v from now on.
-func (w *statusWriter) set(v view) {
-	want := map[types.NamespacedName]v1beta1.ServiceL2StatusStatus{}
-	for i := range v.services {
-		s := &v.services[i]
-		node, addr, interfaces := v.announcer(s)
-		if node != w.o.Node || !v.announced[addr] {
+// set has the objects tell of what is announced from now on. services are all on which something has been decided anew.
+func (w *statusWriter) set(services []types.NamespacedName, announced map[netip.Addr]bool, d decided) {
+	anew := map[types.NamespacedName]bool{}
+	for _, id := range services {
+		anew[id] = true
+	}
+	for _, other := range [][2]map[netip.Addr]bool{{w.announced, announced}, {announced, w.announced}} {
+		for addr := range other[0] {
+			if p := d.Placement(addr); p != nil && !other[1][addr] {
+				for _, id := range p.Services {
+					anew[id] = true
+				}
+			}
+		}
+	}
+	w.announced = announced
+	changed := false
+	for id := range anew {
+		is, said := w.want[id]
+		now, says := w.statusOf(id, d)
+		switch {
+		case says && (!said || !equality.Semantic.DeepEqual(is, now)):
+			w.want[id], changed = now, true
+		case said && !says:
+			delete(w.want, id)
+			changed = true
+		}
+	}
+	if changed || !w.begun {
+		w.begun = true
+		w.keep.Set(maps.Clone(w.want), nil)
+	}
+}
+
+// statusOf returns what is said of a Service; false if nothing, because this node is not the one that tells of it.
+func (w *statusWriter) statusOf(id types.NamespacedName, d decided) (v1beta1.ServiceL2StatusStatus, bool) {
+	s := d.Service(id)
+	if s == nil {
+		return v1beta1.ServiceL2StatusStatus{}, false
+	}
+	for _, addr := range s.Addrs {
+		p := d.Placement(addr)
+		if p == nil || p.Node == "" {
 			continue
 		}
 		x := v1beta1.ServiceL2StatusStatus{Node: w.o.Node, ServiceName: s.Name, ServiceNamespace: s.Namespace}
-		for _, name := range interfaces {
+		for _, name := range p.Interfaces {
 			x.Interfaces = append(x.Interfaces, v1beta1.InterfaceInfo{Name: name})
 		}
-		want[types.NamespacedName{Namespace: s.Namespace, Name: s.Name}] = x
+		return x, p.Node == w.o.Node && w.announced[addr] // the node of its first address that is announced at all tells of it
 	}
-	w.keep.Set(want, nil)
+	return v1beta1.ServiceL2StatusStatus{}, false
 }
 
 // run writes until ctx ends, and then removes what tells that this node announces.
@@ -142,14 +176,4 @@ func event(ctx context.Context, c client.Reader, to events.EventRecorder, name t
 		return
 	}
 	to.Eventf(&svc, nil, kind, reason, "Announce", note, args...)
-}
-
-// announcer returns who tells of a Service: the node of its first address that is announced at all, with the interfaces.
-func (v *view) announcer(s *announce.Service) (node string, addr netip.Addr, interfaces []string) {
-	for _, addr := range s.Addrs {
-		if p := v.decision.Placements[addr]; p != nil && p.Node != "" {
-			return p.Node, addr, p.Interfaces
-		}
-	}
-	return "", netip.Addr{}, nil
 }

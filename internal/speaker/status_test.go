@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -13,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/api/v1beta1"
@@ -65,14 +68,62 @@ func l2Writer(d *keeptest.Desk, node string) *statusWriter {
 	return newStatusWriter(Options{Node: node, Namespace: testNamespace, Cache: d.Cache(), Client: d, Recorder: nobody{}, Log: slog.New(slog.DiscardHandler)})
 }
 
+// plan is what has been decided.
+type plan struct {
+	placements map[netip.Addr]*announce.Placement
+	services   map[types.NamespacedName]*announce.Service
+	claims     func(node string, addr netip.Addr) bool
+}
+
+func (p plan) Placement(addr netip.Addr) *announce.Placement     { return p.placements[addr] }
+func (p plan) Service(id types.NamespacedName) *announce.Service { return p.services[id] }
+func (p plan) Claims(node string, addr netip.Addr) bool          { return p.claims(node, addr) }
+
 // twoServices has a node announce one Service of each family.
-func twoServices(node string) view {
-	v := view{announced: map[netip.Addr]bool{status4: true, status6: true}, decision: announce.Decision{Placements: map[netip.Addr]*announce.Placement{}}}
+func twoServices(w *statusWriter, node string) {
+	p := plan{placements: map[netip.Addr]*announce.Placement{}, services: map[types.NamespacedName]*announce.Service{}}
 	for i, addr := range []netip.Addr{status4, status6} {
-		v.services = append(v.services, announce.Service{Namespace: "default", Name: fmt.Sprint("web", i), Addrs: []netip.Addr{addr}})
-		v.decision.Placements[addr] = &announce.Placement{Node: node, Services: []int{i}, Interfaces: []string{"eth0"}}
+		s := &announce.Service{Namespace: "default", Name: fmt.Sprint("web", i), Addrs: []netip.Addr{addr}}
+		p.services[s.ID()] = s
+		p.placements[addr] = &announce.Placement{Node: node, Services: []types.NamespacedName{s.ID()}, Interfaces: []string{"eth0"}}
 	}
-	return v
+	w.set(slices.Collect(maps.Keys(p.services)), map[netip.Addr]bool{status4: true, status6: true}, p)
+}
+
+// TestStatusOf: the node of the first address that is announced at all tells of a Service, while it does announce it; what has not been
+// decided anew, and is announced as before, stays as it is said.
+func TestStatusOf(t *testing.T) {
+	w := l2Writer(newDesk(t), "a")
+	id := types.NamespacedName{Namespace: "default", Name: "web"}
+	p := plan{placements: map[netip.Addr]*announce.Placement{}, services: map[types.NamespacedName]*announce.Service{
+		id: {Namespace: id.Namespace, Name: id.Name, Addrs: []netip.Addr{status4, status6}},
+	}}
+	at := func(addr netip.Addr, node string) {
+		p.placements[addr] = &announce.Placement{Node: node, Services: []types.NamespacedName{id}}
+	}
+	both := map[netip.Addr]bool{status4: true, status6: true}
+	says := func(anew bool, announced map[netip.Addr]bool) bool {
+		var services []types.NamespacedName
+		if anew {
+			services = append(services, id)
+		}
+		w.set(services, announced, p)
+		_, says := w.want[id]
+		return says
+	}
+	at(status4, "a")
+	at(status6, "b")
+	assert.True(t, says(true, both))
+	assert.False(t, says(false, map[netip.Addr]bool{status6: true}), "it is not announced any more, though nothing has been decided")
+	assert.True(t, says(false, both), "it is again")
+	at(status4, "b")
+	assert.False(t, says(true, both), "b tells of it")
+	at(status4, "")
+	at(status6, "a")
+	assert.True(t, says(true, both), "the first address is not announced at all")
+	delete(p.services, id)
+	delete(p.placements, status6)
+	assert.False(t, says(true, both), "it is gone")
 }
 
 func l2Statuses(t *testing.T, d *keeptest.Desk) []v1beta1.ServiceL2Status {
@@ -90,8 +141,8 @@ func TestGossipCut(t *testing.T) {
 		stop := at(t, a.keep.Follow, a.run)
 		at(t, b.keep.Follow, b.run)
 		for range 20 {
-			a.set(twoServices("a"))
-			b.set(twoServices(long))
+			twoServices(a, "a")
+			twoServices(b, long)
 			settle()
 		}
 		assert.Equal(t, 4, d.Writes("create"), "one for each Service and node")

@@ -14,13 +14,14 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
+	"github.com/fairlead/fairlead/internal/announce/observe"
+	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/process/presence"
 	"github.com/fairlead/fairlead/internal/process/wake"
 	"github.com/fairlead/fairlead/internal/service"
@@ -73,9 +74,13 @@ type Task struct {
 	status   *statusWriter
 	changed  wake.Signal
 
-	announced map[netip.Addr]bool     // what the backend answers for; touched by step alone
-	owners    map[netip.Addr]string   // who announced an address before; touched by step alone
-	rivals    map[netip.Addr][]string // who else said that they announce what is ours; touched by step alone
+	table     *announce.Table         // touched by step alone, as is all until linking
+	changes   *observe.Changes        // of the cluster; nil: nothing has been taken yet
+	snapshot  *config.Snapshot        // that the table goes by
+	handed    []string                // what the controller has handed to the speakers, as the table knows it
+	announced map[netip.Addr]bool     // what the backend answers for
+	owners    map[netip.Addr]string   // who announced an address before
+	rivals    map[netip.Addr][]string // who else said that they announce what is ours
 	told      map[netip.Addr]string   // the last failure told of; touched by step alone
 
 	linking  sync.Mutex // held while links are read and told
@@ -88,7 +93,7 @@ type Task struct {
 func NewTask(o Options) *Task {
 	t := &Task{
 		Options: o, handover: newHandover(o.Node), changed: wake.New(), announced: map[netip.Addr]bool{}, owners: map[netip.Addr]string{},
-		rivals: map[netip.Addr][]string{}, told: map[netip.Addr]string{}, status: newStatusWriter(o),
+		table: announce.NewTable(o.IgnoreExclude, o.Sticky), rivals: map[netip.Addr][]string{}, told: map[netip.Addr]string{}, status: newStatusWriter(o),
 	}
 	t.probes, t.aside = newProbes(), newAside(o)
 	t.probes.wake, t.probes.aside = t.Wake, t.aside.add
@@ -224,20 +229,12 @@ func (t *Task) step(ctx context.Context) (again time.Time) {
 		t.apply(ctx, nil)
 		return time.Time{}
 	}
-	snapshot, published, cluster := t.Feed.current()
-	members := t.Group.Members()
-	in := announce.LocalInput{
-		Snapshot: snapshot, Serves: servesL2(t.Asked, published), Services: cluster.Services(), Nodes: cluster.Nodes(),
-		Speakers: make(map[string]announce.Speaker, len(members)), IgnoreExclude: t.IgnoreExclude, Sticky: t.Sticky,
-	}
-	for node, m := range members {
-		in.Speakers[node] = announce.Speaker(m)
-		t.probes.hear(m.Claims)
-	}
-	d := announce.Place(in)
+	t.learn()
+	addrs, services := t.table.Decide()
+	t.probes.forget(slices.DeleteFunc(slices.Clone(addrs), func(a netip.Addr) bool { return t.table.Held(a) || len(t.table.Claimants(a)) > 0 }))
 	was := t.announced
-	wanted, again := t.handover.settle(time.Now(), d, func(node string, addr netip.Addr) bool { return members[node].Claims[addr] })
-	refused := t.probes.hold(ctx, wanted, in.Services, time.Now())
+	wanted, again := t.handover.settle(time.Now(), addrs, t.table)
+	refused := t.probes.hold(ctx, wanted, time.Now())
 	failed := t.apply(ctx, wanted)
 	if len(failed) > 0 && (again.IsZero() || time.Until(again) > retryAfter) {
 		again = time.Now().Add(retryAfter)
@@ -246,9 +243,41 @@ func (t *Task) step(ctx context.Context) (again time.Time) {
 		again = time.Now().Add(takenFor)
 	}
 	maps.Copy(failed, refused)
-	t.correct(d)
-	t.report(in, d, was, since, failed)
+	t.correct()
+	t.report(addrs, was, since, failed)
+	t.status.set(services, t.announced, t.table)
 	return again
+}
+
+// learn hands the table what has changed since the last step.
+func (t *Task) learn() {
+	snapshot, published, cluster := t.Feed.current()
+	var handed []string
+	if published != nil {
+		handed = published.Status.Owned.Objects
+	}
+	if snapshot != t.snapshot || !slices.Equal(handed, t.handed) {
+		t.snapshot, t.handed = snapshot, handed
+		t.table.Configure(snapshot, servesL2(t.Asked, published))
+	}
+	if t.changes == nil {
+		t.changes = cluster.Watch()
+	}
+	t.changes.Take(t.table.SetService, t.table.SetNode)
+	for _, c := range t.Group.Changes() {
+		switch {
+		case c.Member != nil:
+			t.probes.hear(c.Member.Claims)
+			t.table.SetSpeaker(c.Node, (*announce.Speaker)(c.Member))
+		case c.Claims != nil:
+			t.probes.hear(c.Claims)
+			for addr, yes := range c.Claims {
+				t.table.SetClaim(c.Node, addr, yes)
+			}
+		default:
+			t.table.SetSpeaker(c.Node, nil)
+		}
+	}
 }
 
 // apply has the backend announce exactly these addresses, and tells the other speakers. It returns which failed, and why.
@@ -279,21 +308,15 @@ func (t *Task) apply(ctx context.Context, wanted map[netip.Addr][]string) map[ne
 
 // correct announces again what others have announced too: clients may have learned them, and nobody else will tell them otherwise
 // when those fall silent.
-func (t *Task) correct(d announce.Decision) {
+func (t *Task) correct() {
 	var again []netip.Addr
-	for addr, p := range d.Placements {
-		rivals := p.Claimants
-		if !t.handover.ours(addr) {
-			rivals = nil
-		}
+	for addr := range t.handover.own {
+		rivals := t.table.Placement(addr).Claimants
 		if !slices.Equal(rivals, t.rivals[addr]) {
-			if t.handover.ours(addr) {
-				again = append(again, addr)
-			}
-			t.rivals[addr] = rivals
+			again, t.rivals[addr] = append(again, addr), rivals
 		}
 	}
-	maps.DeleteFunc(t.rivals, func(addr netip.Addr, rivals []string) bool { return len(rivals) == 0 || d.Placements[addr] == nil })
+	maps.DeleteFunc(t.rivals, func(addr netip.Addr, rivals []string) bool { return len(rivals) == 0 || !t.handover.own[addr] })
 	if len(again) > 0 {
 		t.Log.Info("announcing again what another node announced, too", "addrs", again)
 		t.Announcer.Repeat(again...)
@@ -307,8 +330,8 @@ func flatten(err error) []error {
 	return backends.Flatten(err)
 }
 
-// report tells of what has changed.
-func (t *Task) report(in announce.LocalInput, d announce.Decision, was map[netip.Addr]bool, since time.Time, failed map[netip.Addr]error) {
+// report tells of what has changed. addrs are those on which something has been decided anew.
+func (t *Task) report(addrs []netip.Addr, was map[netip.Addr]bool, since time.Time, failed map[netip.Addr]error) {
 	for addr := range t.announced {
 		if was[addr] || !t.handover.ours(addr) {
 			continue
@@ -322,7 +345,7 @@ func (t *Task) report(in announce.LocalInput, d announce.Decision, was map[netip
 	for addr := range was {
 		if !t.announced[addr] {
 			to := ""
-			if p := d.Placements[addr]; p != nil {
+			if p := t.table.Placement(addr); p != nil {
 				to = p.Node
 			}
 			t.Log.Info("not announcing any more", "addr", addr, "to", to)
@@ -339,23 +362,19 @@ func (t *Task) report(in announce.LocalInput, d announce.Decision, was map[netip
 		}
 		t.told[addr] = err.Error()
 		t.Log.Warn("address not announced", "addr", addr, "err", err)
-		for _, i := range d.Placements[addr].Services {
-			t.status.failed(types.NamespacedName{Namespace: in.Services[i].Namespace, Name: in.Services[i].Name}, addr, err)
+		for _, id := range t.table.Placement(addr).Services {
+			t.status.failed(id, addr, err)
 		}
 	}
-	for addr, p := range d.Placements {
-		owner := p.Node
-		for node, s := range in.Speakers {
-			if s.Claims[addr] && owner == "" {
-				owner = node
-			}
-		}
-		if owner != "" {
-			t.owners[addr] = owner
+	for _, addr := range addrs {
+		switch p, claimants := t.table.Placement(addr), t.table.Claimants(addr); {
+		case p == nil:
+			delete(t.owners, addr)
+		case p.Node != "":
+			t.owners[addr] = p.Node
+		case len(claimants) > 0:
+			t.owners[addr] = claimants[0]
 		}
 	}
-	maps.DeleteFunc(t.owners, func(addr netip.Addr, _ string) bool { return d.Placements[addr] == nil })
-	announced := func(addr netip.Addr) bool { return t.announced[addr] }
-	t.Metrics.show(in.Services, d, announced)
-	t.status.set(view{services: in.Services, decision: d, announced: maps.Clone(t.announced)})
+	t.Metrics.show(t.announced, t.table)
 }

@@ -27,6 +27,14 @@ type Cluster struct {
 	services map[types.NamespacedName]announce.Service
 	slices   map[types.NamespacedName]map[string]announce.Endpoints // by Service, then by the name of the EndpointSlice
 	nodes    map[string]announce.Node
+	readers  []*Changes
+}
+
+// Changes are what has changed in a Cluster since one reader took it.
+type Changes struct {
+	of       *Cluster
+	services map[types.NamespacedName]bool // protected by of.mu, as are nodes
+	nodes    map[string]bool
 }
 
 // Follow has a Cluster follow a cache. changed is called after each change that matters; it must not block. It returns when
@@ -65,22 +73,102 @@ func (x *Cluster) take(o client.Object, gone bool) bool {
 	switch o := o.(type) {
 	case *corev1.Service:
 		s, ours := Service(o)
-		return put(x.services, key(o), s, ours && !gone, equalService)
+		changed := put(x.services, key(o), s, ours && !gone, equalService)
+		if changed {
+			x.noteLocked(key(o))
+		}
+		return changed
 	case *discoveryv1.EndpointSlice:
 		of := types.NamespacedName{Namespace: o.Namespace, Name: o.Labels[discoveryv1.LabelServiceName]}
+		s, announced := x.services[of]
+		was := x.endpointsLocked(of, s.Local)
 		if x.slices[of] == nil {
 			x.slices[of] = map[string]announce.Endpoints{}
 		}
-		changed := put(x.slices[of], o.Name, Endpoints(o), !gone, equalEndpoints)
+		put(x.slices[of], o.Name, Endpoints(o), !gone, equalEndpoints)
 		if len(x.slices[of]) == 0 {
 			delete(x.slices, of)
 		}
-		_, announced := x.services[of]
-		return changed && announced
+		if !announced || equalEndpoints(was, x.endpointsLocked(of, s.Local)) {
+			return false
+		}
+		x.noteLocked(of)
+		return true
 	case *corev1.Node:
-		return put(x.nodes, o.Name, Node(o), !gone, equalNode)
+		changed := put(x.nodes, o.Name, Node(o), !gone, equalNode)
+		for _, r := range x.readers {
+			if changed {
+				r.nodes[o.Name] = true
+			}
+		}
+		return changed
 	}
 	return false
+}
+
+func (x *Cluster) noteLocked(id types.NamespacedName) {
+	for _, r := range x.readers {
+		r.services[id] = true
+	}
+}
+
+// endpointsLocked returns the endpoints of a Service. On which nodes they are matters only if traffic goes to those alone, so that most
+// of what happens to the endpoints of others is no change at all.
+func (x *Cluster) endpointsLocked(of types.NamespacedName, local bool) announce.Endpoints {
+	var out announce.Endpoints
+	for _, e := range x.slices[of] {
+		out.Any = out.Any || e.Any
+		if !local {
+			if out.Any {
+				break
+			}
+			continue
+		}
+		if len(e.Nodes) > 0 && out.Nodes == nil {
+			out.Nodes = map[string]bool{}
+		}
+		maps.Copy(out.Nodes, e.Nodes)
+	}
+	return out
+}
+
+// Watch returns the Changes for a new reader. Everything that there is comes first.
+func (x *Cluster) Watch() *Changes {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	c := &Changes{of: x, services: map[types.NamespacedName]bool{}, nodes: map[string]bool{}}
+	for id := range x.services {
+		c.services[id] = true
+	}
+	for name := range x.nodes {
+		c.nodes[name] = true
+	}
+	x.readers = append(x.readers, c)
+	return c
+}
+
+// Take calls service and node with each Service and Node that has changed since the last time; with nil for one that is gone, or that has
+// no address of ours any more. They must not call the Cluster.
+func (c *Changes) Take(service func(types.NamespacedName, *announce.Service), node func(string, *announce.Node)) {
+	c.of.mu.Lock()
+	defer c.of.mu.Unlock()
+	for id := range c.services {
+		if s, is := c.of.services[id]; is {
+			s.Endpoints = c.of.endpointsLocked(id, s.Local)
+			service(id, &s)
+		} else {
+			service(id, nil)
+		}
+	}
+	for name := range c.nodes {
+		if n, is := c.of.nodes[name]; is {
+			node(name, &n)
+		} else {
+			node(name, nil)
+		}
+	}
+	clear(c.services)
+	clear(c.nodes)
 }
 
 // put sets or removes an entry; it reports whether that changed anything.
@@ -98,19 +186,14 @@ func key(o client.Object) types.NamespacedName {
 	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
 }
 
-// Services returns those that have addresses of ours, by namespace and name, with their endpoints.
+// Services returns those that have addresses of ours, by namespace and name, with their endpoints. Of those of which traffic goes to all
+// nodes, it is not known on which nodes the endpoints are.
 func (x *Cluster) Services() []announce.Service {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	out := make([]announce.Service, 0, len(x.services))
 	for k, s := range x.services {
-		for _, e := range x.slices[k] {
-			s.Endpoints.Any = s.Endpoints.Any || e.Any
-			if len(e.Nodes) > 0 && s.Endpoints.Nodes == nil {
-				s.Endpoints.Nodes = map[string]bool{}
-			}
-			maps.Copy(s.Endpoints.Nodes, e.Nodes)
-		}
+		s.Endpoints = x.endpointsLocked(k, s.Local)
 		out = append(out, s)
 	}
 	slices.SortFunc(out, func(a, b announce.Service) int {

@@ -203,7 +203,7 @@ func (s *speakers) judge() {
 	pending := 0
 	for i := range in.Services {
 		key := types.NamespacedName{Namespace: in.Services[i].Namespace, Name: in.Services[i].Name}
-		v := takenVerdict(snapshot, &in.Services[i], verdictOn(&in.Services[i], i, &d, told[key]))
+		v := takenVerdict(snapshot, &in.Services[i], verdictOn(&in.Services[i], &d, told[key]))
 		if v.Reason == announce.ReasonPending {
 			pending++
 		}
@@ -280,9 +280,9 @@ func takenVerdict(s *config.Snapshot, svc *announce.Service, v announce.Verdict)
 	return v
 }
 
-// verdictOn returns the verdict on the i-th Service. nodes say that they announce it.
-func verdictOn(s *announce.Service, i int, d *announce.Decision, nodes []string) announce.Verdict {
-	if v, refused := d.Refusals[i]; refused {
+// verdictOn returns the verdict on a Service. nodes say that they announce it.
+func verdictOn(s *announce.Service, d *announce.Decision, nodes []string) announce.Verdict {
+	if v, refused := d.Refusals[s.ID()]; refused {
 		return v
 	}
 	slices.Sort(nodes)

@@ -145,6 +145,18 @@ func (g *Group) Ready() <-chan struct{} { return g.ready }
 // heard from them since.
 func (g *Group) Stale() bool { return g.stale.Load() }
 
+// Change is what has become of a speaker.
+type Change struct {
+	Node string
+	// Member is the whole of what it says. If it is nil and Claims is, too, the speaker is not alive, or has not said anything.
+	Member *Member
+	// Claims are the addresses that it has begun to announce, or does not any more; nothing else has changed.
+	Claims map[netip.Addr]bool
+}
+
+// Changes returns what has become of speakers, this one included, since it was called last; at first all that are alive. It has one caller.
+func (g *Group) Changes() []Change { return g.state.changes() }
+
 // Members returns the speakers that are alive, this one included, by node. Each value is the caller's.
 func (g *Group) Members() map[string]Member { return g.state.members() }
 

@@ -88,11 +88,70 @@ type state struct {
 	records map[string]*record
 	owed    []part // what speakers are to be told that others believe of them
 	quarrel quarrel
+	news    map[string]*news // by node, since changes was called last
+}
+
+// news are what has changed of a speaker: all of it, or some claims.
+type news struct {
+	all    bool
+	claims map[netip.Addr]bool
 }
 
 func newState(node string, epoch uint64, now func() time.Time) *state {
 	own := &record{epoch: epoch, claims: map[netip.Addr]held{}, alive: true}
-	return &state{node: node, now: now, records: map[string]*record{node: own}}
+	return &state{node: node, now: now, records: map[string]*record{node: own}, news: map[string]*news{node: {all: true}}}
+}
+
+func (s *state) noteLocked(node string) *news {
+	if s.news[node] == nil {
+		s.news[node] = &news{}
+	}
+	return s.news[node]
+}
+
+// noteClaimLocked notes that a speaker announces an address, or does not any more.
+func (s *state) noteClaimLocked(node string, addr netip.Addr) {
+	n := s.noteLocked(node)
+	if n.claims == nil {
+		n.claims = map[netip.Addr]bool{}
+	}
+	n.claims[addr] = true
+}
+
+// changes returns what has become of speakers since it was called last.
+func (s *state) changes() []Change {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]Change, 0, len(s.news))
+	for node, n := range s.news {
+		r := s.records[node]
+		switch {
+		case r == nil, !r.alive, r.epoch == 0:
+			out = append(out, Change{Node: node})
+		case n.all:
+			m := r.member()
+			out = append(out, Change{Node: node, Member: &m})
+		default:
+			c := Change{Node: node, Claims: make(map[netip.Addr]bool, len(n.claims))}
+			for addr := range n.claims {
+				c.Claims[addr] = r.claims[addr].held
+			}
+			out = append(out, c)
+		}
+	}
+	clear(s.news)
+	return out
+}
+
+// member returns what a speaker says.
+func (r *record) member() Member {
+	m := Member{Leaving: r.about.Leaving, SameSubnet: r.about.SameSubnet, Links: r.links, Claims: make(map[netip.Addr]bool, len(r.claims))}
+	for a, h := range r.claims {
+		if h.held {
+			m.Claims[a] = true
+		}
+	}
+	return m
 }
 
 // say changes what is said of this speaker itself; it returns the part to spread, nil if nothing changed.
@@ -108,6 +167,7 @@ func (s *state) say(change func(*about)) *part {
 	s.seq++
 	next.Seq = s.seq
 	own.about, own.links = next, decodeLinks(next.Links)
+	s.noteLocked(s.node).all = true
 	return &part{Node: s.node, Epoch: own.epoch, About: &next}
 }
 
@@ -124,6 +184,7 @@ func (s *state) claim(addrs map[netip.Addr]bool) []part {
 	var changed []claim
 	set := func(a netip.Addr, yes bool) {
 		own.claims[a] = held{s.seq, yes, s.now()}
+		s.noteClaimLocked(s.node, a)
 		changed = append(changed, claim{a.AsSlice(), s.seq, yes})
 	}
 	for a, h := range own.claims {
@@ -187,9 +248,16 @@ func (s *state) takeLocked(p *part) (news []part) {
 		fresh.About, isNew = p.About, true
 	}
 	if isNew {
+		s.noteLocked(p.Node).all = true
 		news = append(news, fresh)
 	}
-	for chunk := range slices.Chunk(s.claimsLocked(r, p), maxPart) {
+	claims := s.claimsLocked(r, p)
+	for _, c := range claims {
+		if addr, ok := netip.AddrFromSlice(c.Addr); ok {
+			s.noteClaimLocked(p.Node, addr)
+		}
+	}
+	for chunk := range slices.Chunk(claims, maxPart) {
 		news = append(news, part{Node: p.Node, Epoch: p.Epoch, Claims: chunk})
 	}
 	return news
@@ -265,6 +333,7 @@ func (s *state) mark(node string, alive bool, addr netip.AddrPort) {
 		s.records[node] = r
 	}
 	r.alive, r.since, r.addr = alive, s.now(), addr
+	s.noteLocked(node).all = true
 	s.forgetLocked()
 }
 
@@ -339,13 +408,7 @@ func (s *state) members() map[string]Member {
 		if !r.alive || r.epoch == 0 {
 			continue
 		}
-		m := Member{Leaving: r.about.Leaving, SameSubnet: r.about.SameSubnet, Links: r.links, Claims: make(map[netip.Addr]bool, len(r.claims))}
-		for a, h := range r.claims {
-			if h.held {
-				m.Claims[a] = true
-			}
-		}
-		out[node] = m
+		out[node] = r.member()
 	}
 	return out
 }
