@@ -34,6 +34,7 @@ type apply struct {
 	contended bool
 	last      *sessions
 	broken    map[string]error // objects that could not be written, by key
+	late      newcomers        // while communities change of what nodes tell already
 	leaving   bool             // communities of entries that were taken out are there still
 }
 
@@ -75,7 +76,7 @@ func (x *apply) plan(current *configuration, narrowing bool) *sessions {
 	rest, going := x.rest(narrowing)
 	in := planning{narrowing: narrowing, rest: rest, going: going,
 		want: x.want, world: x.world, installation: x.b.cfg.Installation, namespace: x.d.nodeNamespace, has: x.has, filters: x.d.filters,
-		recorded: map[string]bool{}, asNumber: defaultASNumber,
+		recorded: map[string]bool{}, asNumber: defaultASNumber, late: x.late,
 	}
 	in.want.BGPAdvertisements, in.want.Announcements = x.routes.served, x.announced()
 	for _, k := range x.record.Objects {

@@ -52,6 +52,8 @@ type Backend struct {
 	looked bool
 	// wrote is when something was last written that has to be in force before anything wider is.
 	wrote time.Time
+	// before is what was wanted the last time, and done; nil: it is not known.
+	before *backends.Desired
 	// refused names the BGPPeers that Calico's API did not take the last time.
 	refused map[string]bool
 }
@@ -119,6 +121,9 @@ func (b *Backend) Apply(ctx context.Context, want backends.Desired) error {
 	err = x.settling(ctx, func() error {
 		return retry.OnError(retry.DefaultBackoff, again, func() error { return x.try(ctx) })
 	})
+	if err == nil {
+		b.before = &want
+	}
 	if b.cfg.Report != nil && x.reached {
 		b.cfg.Report(x.outcome())
 	}

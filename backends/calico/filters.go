@@ -12,25 +12,46 @@ import (
 	"github.com/fairlead/fairlead/backends"
 )
 
+// newcomers are the nodes that do not tell anybody of some pools yet, and must not before the communities of these are in force.
+type newcomers struct {
+	pools  map[string]bool
+	before backends.Desired // what was wanted until now
+}
+
+// wait reports whether a node does not tell a peer of a pool yet.
+func (w *newcomers) wait(p *backends.Peer, node, pool string) bool {
+	if !w.pools[pool] {
+		return false
+	}
+	i := slices.IndexFunc(w.before.Nodes, func(n backends.Node) bool { return n.Name == node })
+	return i < 0 || !slices.ContainsFunc(w.before.BGPAdvertisements, func(a backends.BGPAdvertisement) bool {
+		return (len(a.Peers) == 0 || slices.Contains(a.Peers, p.Source.Name)) && a.SelectsNode(w.before.Nodes[i].Labels) &&
+			slices.ContainsFunc(a.Pools, func(x backends.Pool) bool { return x.Name == pool })
+	})
+}
+
 // groupNodes returns the nodes that hold a session with p, by the pools that the advertisements hide from p on them (names with
 // commas between them). Without advertisements that select nodes there is one group, whose nodes do not matter; byName says
 // whether they do: a node that is new has no session then until it is known what it may tell.
-func groupNodes(p *backends.Peer, want backends.Desired) (groups map[string][]string, byName bool) {
-	hidden := func(selected func(*backends.BGPAdvertisement) bool) string {
+func groupNodes(p *backends.Peer, want backends.Desired, late newcomers) (groups map[string][]string, byName bool) {
+	hidden := func(selected func(*backends.BGPAdvertisement) bool, waits func(pool string) bool) string {
 		shown, all := map[string]bool{}, map[string]bool{}
 		for i := range want.BGPAdvertisements {
 			a := &want.BGPAdvertisements[i]
 			hears := (len(a.Peers) == 0 || slices.Contains(a.Peers, p.Source.Name)) && selected(a)
 			for _, pool := range a.Pools {
 				all[pool.Name] = true
-				shown[pool.Name] = shown[pool.Name] || hears
+				shown[pool.Name] = shown[pool.Name] || hears && !waits(pool.Name)
 			}
 		}
 		maps.DeleteFunc(all, func(pool string, _ bool) bool { return shown[pool] })
 		return strings.Join(slices.Sorted(maps.Keys(all)), ",")
 	}
-	if !slices.ContainsFunc(want.BGPAdvertisements, func(a backends.BGPAdvertisement) bool { return len(a.NodeSelectors) > 0 }) {
-		return map[string][]string{hidden(func(*backends.BGPAdvertisement) bool { return true }): nil}, false
+	selects := func(a backends.BGPAdvertisement) bool { return len(a.NodeSelectors) > 0 }
+	if !slices.ContainsFunc(want.BGPAdvertisements, selects) &&
+		(len(late.pools) == 0 || !slices.ContainsFunc(late.before.BGPAdvertisements, selects)) {
+		return map[string][]string{hidden(
+			func(*backends.BGPAdvertisement) bool { return true }, func(string) bool { return false }): nil}, false
 	}
 	groups = map[string][]string{}
 	for _, n := range want.Nodes {
@@ -41,7 +62,8 @@ func groupNodes(p *backends.Peer, want backends.Desired) (groups map[string][]st
 		if name == "" {
 			name = n.Name
 		}
-		h := hidden(func(a *backends.BGPAdvertisement) bool { return a.SelectsNode(n.Labels) })
+		h := hidden(func(a *backends.BGPAdvertisement) bool { return a.SelectsNode(n.Labels) },
+			func(pool string) bool { return late.wait(p, n.Name, pool) })
 		groups[h] = append(groups[h], name)
 	}
 	for h := range groups {

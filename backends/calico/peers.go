@@ -48,6 +48,8 @@ type planning struct {
 	rest []netip.Prefix
 	// going are those of rest that are about to go.
 	going []netip.Prefix
+	// late are the nodes that have to wait for communities.
+	late newcomers
 	// narrowing is set while nothing may be shown that was hidden: filters keep the rules that they have.
 	narrowing bool
 }
@@ -105,7 +107,7 @@ func (s *sessions) add(p *backends.Peer, earlier []backends.Peer, filters []stri
 		s.report(backends.UnsupportedField, p, "spec.nodeSelectors", err.Error()+": the peer is not set up")
 		return
 	}
-	groups, byName := groupNodes(p, s.want)
+	groups, byName := groupNodes(p, s.want, s.late)
 	secret := s.password(p)
 	for _, hidden := range slices.Sorted(maps.Keys(groups)) {
 		o := &v3.BGPPeer{ObjectMeta: s.meta(groupName(p.Source.Name, hidden, len(groups)), p.Source.String())}

@@ -372,7 +372,7 @@ func TestNames(t *testing.T) {
 
 func TestGroupsOfNodesWithoutHostname(t *testing.T) {
 	n := backends.Node{Name: "n1", Labels: labels.Set{}}
-	groups, byName := groupNodes(&backends.Peer{}, backends.Desired{Nodes: []backends.Node{n}, BGPAdvertisements: []backends.BGPAdvertisement{adv("a", pools("main"), from("!rack"))}})
+	groups, byName := groupNodes(&backends.Peer{}, backends.Desired{Nodes: []backends.Node{n}, BGPAdvertisements: []backends.BGPAdvertisement{adv("a", pools("main"), from("!rack"))}}, newcomers{})
 	assert.Equal(t, map[string][]string{"": {"n1"}}, groups)
 	assert.True(t, byName)
 }

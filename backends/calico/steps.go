@@ -43,7 +43,8 @@ func (x *apply) unsettled() time.Duration {
 }
 
 // try is one try at everything, in four steps: filters hide what is to be hidden, and keep what they hide; the sessions refer to them;
-// the prefixes change; the filters show what is to be shown, and what is left over goes. A step that has something to do waits until
+// the prefixes change; the filters show what is to be shown, and what is left over goes. Where the communities of a prefix change that
+// stays, they do so after the second step, in which no node shows it that does not yet, and everything begins anew. A step that has something to do waits until
 // that of the steps before is in force: confd renders each kind in its own time, and BIRD forgets to withdraw a route that goes away
 // while a filter begins to hide it. After that wait all is looked at anew.
 func (x *apply) try(ctx context.Context) error {
@@ -58,6 +59,7 @@ func (x *apply) try(ctx context.Context) error {
 	x.reached = true
 	leaves := x.leavesAggregation(current)
 	x.routes = route(x.want, x.surroundings(current, leaves))
+	x.late = x.newcomers(current)
 	first := x.plan(current, true)
 	x.findings = first.findings
 	// The intent is recorded before anything is made, so that nothing of ours is ever unknown.
@@ -69,13 +71,19 @@ func (x *apply) try(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if current, err = x.tagFirst(ctx, current); err != nil {
-		return errors.Join(failed, backends.AnnounceErrors(x.want, err))
+	retags := len(x.late.pools) > 0
+	if !retags {
+		if current, err = x.tagFirst(ctx, current); err != nil {
+			return errors.Join(failed, backends.AnnounceErrors(x.want, err))
+		}
 	}
 	more, err := x.putSessions(ctx, first)
 	failed = errors.Join(failed, more)
 	if err != nil {
 		return errors.Join(failed, err)
+	}
+	if retags && failed == nil {
+		return x.retag(ctx, current)
 	}
 	failed = errors.Join(failed, x.withhold())
 	if err := x.configure(ctx, current, leaves); err != nil {
@@ -181,6 +189,74 @@ func carries(p netip.Prefix, communities []string, tags []Tag) bool {
 	})
 }
 
+// newcomers returns the nodes that have to wait for communities that change, of prefixes that are advertised and stay.
+func (x *apply) newcomers(current *configuration) newcomers {
+	out := newcomers{}
+	if x.b.cfg.Settle == 0 || x.b.before == nil || current == nil ||
+		appliedBy(current.ManagedFields, fieldTags, x.b.cfg.FieldManager) != "" {
+		return out
+	}
+	_, changed := x.retagged(current)
+	for _, e := range x.routes.entries {
+		if changed[e.Prefix] {
+			if out.pools == nil {
+				out.pools, out.before = map[string]bool{}, *x.b.before
+			}
+			out.pools[e.Pool] = true
+		}
+	}
+	return out
+}
+
+// retag replaces the communities of prefixes that stay, once it is in force that nobody hears of them who shall not any more. Everything
+// else has to wait until the new ones are in force.
+func (x *apply) retag(ctx context.Context, current *configuration) error {
+	if x.unsettled() > 0 {
+		return errUnsettled
+	}
+	list, _ := x.retagged(current)
+	if _, err := x.setTags(ctx, current, list, x.routes.tags); err != nil {
+		return backends.AnnounceErrors(x.want, err)
+	}
+	return errUnsettled
+}
+
+// retagged returns the entries of spec.prefixAdvertisements in which prefixes of ours that stay have the communities that they are to
+// have, and which prefixes that changes.
+func (x *apply) retagged(current *configuration) (list []v3.PrefixAdvertisement, changed map[netip.Prefix]bool) {
+	wanted, stays := map[netip.Prefix]bool{}, map[netip.Prefix]bool{}
+	for _, e := range x.routes.entries {
+		wanted[e.Prefix] = true
+	}
+	for _, e := range x.record.Owned {
+		stays[e.Prefix] = wanted[e.Prefix]
+	}
+	want, ours, there := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for _, t := range x.routes.tags {
+		want[t.String()] = true
+	}
+	for _, t := range x.record.Tags {
+		ours[t.String()] = true
+	}
+	changed = map[netip.Prefix]bool{}
+	for _, p := range current.Spec.PrefixAdvertisements {
+		t, ok := tagOf(p)
+		if ok && ours[t.String()] && !want[t.String()] && stays[t.Prefix] {
+			changed[t.Prefix] = true
+			continue
+		}
+		there[t.String()] = there[t.String()] || ok
+		list = append(list, p)
+	}
+	for _, t := range x.routes.tags {
+		if stays[t.Prefix] && !there[t.String()] && len(list) < maxPrefixAdvertisements {
+			changed[t.Prefix] = true
+			list = append(list, v3.PrefixAdvertisement{CIDR: t.Prefix.String(), Communities: t.Communities})
+		}
+	}
+	return list, changed
+}
+
 // tagFirst adds the communities of prefixes that are not advertised yet: a route would be heard without them else. It returns the
 // configuration as it is then.
 func (x *apply) tagFirst(ctx context.Context, current *configuration) (*configuration, error) {
@@ -216,7 +292,18 @@ func (x *apply) tagFirst(ctx context.Context, current *configuration) (*configur
 	if len(more) == 0 { // then it exists
 		return current, nil
 	}
-	next := x.record.with(Record{Tags: more, CreatedDefault: !exists})
+	if !exists {
+		current = nil
+	}
+	return x.setTags(ctx, current, list, more)
+}
+
+// setTags writes spec.prefixAdvertisements; more are those in it that may not be recorded yet. It makes the BGPConfiguration if there is
+// none.
+func (x *apply) setTags(
+	ctx context.Context, current *configuration, list []v3.PrefixAdvertisement, more []Tag,
+) (*configuration, error) {
+	next := x.record.with(Record{Tags: more, CreatedDefault: current == nil})
 	next.APIVersion = x.d.group.String()
 	if err := x.save(ctx, next); err != nil {
 		return nil, err
@@ -224,7 +311,7 @@ func (x *apply) tagFirst(ctx context.Context, current *configuration) (*configur
 	spec := map[string]any{fieldTags: list}
 	var stored *configuration
 	var err error
-	if exists {
+	if current != nil {
 		stored, err = x.api.patch(ctx, current, spec)
 	} else if stored, err = x.api.create(ctx, spec); apierrors.IsAlreadyExists(err) {
 		err = apierrors.NewConflict(x.api.group.WithResource(resource).GroupResource(), defaultName, err)

@@ -54,6 +54,57 @@ func TestSessionsChangeOver(t *testing.T) {
 	assert.NotContains(t, rendered(one.objects), hides)
 }
 
+// TestNewcomersWait: while the communities of a pool change, nodes that did not tell a peer of it do not begin to, and those that are not to
+// any more cease to.
+func TestNewcomersWait(t *testing.T) {
+	tor, edge := router("tor", "192.0.2.1"), router("edge", "192.0.2.2")
+	before := backends.Desired{
+		Nodes:             []backends.Node{node("n1", "rack", "1"), node("n2", "rack", "2"), node("n3", "rack", "3")},
+		BGPAdvertisements: []backends.BGPAdvertisement{adv("a", pools("main"), to("tor"), from("rack in (1,2)")), adv("b", pools("other"))},
+	}
+	late := newcomers{pools: map[string]bool{"main": true}, before: before}
+	want := before
+	want.Nodes = append(want.Nodes[:3:3], node("n4", "rack", "3"))
+	want.BGPAdvertisements = []backends.BGPAdvertisement{adv("a", pools("main"), from("rack in (2,3)")), adv("b", pools("other"))}
+	groups, byName := groupNodes(&tor, want, late)
+	assert.True(t, byName)
+	assert.Equal(t, map[string][]string{"": {"n2"}, "main": {"n1", "n3", "n4"}}, groups)
+	groups, _ = groupNodes(&edge, want, late)
+	assert.Equal(t, map[string][]string{"main": {"n1", "n2", "n3", "n4"}}, groups, "nobody told it before")
+	groups, _ = groupNodes(&tor, want, newcomers{})
+	assert.Equal(t, map[string][]string{"": {"n2", "n3", "n4"}, "main": {"n1"}}, groups, "when they are in force")
+
+	want.BGPAdvertisements = []backends.BGPAdvertisement{adv("a", pools("main")), adv("b", pools("other"))} // from all
+	groups, byName = groupNodes(&tor, want, late)
+	assert.True(t, byName)
+	assert.Equal(t, map[string][]string{"": {"n1", "n2"}, "main": {"n3", "n4"}}, groups)
+	_, byName = groupNodes(&tor, want, newcomers{})
+	assert.False(t, byName)
+}
+
+// TestRetagged: the communities of prefixes of ours that stay are replaced; what goes, comes, or is somebody else's is left.
+func TestRetagged(t *testing.T) {
+	x := apply{
+		record: Record{
+			Owned: owned("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/25"),
+			Tags:  []Tag{tag("192.0.2.0/24", "64512:1"), tag("198.51.100.0/24", "64512:1"), tag("203.0.113.0/25", "64512:1")},
+		},
+		routes: routes{
+			entries: owned("192.0.2.0/24", "198.51.100.0/24", "203.0.113.128/25"),
+			tags:    []Tag{tag("192.0.2.0/24", "64512:2"), tag("203.0.113.128/25", "64512:2")},
+		},
+	}
+	current := conf("192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/25").with(append(x.record.Tags, tag("10.0.0.0/8", "64512:9"), tag("192.0.2.0/24", "64512:9"))...)
+	list, changed := x.retagged(current)
+	assert.Equal(t, map[netip.Prefix]bool{netip.MustParsePrefix("192.0.2.0/24"): true, netip.MustParsePrefix("198.51.100.0/24"): true}, changed)
+	assert.Equal(t, "prefixAdvertisements: 203.0.113.0/25 64512:1; 10.0.0.0/8 64512:9; 192.0.2.0/24 64512:9; 192.0.2.0/24 64512:2",
+		patched(map[string]any{fieldTags: list}))
+
+	x.record.Tags, current = x.routes.tags, conf("192.0.2.0/24").with(x.routes.tags...)
+	_, changed = x.retagged(current)
+	assert.Empty(t, changed)
+}
+
 // TestGoingStaysHidden: nodes that come to a session keep hidden what was hidden from the peer on them, until it is gone.
 func TestGoingStaysHidden(t *testing.T) {
 	want := backends.Desired{

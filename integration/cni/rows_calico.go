@@ -383,7 +383,7 @@ var calicoRows = []Row{
 		},
 	},
 	{
-		// Which sessions of which nodes hide a pool changes before the communities do.
+		// The old nodes cease, then the communities change, then the new nodes begin.
 		Name: "a route moves to other nodes with another community", Only: onCalico,
 		Steps: []Step{
 			{
@@ -395,8 +395,17 @@ var calicoRows = []Row{
 				Change: "from the others, with another one",
 				Apply: adv("a", `ipAddressPools: [a], communities: ["64512:4"],
   nodeSelectors: [{matchExpressions: [{key: kubernetes.io/hostname, operator: NotIn, values: [n1]}]}]`),
-				Meanwhile: "r1 r2: 198.51.100.0 from n2 n3 with 64512:3",
-				Routes:    `r1 r2: 198.51.100.0 from n2 n3 with 64512:4`,
+				Routes: `r1 r2: 198.51.100.0 from n2 n3 with 64512:4`,
+			},
+			{
+				Change: "from all, with a third one",
+				Apply:  adv("a", `ipAddressPools: [a], communities: ["64512:5"]`),
+				Routes: `r1 r2: 198.51.100.0 from all with 64512:5`,
+			},
+			{
+				Change: "from one of them to one router, without any",
+				Apply:  adv("a", `ipAddressPools: [a], peers: [r2], nodeSelectors: [{matchLabels: {kubernetes.io/hostname: n2}}]`),
+				Routes: `r2: 198.51.100.0 from n2`,
 			},
 		},
 	},
