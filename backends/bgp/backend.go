@@ -53,8 +53,8 @@ func New(c Config) *Backend {
 }
 
 // Apply holds sessions with exactly want.Peers and tells them exactly want.Routes; it looks at nothing else. It returns as soon as
-// GoBGP knows the routes: they are on their way to peers whose session is established, and the others hear them when theirs is. Sessions
-// that end do so by themselves: a router that takes nothing more delays nobody.
+// the routes are on their way to peers whose session is established; the others hear them when theirs is. Sessions that end do so by
+// themselves: a router that takes nothing more delays nobody.
 //
 // What cannot be done costs a *PeerError for each fault of a peer, and a *backends.AnnounceError for each route that no peer hears.
 // A peer with a fault keeps the session that it has. A session begins anew if a setting of its peer changes, and only then. Before

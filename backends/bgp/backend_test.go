@@ -167,57 +167,6 @@ func TestRunAgain(t *testing.T) {
 	assert.EqualValues(t, 2, s.sessions)
 }
 
-// BenchmarkRoutes is 10,000 prefixes to one peer: of a session that comes up, and of one that is there.
-func BenchmarkRoutes(b *testing.B) {
-	var d backends.NodeDesired
-	for i := range 10_000 {
-		d.Routes = append(d.Routes, backends.Route{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32)})
-	}
-	s := newStub(b, 65002, ipv4)
-	be, _ := running(b)
-	d.Peers = []backends.Peer{s.peer("a")}
-	none := backends.NodeDesired{Peers: d.Peers}
-	if err := be.Apply(context.Background(), none); err != nil {
-		b.Fatal(err)
-	}
-	s.await("the session", func() bool { return s.sessions > 0 })
-	for b.Loop() {
-		if err := be.Apply(context.Background(), d); err != nil {
-			b.Fatal(err)
-		}
-		s.await("10,000 prefixes", func() bool { return len(s.table) == 10_000 })
-		if err := be.Apply(context.Background(), none); err != nil {
-			b.Fatal(err)
-		}
-		s.await("no prefix", func() bool { return len(s.table) == 0 })
-	}
-}
-
-// BenchmarkRoute is one prefix more, and one less, beside 10,000 others: from Apply to the router.
-func BenchmarkRoute(b *testing.B) {
-	var d backends.NodeDesired
-	for i := range 10_000 {
-		d.Routes = append(d.Routes, backends.Route{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32)})
-	}
-	s := newStub(b, 65002, ipv4)
-	be, _ := running(b)
-	d.Peers = []backends.Peer{s.peer("a")}
-	less := d
-	less.Routes = d.Routes[1:]
-	if err := be.Apply(context.Background(), less); err != nil {
-		b.Fatal(err)
-	}
-	s.await("the session", func() bool { return len(s.table) == len(less.Routes) })
-	for b.Loop() {
-		for _, x := range []backends.NodeDesired{d, less} {
-			if err := be.Apply(context.Background(), x); err != nil {
-				b.Fatal(err)
-			}
-			s.await("the change", func() bool { return len(s.table) == len(x.Routes) })
-		}
-	}
-}
-
 // TestChanged is told of each state, and may ask for all of them.
 func TestChanged(t *testing.T) {
 	t.Parallel()

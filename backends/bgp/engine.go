@@ -11,13 +11,8 @@ import (
 	"syscall"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/anypb"
-
 	api "github.com/osrg/gobgp/v3/api"
 	"github.com/osrg/gobgp/v3/pkg/server"
-
-	"github.com/fairlead/fairlead/backends"
 )
 
 // family is an address family, with unicast.
@@ -51,9 +46,9 @@ func (f family) api() *api.Family {
 // loopback is where GoBGP servers listen.
 const loopback = "127.0.0.1"
 
-// engine is a GoBGP server with one neighbour, which is the wire. GoBGP waits a second or two before it connects to a neighbour, so it is
-// the wire that connects. Other processes of the machine can connect, too: what makes the wire the neighbour is that it comes from an
-// address that only it knows, and that it comes first.
+// engine is a GoBGP server without routes and with one neighbour, which is the wire. GoBGP waits a second or two before it connects to a
+// neighbour, so it is the wire that connects. Other processes of the machine can connect, too: what makes the wire the neighbour is that
+// it comes from an address that only it knows, and that it comes first.
 //
 // GoBGP has no way to end a server, so one that is stopped is used again.
 type engine struct {
@@ -63,9 +58,8 @@ type engine struct {
 }
 
 // globals guards table.SelectionOptions and table.UseMultiplePaths, variables of a package of GoBGP 3.37 that all servers of a process
-// share: StartBgp of one server writes them, and any server reads them when it works out what a peer is to hear. That is when routes
-// change, when a session is established (see establish), and when a router asks for all routes again (see refresh). What is written is
-// always the same.
+// share: StartBgp of one server writes them, and any server reads them when a session is established (see establish) or ends. What is
+// written is always the same.
 var globals sync.RWMutex
 
 func newEngine(log *slog.Logger) *engine {
@@ -114,8 +108,6 @@ func (e *engine) connect(ctx context.Context, s *settings) (*net.TCPConn, error)
 		Conf:      &api.PeerConf{NeighborAddress: e.wire.String(), PeerAsn: s.peerASN, LocalAsn: s.localASN},
 		Transport: &api.Transport{PassiveMode: true},
 		Timers:    &api.Timers{Config: &api.TimersConfig{HoldTime: uint64(hold.Seconds()), KeepaliveInterval: uint64(keepalive.Seconds())}},
-		// It makes GoBGP send End-of-RIB (RFC 4724, 2).
-		GracefulRestart: &api.GracefulRestart{Enabled: s.gracefulRestart, RestartTime: uint32(restartTime.Seconds())},
 	}
 	for _, f := range s.families() {
 		peer.AfiSafis = append(peer.AfiSafis, &api.AfiSafi{Config: &api.AfiSafiConfig{Family: f.api(), Enabled: true}})
@@ -131,7 +123,7 @@ func (e *engine) connect(ctx context.Context, s *settings) (*net.TCPConn, error)
 	return c, err
 }
 
-// disconnect ends the neighbour. Routes stay.
+// disconnect ends the neighbour.
 func (e *engine) disconnect(ctx context.Context) error {
 	globals.RLock()
 	defer globals.RUnlock()
@@ -141,13 +133,10 @@ func (e *engine) disconnect(ctx context.Context) error {
 // elsewhere has the wire come from another address the next time: somebody else came from this one.
 func (e *engine) elsewhere() { e.wire = anyLoopback() }
 
-// stop ends what start began, and forgets all routes.
+// stop ends what start began.
 func (e *engine) stop(ctx context.Context) error {
 	globals.RLock()
 	defer globals.RUnlock()
-	if err := e.server.DeletePath(ctx, &api.DeletePathRequest{}); err != nil {
-		return err
-	}
 	return e.server.StopBgp(ctx, &api.StopBgpRequest{})
 }
 
@@ -160,14 +149,6 @@ func (e *engine) establish(ctx context.Context, hand func() error) error {
 	}
 	e.await(ctx, api.PeerState_ESTABLISHED)
 	return nil
-}
-
-// refresh has GoBGP say all routes again, as a router asks for by ROUTE-REFRESH (RFC 2918). GoBGP does not hear of that message: it would
-// not tell when it has worked out the answer.
-func (e *engine) refresh(ctx context.Context) error {
-	globals.RLock()
-	defer globals.RUnlock()
-	return e.server.ResetPeer(ctx, &api.ResetPeerRequest{Address: e.wire.String(), Soft: true, Direction: api.ResetPeerRequest_OUT})
 }
 
 // stateWait is how long GoBGP gets to come to a state before nobody waits for it any more.
@@ -192,71 +173,4 @@ func (e *engine) await(ctx context.Context, state api.PeerState_SessionState) {
 		case <-again.C:
 		}
 	}
-}
-
-// announce tells a prefix, or tells it anew.
-func (e *engine) announce(ctx context.Context, p netip.Prefix, hop netip.Addr, r route) error {
-	globals.RLock()
-	defer globals.RUnlock()
-	path, err := pathOf(p, hop, r)
-	if err == nil {
-		_, err = e.server.AddPath(ctx, &api.AddPathRequest{Path: path})
-	}
-	return err
-}
-
-// withdraw takes a prefix back that was announced like this.
-func (e *engine) withdraw(ctx context.Context, p netip.Prefix, hop netip.Addr, r route) error {
-	globals.RLock()
-	defer globals.RUnlock()
-	path, err := pathOf(p, hop, r)
-	if err == nil {
-		err = e.server.DeletePath(ctx, &api.DeletePathRequest{Path: path})
-	}
-	return err
-}
-
-// pathOf returns a route in GoBGP's terms. A next hop of the other family than the prefix is RFC 8950's.
-func pathOf(p netip.Prefix, hop netip.Addr, r route) (*api.Path, error) {
-	path := &api.Path{Family: familyOf(p).api()}
-	var err error
-	pack := func(m proto.Message) *anypb.Any {
-		packed, e := anypb.New(m)
-		if e != nil {
-			err = e
-		}
-		return packed
-	}
-	path.Nlri = pack(&api.IPAddressPrefix{Prefix: p.Addr().String(), PrefixLen: uint32(p.Bits())})
-	attrs := []*anypb.Any{pack(&api.OriginAttribute{Origin: 0})} // IGP
-	if p.Addr().Is4() && hop.Is4() {
-		attrs = append(attrs, pack(&api.NextHopAttribute{NextHop: hop.String()}))
-	} else {
-		attrs = append(attrs, pack(&api.MpReachNLRIAttribute{
-			Family: path.Family, NextHops: []string{hop.WithZone("").String()}, Nlris: []*anypb.Any{path.Nlri},
-		}))
-	}
-	if r.localPref != 0 || r.least { // GoBGP takes it out for eBGP
-		attrs = append(attrs, pack(&api.LocalPrefAttribute{LocalPref: r.localPref}))
-	}
-	standard, large := split(r.communities)
-	if len(standard) > 0 {
-		attrs = append(attrs, pack(&api.CommunitiesAttribute{Communities: standard}))
-	}
-	if len(large) > 0 {
-		attrs = append(attrs, pack(&api.LargeCommunitiesAttribute{Communities: large}))
-	}
-	path.Pattrs = attrs
-	return path, err
-}
-
-func split(all []backends.Community) (standard []uint32, large []*api.LargeCommunity) {
-	for _, c := range all {
-		if c.Large {
-			large = append(large, &api.LargeCommunity{GlobalAdmin: c.Parts[0], LocalData1: c.Parts[1], LocalData2: c.Parts[2]})
-		} else {
-			standard = append(standard, c.Parts[0]<<16|c.Parts[1])
-		}
-	}
-	return standard, large
 }

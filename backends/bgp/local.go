@@ -5,6 +5,7 @@ import (
 	"hash/crc32"
 	"net"
 	"net/netip"
+	"slices"
 )
 
 // place is what a session's end on this side is: an address, on an interface with others.
@@ -75,6 +76,17 @@ func (h hops) of(p netip.Prefix) netip.Addr {
 		return h.v6
 	}
 	return h.v4
+}
+
+// only returns h without the families that are not among those.
+func (h hops) only(families []family) hops {
+	if !slices.Contains(families, ipv4) {
+		h.v4 = netip.Addr{}
+	}
+	if !slices.Contains(families, ipv6) {
+		h.v6 = netip.Addr{}
+	}
+	return h
 }
 
 // hops returns the local address of the session and, for the other family, an address of the same interface. IPv4 prefixes may have an

@@ -13,23 +13,62 @@ import (
 // gracefulShutdown is GRACEFUL_SHUTDOWN of RFC 8326.
 var gracefulShutdown = backends.Community{Parts: [3]uint32{65535, 0}}
 
-// route is how a prefix is told to a peer. Its communities are sorted, without repetitions.
+// route is how a prefix is told to a peer. Its communities are sorted, without repetitions. Prefixes that are told in the same way share
+// one, and it is never changed.
 type route struct {
 	localPref   uint32 // 0: not set, unless it is least
 	least       bool   // the local preference is 0
 	communities []backends.Community
 }
 
-func (r route) equal(o route) bool {
+func (r *route) equal(o *route) bool {
 	return r.localPref == o.localPref && r.least == o.least && slices.Equal(r.communities, o.communities)
 }
 
 // drained returns r as routers hear it that are to prefer other nodes. What the community makes of a route that comes from another AS
 // (RFC 8326, 4.3), the local preference is to routers of the same one.
-func (r route) drained() route {
-	r.communities = sorted(append(slices.Clone(r.communities), gracefulShutdown))
-	r.localPref, r.least = 0, true
-	return r
+func (r *route) drained() *route {
+	return &route{least: true, communities: sorted(append(slices.Clone(r.communities), gracefulShutdown))}
+}
+
+// routes makes the routes of a plan. Most are like the one before.
+type routes struct {
+	all  []*route
+	from backends.Route // of which last was made
+	last *route
+}
+
+// of returns how a route is told, or why it cannot be.
+func (all *routes) of(r *backends.Route) (*route, error) {
+	from := &all.from
+	if all.last != nil && r.LocalPref == from.LocalPref && r.Draining == from.Draining && slices.Equal(r.Communities, from.Communities) {
+		return all.last, nil
+	}
+	octets := 0
+	for _, c := range r.Communities {
+		switch {
+		case c.Large:
+			octets += 12
+		case c.Parts[0] > 0xffff || c.Parts[1] > 0xffff:
+			return nil, fmt.Errorf("community %s: the numbers of a standard community are 0 to 65535 (RFC 1997)", c)
+		default:
+			octets += 4
+		}
+	}
+	if octets > maxCommunityOctets {
+		return nil, fmt.Errorf("its %d communities are too many for a message of BGP", len(r.Communities))
+	}
+	x := &route{localPref: r.LocalPref, communities: sorted(slices.Clone(r.Communities))}
+	if r.Draining {
+		x = x.drained()
+	}
+	if i := slices.IndexFunc(all.all, x.equal); i >= 0 {
+		x = all.all[i]
+	} else {
+		all.all = append(all.all, x)
+	}
+	all.from, all.last = *r, x
+	return x, nil
 }
 
 func sorted(c []backends.Community) []backends.Community {
@@ -41,7 +80,7 @@ func sorted(c []backends.Community) []backends.Community {
 type planned struct {
 	name     string // of the peer
 	settings settings
-	routes   map[netip.Prefix]route
+	routes   map[netip.Prefix]*route
 }
 
 // plan is what is wanted of all sessions.
@@ -73,30 +112,26 @@ func newPlan(want backends.NodeDesired, has existing) (plan, []error) {
 			errs = append(errs, &PeerError{Peer: peer.Source, Field: field, Value: value, Err: fmt.Errorf("%w: %q", errDuplicate, other.name)})
 			continue
 		}
-		x := &planned{name: peer.Source.Name, settings: s, routes: map[netip.Prefix]route{}}
+		x := &planned{name: peer.Source.Name, settings: s, routes: map[netip.Prefix]*route{}}
 		p[s.key], byName[x.name] = x, x
 	}
-	for _, r := range want.Routes {
-		if err := p.add(r, byName); err != nil {
-			errs = append(errs, &backends.AnnounceError{Prefix: r.Prefix, Err: err})
+	known := &routes{}
+	for i := range want.Routes {
+		if err := p.add(&want.Routes[i], known, byName); err != nil {
+			errs = append(errs, &backends.AnnounceError{Prefix: want.Routes[i].Prefix, Err: err})
 		}
 	}
 	return p, errs
 }
 
 // add gives a route to the sessions that are to tell it, and returns why none is.
-func (p plan) add(r backends.Route, byName map[string]*planned) error {
+func (p plan) add(r *backends.Route, known *routes, byName map[string]*planned) error {
 	if !r.Prefix.IsValid() || r.Prefix != r.Prefix.Masked() || r.Prefix.Addr().Is4In6() {
 		return errors.New("it is not a prefix that BGP can tell")
 	}
-	for _, c := range r.Communities {
-		if !c.Large && (c.Parts[0] > 0xffff || c.Parts[1] > 0xffff) {
-			return fmt.Errorf("community %s: the numbers of a standard community are 0 to 65535 (RFC 1997)", c)
-		}
-	}
-	x := route{localPref: r.LocalPref, communities: sorted(slices.Clone(r.Communities))}
-	if r.Draining {
-		x = x.drained()
+	x, err := known.of(r)
+	if err != nil {
+		return err
 	}
 	var hears []*planned
 	if len(r.Peers) == 0 {

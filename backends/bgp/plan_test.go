@@ -153,12 +153,14 @@ func TestPlan(t *testing.T) {
 				{Prefix: netip.MustParsePrefix("198.51.100.2/32"), Communities: []backends.Community{{Parts: [3]uint32{70000, 1}}}},
 				to("198.51.100.3/32"),
 				{Prefix: netip.MustParsePrefix("198.51.100.3/32"), LocalPref: 5},
+				{Prefix: netip.MustParsePrefix("198.51.100.4/32"), Communities: make([]backends.Community, 961)},
 			}},
 			map[string][]string{"a": {"198.51.100.3/32"}},
 			[]string{
 				"announce 198.51.100.1/24: it is not a prefix that BGP can tell",
 				"announce 198.51.100.2/32: community 70000:1: the numbers of a standard community are 0 to 65535 (RFC 1997)",
 				`announce 198.51.100.3/32: peer "a" is to hear it twice, and differently`,
+				"announce 198.51.100.4/32: its 961 communities are too many for a message of BGP",
 			},
 		},
 		{

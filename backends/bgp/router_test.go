@@ -25,10 +25,12 @@ type stub struct {
 	l        net.Listener
 	asn      uint32
 	families []family
+	open     func(*opening) // changes its OPEN; nil: nothing
 
 	mu       sync.Mutex // protects all the following
 	table    map[string]string
 	updates  int
+	bodies   [][]byte // of UPDATEs
 	sessions int
 	opens    []opening
 	ends     []string // NOTIFICATIONs, or EOF
@@ -37,8 +39,14 @@ type stub struct {
 }
 
 func newStub(t testing.TB, asn uint32, families ...family) *stub {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	require.NoError(t, err)
+	return newStubAt(t, "127.0.0.1", asn, families...)
+}
+
+func newStubAt(t testing.TB, addr string, asn uint32, families ...family) *stub {
+	l, err := net.Listen("tcp", net.JoinHostPort(addr, "0"))
+	if err != nil {
+		t.Skip(err) // no IPv6
+	}
 	s := &stub{t: t, l: l, asn: asn, families: families, table: map[string]string{}, news: make(chan struct{})}
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -101,6 +109,9 @@ func (s *stub) serve(c net.Conn) {
 			}
 			s.note(func() { s.opens = append(s.opens, o) })
 			mine := opening{asn: s.asn, hold: 90 * time.Second, id: netip.MustParseAddr("192.0.2.2"), families: s.families, fourOctets: true, refresh: true}
+			if s.open != nil {
+				s.open(&mine)
+			}
 			m, err := mine.marshal()
 			if err != nil {
 				return
@@ -116,7 +127,10 @@ func (s *stub) serve(c net.Conn) {
 				s.t.Errorf("UPDATE: %v", err)
 				return
 			}
-			s.note(func() { s.learn(m.Body.(*bgp.BGPUpdate)) })
+			s.note(func() {
+				s.bodies = append(s.bodies, body)
+				s.learn(m.Body.(*bgp.BGPUpdate))
+			})
 		}
 	}
 }
@@ -201,6 +215,6 @@ func (s *stub) hears(want string) {
 func (s *stub) peer(name string) backends.Peer {
 	return backends.Peer{
 		Source: backends.Source{Kind: "BGPPeer", Namespace: "ns", Name: name}, MyASN: 65001, PeerASN: s.asn,
-		Address: netip.MustParseAddr("127.0.0.1"), Port: s.port(), ConnectTime: time.Second,
+		Address: netip.MustParseAddrPort(s.l.Addr().String()).Addr(), Port: s.port(), ConnectTime: time.Second,
 	}
 }

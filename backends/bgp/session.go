@@ -2,19 +2,15 @@ package bgp
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"slices"
 	"sync"
 	"time"
-
-	"github.com/fairlead/fairlead/backends"
 )
 
-// session is a peer: its GoBGP server, the routes that are to be told, and the wire to the router.
+// session is a peer: its GoBGP server, the routes that are to be told, what has been told, and the wire to the router.
 type session struct {
 	settings
 	node           string
@@ -23,6 +19,7 @@ type session struct {
 	engine         *engine
 	incoming       chan *net.TCPConn // from the router; room for one
 	drop           chan *fault       // asks to end the present connection; room for one
+	work           chan struct{}     // says that there is something in queue; room for one
 	sent, received counters
 
 	failed int // attempts to connect since one succeeded; touched by serve alone
@@ -32,30 +29,24 @@ type session struct {
 
 	mu        sync.Mutex // protects all the following
 	name      string
-	want      map[netip.Prefix]route
-	told      map[netip.Prefix]told // what GoBGP has
-	hops      hops                  // of the last connection
-	opened    bool                  // hops are known, and GoBGP runs
-	draining  bool                  // RFC 8326
-	restarted bool                  // the router knows that the speaker has restarted
-	ending    *fault                // to end the last connection with; nil: without a word
+	want      map[netip.Prefix]*route
+	draining  bool     // RFC 8326
+	tells     bool     // the session is established: the router is told routes, like this
+	manner    manner   // of the last connection
+	told      told     // what the router has once the queue is sent
+	queue     [][]byte // UPDATEs, whole; only the wire takes them out
+	stale     bool     // what is told is not what is wanted: the queue has to be sent first
+	restarted bool     // the router knows that the speaker has restarted
+	ending    *fault   // to end the last connection with; nil: without a word
 	status    Session
-	tell      chan struct{} // closed and replaced when an UPDATE was passed on
+	sentAll   chan struct{} // closed and replaced when the queue has been sent
 }
-
-// told is how GoBGP has a prefix.
-type told struct {
-	hop netip.Addr
-	route
-}
-
-func (t told) equal(o told) bool { return t.hop == o.hop && t.route.equal(o.route) }
 
 func newSession(s settings, c *Config, e *engine, changed func()) *session {
 	return &session{
 		settings: s, node: c.NodeName, log: c.Log, changed: changed, engine: e,
-		incoming: make(chan *net.TCPConn, 1), drop: make(chan *fault, 1), done: make(chan struct{}),
-		told: map[netip.Prefix]told{}, tell: make(chan struct{}),
+		incoming: make(chan *net.TCPConn, 1), drop: make(chan *fault, 1), work: make(chan struct{}, 1), done: make(chan struct{}),
+		sentAll: make(chan struct{}),
 		status: Session{
 			Address: s.address, Interface: s.iface, Port: s.port, VRF: s.vrf, State: Idle, Since: time.Now(),
 			LocalASN: s.localASN, PeerASN: s.peerASN,
@@ -101,8 +92,6 @@ func (s *session) serve(ctx context.Context) error {
 	defer func() {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.opened = false
-		clear(s.told)
 		if err := s.engine.stop(background); err != nil {
 			s.log.Error("cannot stop GoBGP", "peer", s.name, "err", err)
 		}
@@ -176,7 +165,11 @@ func (s *session) attempt(ctx context.Context, inner *net.TCPConn) (up time.Dura
 	s.failed = 0
 	w := &wire{session: s, inner: inner, outer: outer, said: said, heard: make(chan event, 16)}
 	readers.Go(func() { receive(within, outer, w.heard, s.received.add) })
-	if why := w.run(ctx); why != "" {
+	why := w.run(ctx)
+	s.mu.Lock()
+	s.endLocked()
+	s.mu.Unlock()
+	if why != "" {
 		s.fail(why)
 	} else {
 		s.enter(Idle, nil)
@@ -185,61 +178,4 @@ func (s *session) attempt(ctx context.Context, inner *net.TCPConn) (up time.Dura
 		return 0
 	}
 	return time.Since(w.since)
-}
-
-// setRoutes makes routes what the router hears.
-func (s *session) setRoutes(name string, routes map[netip.Prefix]route) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.name, s.want = name, routes
-	return s.syncLocked()
-}
-
-// syncLocked hands GoBGP what has changed: first what is to be told, then what is not any more.
-func (s *session) syncLocked() error {
-	if !s.opened {
-		return nil
-	}
-	ctx := context.Background() // GoBGP's own loop never waits for the network
-	target := make(map[netip.Prefix]told, len(s.want))
-	var fresh []netip.Prefix
-	for p, r := range s.want {
-		hop := s.hops.of(p)
-		if !hop.IsValid() || !s.carries(p.Addr().Is6()) {
-			continue
-		}
-		if s.draining {
-			r = r.drained()
-		}
-		t := told{hop: hop, route: r}
-		target[p] = t
-		if had, ok := s.told[p]; !ok || !had.equal(t) {
-			fresh = append(fresh, p)
-		}
-	}
-	slices.SortFunc(fresh, netip.Prefix.Compare)
-	var errs []error
-	for _, p := range fresh {
-		t := target[p]
-		if err := s.engine.announce(ctx, p, t.hop, t.route); err != nil {
-			errs = append(errs, &backends.AnnounceError{Prefix: p, Err: err})
-			continue
-		}
-		s.told[p] = t
-	}
-	var gone []netip.Prefix
-	for p := range s.told {
-		if _, ok := target[p]; !ok {
-			gone = append(gone, p)
-		}
-	}
-	slices.SortFunc(gone, netip.Prefix.Compare)
-	for _, p := range gone {
-		if err := s.engine.withdraw(ctx, p, s.told[p].hop, s.told[p].route); err != nil {
-			errs = append(errs, &backends.AnnounceError{Prefix: p, Err: err})
-			continue
-		}
-		delete(s.told, p)
-	}
-	return errors.Join(errs...)
 }

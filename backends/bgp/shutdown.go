@@ -2,7 +2,6 @@ package bgp
 
 import (
 	"context"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -74,29 +73,13 @@ func (s *session) drain() int {
 	return s.snapshot().Prefixes
 }
 
-// withdrawAll withdraws every route and waits until that has been sent: GoBGP makes one UPDATE of each withdrawal.
+// withdrawAll withdraws every route and waits until that has been sent.
 func (s *session) withdrawAll(ctx context.Context) {
-	known := s.snapshot().Prefixes
 	s.mu.Lock()
-	until := s.sent[typeUpdate].Load() + uint64(known)
-	s.want = map[netip.Prefix]route{}
+	s.want = nil
 	if err := s.syncLocked(); err != nil {
 		s.log.Error("cannot withdraw every route", "peer", s.name, "err", err)
 	}
 	s.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, flushWait)
-	defer cancel()
-	for {
-		s.mu.Lock()
-		tell := s.tell
-		s.mu.Unlock()
-		if s.sent[typeUpdate].Load() >= until {
-			return
-		}
-		select {
-		case <-tell:
-		case <-ctx.Done():
-			return
-		}
-	}
+	s.flushed(ctx, flushWait)
 }

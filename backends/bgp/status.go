@@ -89,19 +89,9 @@ func (s *session) snapshot() Session {
 	out := s.status
 	out.Peer = s.name
 	out.Families = slices.Clone(out.Families)
-	for p := range s.want {
-		if s.carries(p.Addr().Is6()) {
-			out.Pending++
-		}
-	}
+	out.Pending = max(0, len(s.want)-out.Prefixes)
 	if out.State == Established {
 		out.Uptime = time.Since(out.Since)
-		for p := range s.told {
-			if slices.Contains(out.Families, familyOf(p).String()) {
-				out.Prefixes++
-			}
-		}
-		out.Pending = max(0, out.Pending-out.Prefixes)
 	}
 	out.Sent, out.Received = s.sent.messages(), s.received.messages()
 	return out

@@ -58,6 +58,8 @@ func (w *wire) run(ctx context.Context) string {
 			err = f
 		case e := <-w.said:
 			err = w.fromGoBGP(ctx, e)
+		case <-w.work:
+			err = w.tell(ctx)
 		case e := <-w.heard:
 			err = w.fromRouter(ctx, e)
 		case <-wait.C:
@@ -103,19 +105,18 @@ func (w *wire) open(ctx context.Context) error {
 	return w.send(ctx, typeOpen, m)
 }
 
-// send writes a message to the router, soon.
-func (w *wire) send(ctx context.Context, kind uint8, m []byte) error {
+// send writes messages of a type to the router.
+func (w *wire) send(ctx context.Context, kind uint8, messages ...[]byte) error {
 	// A router that takes nothing for so long is as good as dead (RFC 9687).
 	_ = w.outer.SetWriteDeadline(time.Now().Add(max(w.hold, openWait)))
 	if ctx.Err() != nil {
 		w.hurry()
 	}
-	if _, err := w.out.Write(m); err != nil {
-		return fmt.Errorf("send: %w", err)
-	}
-	w.sent.add(kind)
-	if len(w.said) > 0 {
-		return nil // flushed with what comes next
+	for _, m := range messages {
+		if _, err := w.out.Write(m); err != nil {
+			return fmt.Errorf("send: %w", err)
+		}
+		w.sent.add(kind)
 	}
 	if err := w.out.Flush(); err != nil {
 		return fmt.Errorf("send: %w", err)
@@ -154,27 +155,17 @@ func (w *wire) fromGoBGP(ctx context.Context, e event) error {
 		}
 		w.confirmed = true
 		return w.establish(ctx)
-	case typeUpdate:
-		if err := w.send(ctx, e.kind, e.body); err != nil {
-			return err
-		}
-		w.mu.Lock()
-		close(w.tell)
-		w.tell = make(chan struct{})
-		w.mu.Unlock()
-		return nil
 	case typeNotification:
 		if err := w.send(ctx, e.kind, e.body); err != nil {
 			return err
 		}
-		_ = w.out.Flush()
 		why := describe(e.body[headerLen:])
 		if e.body[headerLen] == codeHold {
 			return fmt.Errorf("the router has been silent for longer than the hold time: %s", why)
 		}
 		return fmt.Errorf("we ended the session: %s", why)
 	}
-	return nil // OPEN is the wire's, and of all else GoBGP sends nothing
+	return nil // OPEN and UPDATE are the wire's, and of all else GoBGP sends nothing
 }
 
 // fromRouter takes what the router says to GoBGP, if it is to know.
@@ -190,7 +181,10 @@ func (w *wire) fromRouter(ctx context.Context, e event) error {
 		w.greeted = true
 		return w.establish(ctx)
 	case w.state == Established && e.kind == typeRefresh:
-		if err := w.engine.refresh(ctx); err != nil {
+		w.mu.Lock()
+		err := w.againLocked()
+		w.mu.Unlock()
+		if err != nil {
 			return err
 		}
 		return w.hand(message(typeKeepalive, nil))
@@ -207,7 +201,7 @@ func (w *wire) hand(m []byte) error {
 	return err
 }
 
-// opened takes the router's OPEN, sees to it that GoBGP has the routes, and lets GoBGP open.
+// opened takes the router's OPEN, and lets GoBGP open.
 func (w *wire) opened(body []byte) error {
 	theirs, err := parseOpen(body)
 	if err != nil {
@@ -219,14 +213,13 @@ func (w *wire) opened(body []byte) error {
 	families := common(theirs.families, w.ours.families)
 	hold := min(theirs.hold, w.hold)
 	w.silent = hold == 0
-	w.mu.Lock()
-	w.session.hops = w.place.hops(theirs.extended && w.ours.extended)
-	w.session.opened = true
-	err = w.syncLocked()
-	w.mu.Unlock()
-	if err != nil {
-		return err
+	how := manner{fourOctets: theirs.fourOctets, hops: w.place.hops(theirs.extended && w.ours.extended).only(families)}
+	if theirs.asn != w.localASN {
+		how.asn = w.localASN
 	}
+	w.mu.Lock()
+	w.manner = how
+	w.mu.Unlock()
 	w.state = OpenConfirm
 	w.enter(OpenConfirm, func(s *Session) {
 		s.PeerASN, s.PeerRouterID, s.HoldTime = theirs.asn, theirs.id, hold
@@ -236,7 +229,7 @@ func (w *wire) opened(body []byte) error {
 		}
 	})
 	// What GoBGP need not know it is not told.
-	theirs.families, theirs.restarting, theirs.preserved = families, false, nil
+	theirs.families, theirs.gracefulRestart, theirs.restarting, theirs.preserved = families, false, false, nil
 	if w.silent {
 		theirs.hold = defaultHold
 	}
@@ -259,7 +252,11 @@ func (w *wire) establish(ctx context.Context) error {
 	w.mu.Lock()
 	w.restarted = true
 	name := w.name
+	err := w.beginLocked()
 	w.mu.Unlock()
+	if err != nil {
+		return err
+	}
 	w.enter(Established, func(s *Session) { s.Established++ })
 	w.log.Info("BGP session is up", "peer", name, "addr", w.key.String(), "localAddr", w.place.addr)
 	if n := w.snapshot().Pending; n > 0 {

@@ -47,7 +47,10 @@ func TestManyRoutes(t *testing.T) {
 		time.Since(began).Round(time.Millisecond), empty>>10, s.p.RSS()>>10, s.order(order{Memory: true}).Heap>>10)
 	assert.Equal(t, many, s.session("r0").Prefixes)
 
-	// A router that comes back hears them in few messages.
+	// Prefixes of the same attributes share UPDATEs, with a router that comes back as well.
+	for _, r := range routers {
+		assert.Less(t, r.Neighbor("192.0.2.1").MessageStats.UpdatesRecv, many/100)
+	}
 	routers[0].BGPD.Kill()
 	routers[0].Start()
 	s.established("r0")

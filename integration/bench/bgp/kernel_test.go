@@ -22,13 +22,14 @@ type kernel struct {
 
 	mu     sync.Mutex // protects all the following
 	routes map[netip.Prefix]time.Time
-	last   time.Time // of the last change
+	counts map[netip.Prefix]int // of routes, within the networks that has was called for
+	last   time.Time            // of the last change
 	err    error
 	news   chan struct{}
 }
 
 func watch(b *testing.B, h *netlab.Host) *kernel {
-	k := &kernel{b: b, routes: map[netip.Prefix]time.Time{}, news: make(chan struct{})}
+	k := &kernel{b: b, routes: map[netip.Prefix]time.Time{}, counts: map[netip.Prefix]int{}, news: make(chan struct{})}
 	updates, done := make(chan netlink.RouteUpdate, 1<<16), make(chan struct{})
 	b.Cleanup(func() { close(done) })
 	require.NoError(b, h.Do(func() error {
@@ -50,10 +51,14 @@ func watch(b *testing.B, h *netlab.Host) *kernel {
 			p := netip.PrefixFrom(addr, bits)
 			k.change(func() {
 				k.last = time.Now()
-				if u.Type == unix.RTM_DELROUTE {
+				_, known := k.routes[p]
+				switch gone := u.Type == unix.RTM_DELROUTE; {
+				case gone && known:
 					delete(k.routes, p)
-				} else if _, known := k.routes[p]; !known {
+					k.count(p, -1)
+				case !gone && !known:
 					k.routes[p] = k.last
+					k.count(p, 1)
 				}
 			})
 		}
@@ -101,16 +106,28 @@ func (k *kernel) appears(p netip.Prefix) time.Time {
 	return at
 }
 
+// count takes in that a route has come, or gone. To count all anew at each change would take a core from what is measured.
+func (k *kernel) count(p netip.Prefix, n int) {
+	for within := range k.counts {
+		if within.Contains(p.Addr()) {
+			k.counts[within] += n
+		}
+	}
+}
+
 // has waits until there are exactly n routes within a network, and returns when that came true.
 func (k *kernel) has(within netip.Prefix, n int, what string) time.Time {
 	k.b.Helper()
-	return k.await(what, func() bool {
-		have := 0
+	k.change(func() {
+		if _, counted := k.counts[within]; counted {
+			return
+		}
+		k.counts[within] = 0
 		for p := range k.routes {
 			if within.Contains(p.Addr()) {
-				have++
+				k.counts[within]++
 			}
 		}
-		return have == n
 	})
+	return k.await(what, func() bool { return k.counts[within] == n })
 }
