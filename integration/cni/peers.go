@@ -29,6 +29,10 @@ func (s *Scene) withoutPeers() {
 	s.Helper()
 	require.NoError(s, s.Lab.delete(context.WithoutCancel(s.Context()), &v1beta2.BGPPeer{}, s.Lab.Namespace))
 	s.AwaitSessions(0)
+	// A router that has lost a session takes the next one later, each time twice as late (FRR, bgp_stop_with_error); that is not the row's.
+	for _, router := range s.Lab.frr {
+		router.Vtysh("clear bgp *")
+	}
 }
 
 // PeerYAML returns a router's BGPPeer for one family; more is what is added to its spec, in one line.
