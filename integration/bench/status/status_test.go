@@ -1,0 +1,201 @@
+// Package status measures how soon a speaker has told of many Services, on an API server and nothing else.
+package status
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	eventsclient "k8s.io/client-go/kubernetes/typed/events/v1"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/api/v1beta2"
+	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/backends/bgp"
+	"github.com/fairlead/fairlead/integration/testbed"
+	"github.com/fairlead/fairlead/internal/announce/observe"
+	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/process/events"
+	"github.com/fairlead/fairlead/internal/process/wake"
+	"github.com/fairlead/fairlead/internal/service"
+	"github.com/fairlead/fairlead/internal/speaker"
+)
+
+var many = flag.Int("status.services", 10_000, "of how many Services there is to tell")
+
+const (
+	// atOnce is how many of them are made at a time.
+	atOnce = 16
+	node   = "n1"
+	pool   = "main"
+)
+
+var bed *testbed.Bed
+
+func TestMain(m *testing.M) { os.Exit(testbed.Main(m, &bed)) }
+
+// router takes whatever it is to announce.
+type router struct{ speaker.Router }
+
+func (router) Apply(context.Context, backends.NodeDesired) error { return nil }
+func (router) Sessions() []bgp.Session                           { return nil }
+func (router) Shutdown(context.Context, backends.Leave)          {}
+
+// BenchmarkServiceBGPStatus measures from the BGPAdvertisement, which asks for all Services at once, to the last of their
+// ServiceBGPStatus objects: what the part of a speaker does that speaks BGP, with the API server on the same machine.
+func BenchmarkServiceBGPStatus(b *testing.B) {
+	namespace := bed.Namespace(b)
+	require.NoError(b, bed.Client.Create(b.Context(), &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: node}}))
+	services(b, namespace)
+	for b.Loop() {
+		b.StopTimer()
+		s := start(b, namespace)
+		b.StartTimer()
+		began := time.Now()
+		s.advertise(b)
+		s.await(b, *many)
+		took := time.Since(began)
+		b.StopTimer()
+		s.stop()
+		b.Logf("%d ServiceBGPStatus objects after %s, with %d processors", *many, took.Round(10*time.Millisecond), runtime.GOMAXPROCS(0))
+		require.NoError(b, bed.Client.DeleteAllOf(b.Context(), &v1beta1.ServiceBGPStatus{}, client.InNamespace(namespace)))
+		b.StartTimer()
+	}
+}
+
+// services makes the Services as they are when they have their addresses, with an endpoint each.
+func services(b *testing.B, namespace string) {
+	b.Helper()
+	var g errgroup.Group
+	g.SetLimit(atOnce)
+	for i := range *many {
+		g.Go(func() error {
+			s := &corev1.Service{
+				ObjectMeta: metav1.ObjectMeta{
+					Namespace: namespace, Name: fmt.Sprintf("web-%d", i), Labels: map[string]string{service.LabelPool: pool},
+					Annotations: map[string]string{service.AnnotationFromPool: pool},
+				},
+				Spec: corev1.ServiceSpec{
+					Type: corev1.ServiceTypeLoadBalancer, Ports: []corev1.ServicePort{{Port: 80}}, AllocateLoadBalancerNodePorts: new(false),
+				},
+			}
+			if err := bed.Client.Create(b.Context(), s); err != nil {
+				return err
+			}
+			s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: netip.AddrFrom4([4]byte{10, 200, byte(i >> 8), byte(i)}).String()}}
+			if err := bed.Client.Status().Update(b.Context(), s); err != nil {
+				return err
+			}
+			return bed.Client.Create(b.Context(), &discoveryv1.EndpointSlice{
+				ObjectMeta: metav1.ObjectMeta{
+					Namespace: namespace, Name: s.Name, Labels: map[string]string{discoveryv1.LabelServiceName: s.Name},
+				},
+				AddressType: discoveryv1.AddressTypeIPv4,
+				Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{"10.0.0.1"}, NodeName: new(node)}},
+			})
+		})
+	}
+	require.NoError(b, g.Wait())
+}
+
+// instance is a running speaker, without layer 2 and without other speakers.
+type instance struct {
+	namespace string
+	cache     cache.Cache
+	feed      *speaker.Feed
+	stop      func()
+}
+
+// start starts a speaker that has nothing to advertise yet, and returns when it knows everything.
+func start(b *testing.B, namespace string) *instance {
+	b.Helper()
+	log := slog.New(slog.DiscardHandler)
+	own := cache.ByObject{Namespaces: map[string]cache.Config{namespace: {
+		LabelSelector: labels.SelectorFromSet(labels.Set{"metallb.io/node": node}),
+	}}}
+	c, err := cache.New(bed.Config, cache.Options{
+		Scheme: testbed.Scheme(), DefaultTransform: observe.TrimFor(node),
+		ByObject: map[client.Object]cache.ByObject{&v1beta1.ServiceBGPStatus{}: own, &v1alpha1.BGPSession{}: own},
+	})
+	require.NoError(b, err)
+	eventsClient, err := eventsclient.NewForConfig(bed.Config)
+	require.NoError(b, err)
+	recorder := events.New(eventsClient, testbed.Scheme(), "speaker", log)
+	metrics, err := speaker.NewMetrics(prometheus.NewRegistry(), node)
+	require.NoError(b, err)
+	feed := speaker.NewFeed(c, namespace)
+	task := speaker.NewBGP(speaker.BGPOptions{
+		Node: node, Namespace: namespace, Asked: "speaker", Feed: feed, Cache: c, Client: bed.Client, Router: router{},
+		BFD: speaker.NewBFD(nil, nil, log), Sessions: &wake.Bell{}, Recorder: recorder, Metrics: metrics,
+		Waits: func([]config.Fault) {}, Log: log,
+	})
+	ctx, stop := context.WithCancel(context.WithoutCancel(b.Context()))
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.Start(ctx) })
+	g.Go(func() error { return recorder.Start(ctx) })
+	require.NoError(b, feed.Run(ctx))
+	s := &instance{namespace: namespace, cache: c, feed: feed}
+	require.NoError(b, feed.SetSnapshot(ctx, config.Build(s.objects(), nil)))
+	inner, stopInner := context.WithCancel(context.WithoutCancel(ctx))
+	g.Go(func() error { return task.Run(ctx, inner) })
+	s.stop = func() {
+		stopInner()
+		stop()
+		assert.NoError(b, g.Wait())
+	}
+	s.await(b, 0)
+	return s
+}
+
+// objects are a pool and a peer, and what is added.
+func (s *instance) objects(advertisements ...v1beta1.BGPAdvertisement) config.Objects {
+	meta := metav1.ObjectMeta{Namespace: s.namespace, Name: pool}
+	peer := v1beta2.BGPPeer{ObjectMeta: meta, Spec: v1beta2.BGPPeerSpec{MyASN: 64512, PeerASN: 64513, PeerAddress: "192.0.2.1"}}
+	return config.Objects{
+		Pools:    []v1beta1.IPAddressPool{{ObjectMeta: meta, Spec: v1beta1.IPAddressPoolSpec{Addresses: []string{"10.200.0.0/16"}}}},
+		BGPPeers: []v1beta2.BGPPeer{peer}, BGPAdvertisements: advertisements,
+	}
+}
+
+// advertise asks for all Services to be advertised.
+func (s *instance) advertise(b *testing.B) {
+	b.Helper()
+	adv := v1beta1.BGPAdvertisement{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: pool}}
+	require.NoError(b, s.feed.SetSnapshot(b.Context(), config.Build(s.objects(adv), nil)))
+}
+
+// await waits until so many objects say what they are to say; it looks at the speaker's cache, so that the API server has no more to do.
+func (s *instance) await(b *testing.B, want int) {
+	b.Helper()
+	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		var list v1beta1.ServiceBGPStatusList
+		require.NoError(b, s.cache.List(b.Context(), &list, client.UnsafeDisableDeepCopy))
+		said := 0
+		for i := range list.Items {
+			if list.Items[i].Status.Node == node {
+				said++
+			}
+		}
+		if said == want {
+			return
+		}
+		require.True(b, time.Now().Before(deadline), "%d of %d", said, want)
+	}
+}
