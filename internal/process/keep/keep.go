@@ -71,7 +71,7 @@ type Keeper[K comparable, S any, T client.Object] struct {
 
 	mu      sync.Mutex                              // protects all the following
 	queue   workqueue.TypedRateLimitingInterface[K] // nil: Run has not been called
-	told    bool                                    // Set has been called
+	known   bool                                    // what is to be said: Set has been called
 	want    map[K]S
 	have    map[K]map[types.UID]T // as the cache has them
 	own     map[K]T               // as written last; the cache may not have them yet
@@ -162,12 +162,12 @@ func (k *Keeper[K, S, T]) Set(want map[K]S, done func()) {
 			k.pending[key] = k.sets
 		}
 	}
-	if !k.told {
+	if !k.known {
 		for key := range k.have {
 			k.pending[key] = k.sets
 		}
 	}
-	k.told, k.want, k.done = true, want, done
+	k.known, k.want, k.done = true, want, done
 	for key := range k.pending {
 		k.todoLocked(key)
 	}
@@ -236,7 +236,7 @@ func (k *Keeper[K, S, T]) Run(ctx context.Context) error {
 // work does what is to be done about one thing now.
 func (k *Keeper[K, S, T]) work(ctx context.Context, queue workqueue.TypedRateLimitingInterface[K], key K) {
 	k.mu.Lock()
-	if !k.told {
+	if !k.known {
 		k.mu.Unlock()
 		return // Set comes back to it
 	}
@@ -318,7 +318,7 @@ func (k *Keeper[K, S, T]) Finish(ctx context.Context, want map[K]S) error {
 	for key := range k.own {
 		todo[key] = true
 	}
-	k.told, k.want = true, want
+	k.known, k.want = true, want
 	k.mu.Unlock()
 	var writers errgroup.Group
 	writers.SetLimit(parallel)
