@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,6 +34,7 @@ import (
 	"github.com/fairlead/fairlead/internal/announce/observe"
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/process/events"
+	"github.com/fairlead/fairlead/internal/process/follow"
 	"github.com/fairlead/fairlead/internal/process/wake"
 	"github.com/fairlead/fairlead/internal/service"
 	"github.com/fairlead/fairlead/internal/speaker"
@@ -118,8 +120,8 @@ func services(b *testing.B, namespace string) {
 // instance is a running speaker, without layer 2 and without other speakers.
 type instance struct {
 	namespace string
-	cache     cache.Cache
 	feed      *speaker.Feed
+	said      atomic.Int64 // how many ServiceBGPStatuses say what they are to say
 	stop      func()
 }
 
@@ -143,7 +145,7 @@ func start(b *testing.B, namespace string) *instance {
 	feed := speaker.NewFeed(c, namespace)
 	task := speaker.NewBGP(speaker.BGPOptions{
 		Node: node, Namespace: namespace, Asked: "speaker", Feed: feed, Cache: c, Client: bed.Client, Router: router{},
-		BFD: speaker.NewBFD(nil, nil, log), Sessions: &wake.Bell{}, Recorder: recorder, Metrics: metrics,
+		BFD: speaker.NewBFD(nil, nil, log), Sessions: &wake.Bell{}, Recorder: recorder, Writing: recorder.Writing, Metrics: metrics,
 		Waits: func([]config.Fault) {}, Log: log,
 	})
 	ctx, stop := context.WithCancel(context.WithoutCancel(b.Context()))
@@ -151,7 +153,8 @@ func start(b *testing.B, namespace string) *instance {
 	g.Go(func() error { return c.Start(ctx) })
 	g.Go(func() error { return recorder.Start(ctx) })
 	require.NoError(b, feed.Run(ctx))
-	s := &instance{namespace: namespace, cache: c, feed: feed}
+	s := &instance{namespace: namespace, feed: feed}
+	require.NoError(b, follow.Handle(ctx, c, s.count, &v1beta1.ServiceBGPStatus{}))
 	require.NoError(b, feed.SetSnapshot(ctx, config.Build(s.objects(), nil)))
 	inner, stopInner := context.WithCancel(context.WithoutCancel(ctx))
 	g.Go(func() error { return task.Run(ctx, inner) })
@@ -181,21 +184,19 @@ func (s *instance) advertise(b *testing.B) {
 	require.NoError(b, s.feed.SetSnapshot(b.Context(), config.Build(s.objects(adv), nil)))
 }
 
-// await waits until so many objects say what they are to say; it looks at the speaker's cache, so that the API server has no more to do.
+// await waits until so many objects say what they are to say; it follows the speaker's cache, so that the API server has no more to do.
 func (s *instance) await(b *testing.B, want int) {
 	b.Helper()
-	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		var list v1beta1.ServiceBGPStatusList
-		require.NoError(b, s.cache.List(b.Context(), &list, client.UnsafeDisableDeepCopy))
-		said := 0
-		for i := range list.Items {
-			if list.Items[i].Status.Node == node {
-				said++
-			}
+	for deadline := time.Now().Add(3 * time.Minute); s.said.Load() != int64(want); time.Sleep(10 * time.Millisecond) {
+		require.True(b, time.Now().Before(deadline), "%d of %d", s.said.Load(), want)
+	}
+}
+
+// count counts the objects that say what they are to say.
+func (s *instance) count(was, is client.Object) {
+	for o, n := range map[client.Object]int64{was: -1, is: 1} {
+		if x, ok := o.(*v1beta1.ServiceBGPStatus); ok && x.Status.Node == node {
+			s.said.Add(n)
 		}
-		if said == want {
-			return
-		}
-		require.True(b, time.Now().Before(deadline), "%d of %d", said, want)
 	}
 }
