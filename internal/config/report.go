@@ -63,7 +63,7 @@ type reporter struct {
 	log       *slog.Logger
 	states    *states
 	readiness *readiness // nil: somebody else's
-	told      []Fault
+	reported  []Fault
 	remarked  []Remark
 	about     func(context.Context, []Fault) []Fault // of all faults those that the state is about; nil: all
 }
@@ -79,7 +79,7 @@ func (r *reporter) state() (types.NamespacedName, map[string]string) {
 
 func (r *reporter) report(ctx context.Context, s *Snapshot, reservations []v1alpha1.AddressReservation, remarks []Remark) {
 	for _, f := range s.Faults() {
-		if slices.Contains(r.told, f) {
+		if slices.Contains(r.reported, f) {
 			continue
 		}
 		r.log.Warn("faulty configuration", "object", f.Object.String(), "field", f.Field, "err", f.Problem, "lastValidInForce", f.LastValid)
@@ -88,7 +88,7 @@ func (r *reporter) report(ctx context.Context, s *Snapshot, reservations []v1alp
 		}
 		r.recorder.Eventf(f.Object.Reference(), nil, corev1.EventTypeWarning, eventConfigurationError, "Validate", "%s", f.Message())
 	}
-	r.told = s.Faults()
+	r.reported = s.Faults()
 	for _, x := range remarks {
 		if slices.Contains(r.remarked, x) {
 			continue

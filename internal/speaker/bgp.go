@@ -58,7 +58,9 @@ type BGPOptions struct {
 	// Sessions rings when the state of sessions has changed, with routers or of BFD.
 	Sessions *wake.Bell
 	Recorder events.EventRecorder
-	Metrics  *Metrics
+	// Writing is called before a status is written, and what it returns afterwards, so that events give way to statuses; nil: nothing is.
+	Writing func() (done func())
+	Metrics *Metrics
 	// Waits is called with why peers of this node cannot be served yet; it must not block.
 	Waits func([]config.Fault)
 	Log   *slog.Logger
@@ -67,10 +69,10 @@ type BGPOptions struct {
 // BGP advertises by BGP what this node is to advertise, and tells of it.
 type BGP struct {
 	BGPOptions
-	status  *bgpStatus
-	changed wake.Signal
-	told    map[string]bool // failures told of; touched by step alone
-	unnamed unnamed         // touched by step alone
+	status     *bgpStatus
+	changed    wake.Signal
+	complained map[string]bool // failures that have been logged; touched by step alone
+	unnamed    unnamed         // touched by step alone
 
 	mu    sync.Mutex // protects peers
 	peers []nodePeer
@@ -85,7 +87,7 @@ type nodePeer struct {
 
 // NewBGP returns a BGP task; it starts nothing.
 func NewBGP(o BGPOptions) *BGP {
-	t := &BGP{BGPOptions: o, status: newBGPStatus(o), changed: wake.New(), told: map[string]bool{}}
+	t := &BGP{BGPOptions: o, status: newBGPStatus(o), changed: wake.New(), complained: map[string]bool{}}
 	o.Feed.Listen(t.wake)
 	o.Sessions.Listen(t.sessionsChanged)
 	return t
@@ -215,7 +217,7 @@ func (t *BGP) step(ctx context.Context) error {
 		if p, ok := e.(*bgp.PeerError); ok {
 			faults[p.Peer.Name] = e.Error()
 		}
-		if !t.told[e.Error()] {
+		if !t.complained[e.Error()] {
 			t.Log.Warn("backend could not apply everything", "backend", protocolBGP, "err", e)
 			t.event(e, watched)
 		}
@@ -228,7 +230,7 @@ func (t *BGP) step(ctx context.Context) error {
 		}
 	}
 	t.Waits(waits)
-	t.told = now
+	t.complained = now
 	t.Metrics.showRoutes(in.Services, d)
 	t.status.set(bgpView{services: in.Services, peers: d.Peers, faults: faults})
 	return err

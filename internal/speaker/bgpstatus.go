@@ -50,7 +50,7 @@ func newBGPStatus(o BGPOptions) *bgpStatus {
 	return &bgpStatus{
 		o: o,
 		services: keep.New(keep.Options[types.NamespacedName, v1beta1.ServiceBGPStatusStatus, *v1beta1.ServiceBGPStatus]{
-			Client: o.Client, Cache: o.Cache, Log: o.Log, Every: statusPeriod,
+			Client: o.Client, Cache: o.Cache, Log: o.Log, Every: statusPeriod, Writing: o.Writing,
 			Mine: func(x *v1beta1.ServiceBGPStatus) bool { return isMine(x, o.Node) },
 			Key:  func(x *v1beta1.ServiceBGPStatus) types.NamespacedName { return serviceOf(x) },
 			New: func(svc types.NamespacedName) *v1beta1.ServiceBGPStatus {

@@ -3,11 +3,13 @@ package status
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	eventsclient "k8s.io/client-go/kubernetes/typed/events/v1"
@@ -31,14 +34,15 @@ import (
 	"github.com/fairlead/fairlead/internal/announce/observe"
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/process/events"
+	"github.com/fairlead/fairlead/internal/process/follow"
 	"github.com/fairlead/fairlead/internal/process/wake"
 	"github.com/fairlead/fairlead/internal/service"
 	"github.com/fairlead/fairlead/internal/speaker"
 )
 
+var many = flag.Int("status.services", 10_000, "of how many Services there is to tell")
+
 const (
-	// many is of how many Services there is to tell.
-	many = 10_000
 	// atOnce is how many of them are made at a time.
 	atOnce = 16
 	node   = "n1"
@@ -56,7 +60,7 @@ func (router) Apply(context.Context, backends.NodeDesired) error { return nil }
 func (router) Sessions() []bgp.Session                           { return nil }
 func (router) Shutdown(context.Context, backends.Leave)          {}
 
-// BenchmarkServiceBGPStatus measures from the BGPAdvertisement, which asks for 10,000 Services at once, to the last of their
+// BenchmarkServiceBGPStatus measures from the BGPAdvertisement, which asks for all Services at once, to the last of their
 // ServiceBGPStatus objects: what the part of a speaker does that speaks BGP, with the API server on the same machine.
 func BenchmarkServiceBGPStatus(b *testing.B) {
 	namespace := bed.Namespace(b)
@@ -68,26 +72,27 @@ func BenchmarkServiceBGPStatus(b *testing.B) {
 		b.StartTimer()
 		began := time.Now()
 		s.advertise(b)
-		s.await(b, many)
+		s.await(b, *many)
 		took := time.Since(began)
 		b.StopTimer()
 		s.stop()
-		b.Logf("%d ServiceBGPStatus objects after %s, with %d processors", many, took.Round(10*time.Millisecond), runtime.GOMAXPROCS(0))
+		b.Logf("%d ServiceBGPStatus objects after %s, with %d processors", *many, took.Round(10*time.Millisecond), runtime.GOMAXPROCS(0))
 		require.NoError(b, bed.Client.DeleteAllOf(b.Context(), &v1beta1.ServiceBGPStatus{}, client.InNamespace(namespace)))
 		b.StartTimer()
 	}
 }
 
-// services makes the Services as they are when they have their addresses.
+// services makes the Services as they are when they have their addresses, with an endpoint each.
 func services(b *testing.B, namespace string) {
 	b.Helper()
 	var g errgroup.Group
 	g.SetLimit(atOnce)
-	for i := range many {
+	for i := range *many {
 		g.Go(func() error {
 			s := &corev1.Service{
 				ObjectMeta: metav1.ObjectMeta{
-					Namespace: namespace, Name: fmt.Sprintf("web-%d", i), Annotations: map[string]string{service.AnnotationFromPool: pool},
+					Namespace: namespace, Name: fmt.Sprintf("web-%d", i), Labels: map[string]string{service.LabelPool: pool},
+					Annotations: map[string]string{service.AnnotationFromPool: pool},
 				},
 				Spec: corev1.ServiceSpec{
 					Type: corev1.ServiceTypeLoadBalancer, Ports: []corev1.ServicePort{{Port: 80}}, AllocateLoadBalancerNodePorts: new(false),
@@ -97,7 +102,16 @@ func services(b *testing.B, namespace string) {
 				return err
 			}
 			s.Status.LoadBalancer.Ingress = []corev1.LoadBalancerIngress{{IP: netip.AddrFrom4([4]byte{10, 200, byte(i >> 8), byte(i)}).String()}}
-			return bed.Client.Status().Update(b.Context(), s)
+			if err := bed.Client.Status().Update(b.Context(), s); err != nil {
+				return err
+			}
+			return bed.Client.Create(b.Context(), &discoveryv1.EndpointSlice{
+				ObjectMeta: metav1.ObjectMeta{
+					Namespace: namespace, Name: s.Name, Labels: map[string]string{discoveryv1.LabelServiceName: s.Name},
+				},
+				AddressType: discoveryv1.AddressTypeIPv4,
+				Endpoints:   []discoveryv1.Endpoint{{Addresses: []string{"10.0.0.1"}, NodeName: new(node)}},
+			})
 		})
 	}
 	require.NoError(b, g.Wait())
@@ -106,8 +120,8 @@ func services(b *testing.B, namespace string) {
 // instance is a running speaker, without layer 2 and without other speakers.
 type instance struct {
 	namespace string
-	cache     cache.Cache
 	feed      *speaker.Feed
+	said      atomic.Int64 // how many ServiceBGPStatuses say what they are to say
 	stop      func()
 }
 
@@ -131,7 +145,7 @@ func start(b *testing.B, namespace string) *instance {
 	feed := speaker.NewFeed(c, namespace)
 	task := speaker.NewBGP(speaker.BGPOptions{
 		Node: node, Namespace: namespace, Asked: "speaker", Feed: feed, Cache: c, Client: bed.Client, Router: router{},
-		BFD: speaker.NewBFD(nil, nil, log), Sessions: &wake.Bell{}, Recorder: recorder, Metrics: metrics,
+		BFD: speaker.NewBFD(nil, nil, log), Sessions: &wake.Bell{}, Recorder: recorder, Writing: recorder.Writing, Metrics: metrics,
 		Waits: func([]config.Fault) {}, Log: log,
 	})
 	ctx, stop := context.WithCancel(context.WithoutCancel(b.Context()))
@@ -139,7 +153,8 @@ func start(b *testing.B, namespace string) *instance {
 	g.Go(func() error { return c.Start(ctx) })
 	g.Go(func() error { return recorder.Start(ctx) })
 	require.NoError(b, feed.Run(ctx))
-	s := &instance{namespace: namespace, cache: c, feed: feed}
+	s := &instance{namespace: namespace, feed: feed}
+	require.NoError(b, follow.Handle(ctx, c, s.count, &v1beta1.ServiceBGPStatus{}))
 	require.NoError(b, feed.SetSnapshot(ctx, config.Build(s.objects(), nil)))
 	inner, stopInner := context.WithCancel(context.WithoutCancel(ctx))
 	g.Go(func() error { return task.Run(ctx, inner) })
@@ -169,21 +184,19 @@ func (s *instance) advertise(b *testing.B) {
 	require.NoError(b, s.feed.SetSnapshot(b.Context(), config.Build(s.objects(adv), nil)))
 }
 
-// await waits until so many objects say what they are to say; it looks at the speaker's cache, so that the API server has no more to do.
+// await waits until so many objects say what they are to say; it follows the speaker's cache, so that the API server has no more to do.
 func (s *instance) await(b *testing.B, want int) {
 	b.Helper()
-	for deadline := time.Now().Add(10 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		var list v1beta1.ServiceBGPStatusList
-		require.NoError(b, s.cache.List(b.Context(), &list, client.UnsafeDisableDeepCopy))
-		said := 0
-		for i := range list.Items {
-			if list.Items[i].Status.Node == node {
-				said++
-			}
+	for deadline := time.Now().Add(3 * time.Minute); s.said.Load() != int64(want); time.Sleep(10 * time.Millisecond) {
+		require.True(b, time.Now().Before(deadline), "%d of %d", s.said.Load(), want)
+	}
+}
+
+// count counts the objects that say what they are to say.
+func (s *instance) count(was, is client.Object) {
+	for o, n := range map[client.Object]int64{was: -1, is: 1} {
+		if x, ok := o.(*v1beta1.ServiceBGPStatus); ok && x.Status.Node == node {
+			s.said.Add(n)
 		}
-		if said == want {
-			return
-		}
-		require.True(b, time.Now().Before(deadline), "%d of %d", said, want)
 	}
 }

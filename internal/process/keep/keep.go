@@ -61,6 +61,8 @@ type Options[K comparable, S any, T client.Object] struct {
 	// Fit returns what an object that says is has to say so that it says want: it keeps of is what does not matter, such as since when a
 	// condition is as it is. It must not change either; nil: it is want.
 	Fit func(is, want S) S
+	// Writing is called before a request, and what it returns after it; nil: nothing is. What may wait gives way meanwhile.
+	Writing func() (done func())
 	// Created is called after an object has been created; nil: nothing is.
 	Created func(context.Context, K)
 }
@@ -71,7 +73,7 @@ type Keeper[K comparable, S any, T client.Object] struct {
 
 	mu      sync.Mutex                              // protects all the following
 	queue   workqueue.TypedRateLimitingInterface[K] // nil: Run has not been called
-	told    bool                                    // Set has been called
+	known   bool                                    // what is to be said: Set has been called
 	want    map[K]S
 	have    map[K]map[types.UID]T // as the cache has them
 	own     map[K]T               // as written last; the cache may not have them yet
@@ -162,12 +164,12 @@ func (k *Keeper[K, S, T]) Set(want map[K]S, done func()) {
 			k.pending[key] = k.sets
 		}
 	}
-	if !k.told {
+	if !k.known {
 		for key := range k.have {
 			k.pending[key] = k.sets
 		}
 	}
-	k.told, k.want, k.done = true, want, done
+	k.known, k.want, k.done = true, want, done
 	for key := range k.pending {
 		k.todoLocked(key)
 	}
@@ -236,7 +238,7 @@ func (k *Keeper[K, S, T]) Run(ctx context.Context) error {
 // work does what is to be done about one thing now.
 func (k *Keeper[K, S, T]) work(ctx context.Context, queue workqueue.TypedRateLimitingInterface[K], key K) {
 	k.mu.Lock()
-	if !k.told {
+	if !k.known {
 		k.mu.Unlock()
 		return // Set comes back to it
 	}
@@ -318,7 +320,7 @@ func (k *Keeper[K, S, T]) Finish(ctx context.Context, want map[K]S) error {
 	for key := range k.own {
 		todo[key] = true
 	}
-	k.told, k.want = true, want
+	k.known, k.want = true, want
 	k.mu.Unlock()
 	var writers errgroup.Group
 	writers.SetLimit(parallel)
@@ -418,7 +420,9 @@ func newest[T client.Object](written, cached T) T {
 
 func (k *Keeper[K, S, T]) create(ctx context.Context, key K, want S) error {
 	o := k.New(key)
+	done := k.writing()
 	err := k.Client.Create(ctx, o)
+	done()
 	if apierrors.IsAlreadyExists(err) {
 		// Somebody has taken the label off, or made it. It is not this process's to write or to remove; see the package.
 		return fmt.Errorf("create the %T about %v: %s is there without the labels %v and is let alone until it is removed: %w", o, key,
@@ -434,6 +438,13 @@ func (k *Keeper[K, S, T]) create(ctx context.Context, key K, want S) error {
 	return k.write(ctx, key, o, want)
 }
 
+func (k *Keeper[K, S, T]) writing() (done func()) {
+	if k.Writing == nil {
+		return func() {}
+	}
+	return k.Writing()
+}
+
 // write replaces the whole status: a merge would keep what it does not name.
 func (k *Keeper[K, S, T]) write(ctx context.Context, key K, is T, want S) error {
 	steps := []map[string]any{{"op": "add", "path": "/status", "value": k.fit(*k.Status(is), want)}}
@@ -444,6 +455,7 @@ func (k *Keeper[K, S, T]) write(ctx context.Context, key K, is T, want S) error 
 	if err != nil {
 		return fmt.Errorf("encode the status of %s: %w", is.GetName(), err)
 	}
+	defer k.writing()()
 	o := is.DeepCopyObject().(T)
 	if err := k.Client.Status().Patch(ctx, o, client.RawPatch(types.JSONPatchType, patch)); err != nil {
 		return fmt.Errorf("write the %T about %v: %w", o, key, err)
