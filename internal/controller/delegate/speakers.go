@@ -48,7 +48,8 @@ type speakers struct {
 	following  sync.Mutex      // held while the caches fill, which may take as long as the API server likes
 	quiet      map[string]bool // nodes whose speakers do not say what they advertise by BGP; touched while judging is held alone
 	attendance attendance
-	flaps      calm[judged] // of verdicts by BGP; touched while judging is held
+	flaps      calm[judged] // of verdicts by BGP; touched while judging is held, as is steady
+	steady     steady
 
 	mu       sync.Mutex // protects all the following
 	cluster  *observe.Cluster
@@ -215,6 +216,9 @@ func (s *speakers) judge() {
 		return
 	}
 	pending += more
+	if again := s.steady.hold(was, now); again > 0 {
+		time.AfterFunc(again, s.wake)
+	}
 	s.mu.Lock()
 	s.verdicts, s.pending, s.alive = now, pending, nil
 	for node := range in.Speakers {

@@ -152,7 +152,7 @@ func NewTask(o Options) (*Task, error) {
 	}
 	t.speakers = &speakers{
 		cache: o.Manager.GetCache(), client: o.Manager.GetClient(), namespace: o.Namespace, reconsider: o.Reconsider, log: o.Log,
-		changed: wake.New(), flaps: calm[judged]{},
+		changed: wake.New(), flaps: calm[judged]{}, steady: steady{},
 		secret: t.ensureSecret, judgedAnew: func() { t.group.Reconsider() },
 	}
 	t.group = apply.NewGroup(t.loops()...)
