@@ -51,14 +51,14 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// told remembers of which findings there was an event already.
-type told struct {
+// reported remembers of which findings there was an event already.
+type reported struct {
 	mu   sync.Mutex
 	last map[string][]backends.Finding // by backend
 }
 
 // news returns the findings of a backend that were not there the last time.
-func (t *told) news(backend string, all []backends.Finding) []backends.Finding {
+func (t *reported) news(backend string, all []backends.Finding) []backends.Finding {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.last == nil {

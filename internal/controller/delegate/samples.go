@@ -26,7 +26,7 @@ func (s *sessions) followCalico(ctx context.Context, resource schema.GroupVersio
 		if o == nil {
 			return // the question is answered; the answer counts until there is another
 		}
-		if r, told := calico.ReportOf(o); told {
+		if r, says := calico.ReportOf(o); says {
 			select {
 			case answers <- r:
 			case <-ctx.Done():

@@ -117,8 +117,8 @@ func (s *sessions) whyMute(backend string) string {
 	return s.mute[backend]
 }
 
-// take notes what a node says; told is false if it says nothing any more.
-func (s *sessions) take(backend string, r backends.SessionReport, told bool) {
+// take notes what a node says; says is false if it says nothing any more.
+func (s *sessions) take(backend string, r backends.SessionReport, says bool) {
 	s.mu.Lock()
 	all := s.reports[backend]
 	if all == nil {
@@ -129,14 +129,14 @@ func (s *sessions) take(backend string, r backends.SessionReport, told bool) {
 	first := !s.asked[backend][r.Node]
 	s.asked[backend][r.Node] = true
 	switch {
-	case !told && !known && !first:
+	case !says && !known && !first:
 		s.mu.Unlock()
 		return
-	case told && known && slices.Equal(was.Sessions, r.Sessions):
+	case says && known && slices.Equal(was.Sessions, r.Sessions):
 		all[r.Node] = r // it is as it was, later
 		s.mu.Unlock()
 		return
-	case told:
+	case says:
 		all[r.Node] = r
 	default:
 		delete(all, r.Node)
@@ -183,8 +183,8 @@ func (s *sessions) followCilium(ctx context.Context, resource schema.GroupVersio
 			s.take(Cilium, backends.SessionReport{Node: name}, false)
 			return
 		}
-		r, told := cilium.ReportOf(o)
-		s.take(Cilium, r, told)
+		r, says := cilium.ReportOf(o)
+		s.take(Cilium, r, says)
 	})
 	s.mu.Lock()
 	s.listed[Cilium] = s.reports[Cilium] != nil && ctx.Err() == nil

@@ -194,7 +194,7 @@ func (s *speakers) judge() {
 		Snapshot: snapshot, Services: cluster.Services(), Nodes: cluster.Nodes(), Sticky: true,
 		Serves: func(a *config.L2Advertisement) bool { return choice.L2Backend(a) == Speaker },
 	}
-	told, silent, err := s.told(&in)
+	announcers, silent, err := s.attend(&in)
 	if err != nil {
 		s.log.Error("what the speakers do is not known", "err", err)
 		return
@@ -204,7 +204,7 @@ func (s *speakers) judge() {
 	pending := 0
 	for i := range in.Services {
 		key := types.NamespacedName{Namespace: in.Services[i].Namespace, Name: in.Services[i].Name}
-		v := takenVerdict(snapshot, &in.Services[i], verdictOn(&in.Services[i], &d, told[key]))
+		v := takenVerdict(snapshot, &in.Services[i], verdictOn(&in.Services[i], &d, announcers[key]))
 		if v.Reason == announce.ReasonPending {
 			pending++
 		}
@@ -238,9 +238,9 @@ func (s *speakers) judge() {
 	}
 }
 
-// told adds to in which speakers there are, and returns which nodes say that they announce a Service, and which nodes are silent. What
+// attend adds to in which speakers there are, and returns which nodes say that they announce a Service, and which nodes are silent. What
 // those have told does not count.
-func (s *speakers) told(in *announce.LocalInput) (told map[types.NamespacedName][]string, silent map[string]bool, err error) {
+func (s *speakers) attend(in *announce.LocalInput) (announcers map[types.NamespacedName][]string, silent map[string]bool, err error) {
 	ctx := context.Background() // both are caches
 	var leases coordinationv1.LeaseList
 	if err := s.cache.List(ctx, &leases, client.InNamespace(s.namespace), client.UnsafeDisableDeepCopy); err != nil {
@@ -259,15 +259,15 @@ func (s *speakers) told(in *announce.LocalInput) (told map[types.NamespacedName]
 	if err := s.cache.List(ctx, &list, client.InNamespace(s.namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return nil, nil, err
 	}
-	told = map[types.NamespacedName][]string{}
+	announcers = map[types.NamespacedName][]string{}
 	for i := range list.Items {
 		x := &list.Items[i].Status
 		if x.Node != "" && !silent[x.Node] {
 			key := types.NamespacedName{Namespace: x.ServiceNamespace, Name: x.ServiceName}
-			told[key] = append(told[key], x.Node)
+			announcers[key] = append(announcers[key], x.Node)
 		}
 	}
-	return told, silent, nil
+	return announcers, silent, nil
 }
 
 // takenVerdict is v, unless the Service is not announced because somebody else has an address of it.

@@ -33,16 +33,16 @@ func (s *speakers) judgeBGP(l2 *announce.LocalInput, choice announce.Choice, sil
 	if err := s.cache.List(context.Background(), &list, client.InNamespace(s.namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return 0, err
 	}
-	var told v1alpha1.BGPSessionList
-	if err := s.cache.List(context.Background(), &told, client.InNamespace(s.namespace), client.UnsafeDisableDeepCopy); err != nil {
+	var known v1alpha1.BGPSessionList
+	if err := s.cache.List(context.Background(), &known, client.InNamespace(s.namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return 0, err
 	}
 	sessions := map[announce.NodePeer]announce.Session{}
-	for i := range told.Items {
-		if ofCNI(&told.Items[i]) {
+	for i := range known.Items {
+		if ofCNI(&known.Items[i]) {
 			continue
 		}
-		x := &told.Items[i].Status
+		x := &known.Items[i].Status
 		sessions[announce.NodePeer{Node: x.Node, Peer: x.Peer}] = announce.Session{Up: x.State == bgpUp, Error: x.LastError}
 	}
 	over := map[types.NamespacedName][]announce.NodePeer{}

@@ -97,7 +97,7 @@ type Task struct {
 	metrics   *Metrics
 	changed   wake.Signal
 	detect    atomic.Bool // there is news of the CNI
-	events    told
+	events    reported
 	leaving   leaving // touched by step alone
 
 	mu        sync.Mutex // protects all the following
