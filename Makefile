@@ -120,8 +120,8 @@ manifests: $(BIN)/helm ## write one YAML file for each backend, and a kustomizat
 	@echo $(MANIFESTS)/kustomization.yaml
 
 .PHONY: bench
-bench: ## measure the address engine
-	go test -run '^$$' -bench . -benchmem ./allocator
+bench: ## measure the address engine, and how it is decided who announces
+	go test -run '^$$' -bench . -benchmem ./allocator ./internal/announce
 
 .PHONY: bench-controller
 bench-controller: tools ## measure the controller on an API server; BENCH_ARGS=--help tells more
@@ -137,6 +137,8 @@ bench-bgp: tools ## measure the speakers' BGP with FRR and BIRD on a network of 
 	go test -run '^$$' -bench Service -benchtime $(BENCHTIME) -timeout 60m ./integration/bench/bgp
 	go test -run '^$$' -bench NodeLoss -benchtime 10x -timeout 60m ./integration/bench/bgp
 	go test -run '^$$' -bench Prefixes -benchtime 3x -timeout 60m ./integration/bench/bgp
+	go test -run '^$$' -bench Create -benchtime 1x -timeout 60m ./integration/bench/bgp
+	go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./integration/bench/status
 
 CHAOS_ARGS ?= -chaos.operations 1000 -chaos.kills 50
 .PHONY: chaos
