@@ -22,6 +22,10 @@ const wholeEnv = "FAIRLEAD_TEST_CNI"
 // patience is how long a change may take until the routers hear what is meant.
 const patience = 20 * time.Second
 
+// sessionPatience is the same where sessions are set up: a BIRD that a router turned away tries again after 5 s, and after twice as long each
+// time, up to 30 s (error wait time in Calico's bird.cfg.template).
+const sessionPatience = time.Minute
+
 // hold is for how long routes have to stay as they are at the end of a step.
 const hold = 500 * time.Millisecond
 
@@ -53,6 +57,7 @@ func (l *Lab) run(t *testing.T, row Row) {
 	s := newScene(t, l)
 	l.start(t, row.Args...)
 	if row.OwnPeers {
+		s.patience = sessionPatience
 		s.withoutPeers()
 	} else {
 		s.withPeers()
@@ -185,7 +190,7 @@ func (s *Scene) await(what string, want Routes, also map[string]bool) time.Durat
 	start := time.Now()
 	targets := targetsOf(want)
 	maps.Copy(targets, also)
-	deadline := time.After(patience)
+	deadline := time.After(s.patience)
 	for {
 		samples, next, err := s.Lab.watcher.read()
 		require.NoError(s, err)

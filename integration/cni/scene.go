@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
@@ -37,6 +38,7 @@ type Scene struct {
 	joined   map[string]bool // nodes that came
 	made     []client.Object // that do not go with all of their kind
 	undo     []func()        // what routers were told
+	patience time.Duration
 }
 
 // NewScene begins a Scene beside the Rows of Run, which ends with the test. Whoever asks for it has started the controller.
@@ -47,7 +49,7 @@ func NewScene(t *testing.T, l *Lab) *Scene {
 }
 
 func newScene(t *testing.T, l *Lab) *Scene {
-	return &Scene{T: t, Lab: l, labelled: map[string]bool{}, joined: map[string]bool{}}
+	return &Scene{T: t, Lab: l, labelled: map[string]bool{}, joined: map[string]bool{}, patience: patience}
 }
 
 // ourKinds are the kinds that a Row may make in the installation's namespace, with those first that are to go first.
