@@ -232,6 +232,6 @@ func (t *BGP) step(ctx context.Context) error {
 	t.Waits(waits)
 	t.complained = now
 	t.Metrics.showRoutes(in.Services, d)
-	t.status.set(bgpView{services: in.Services, peers: d.Peers, faults: faults})
+	t.status.set(bgpView{peers: d.Peers, faults: faults})
 	return err
 }

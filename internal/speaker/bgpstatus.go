@@ -15,7 +15,6 @@ import (
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/backends/bgp"
-	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/process/keep"
 	"github.com/fairlead/fairlead/internal/process/text"
 )
@@ -30,9 +29,8 @@ const (
 
 // bgpView is what the status objects are to tell of.
 type bgpView struct {
-	services []announce.Service
-	peers    map[int][]string  // who hears a Service, by its index
-	faults   map[string]string // why a peer cannot be set up, by its name
+	peers  map[types.NamespacedName][]string // who hears a Service
+	faults map[string]string                 // why a peer cannot be set up, by its name
 }
 
 // bgpStatus keeps a ServiceBGPStatus for each Service that this node advertises, and a BGPSession for each session.
@@ -139,13 +137,12 @@ func (w *bgpStatus) run(ctx context.Context) error {
 
 func (w *bgpStatus) servicesOf(v *bgpView) map[types.NamespacedName]v1beta1.ServiceBGPStatusStatus {
 	out := make(map[types.NamespacedName]v1beta1.ServiceBGPStatusStatus, len(v.peers))
-	for i, peers := range v.peers {
+	for id, peers := range v.peers {
 		if len(peers) == 0 || w.o.NoServiceBGPStatus {
 			continue
 		}
-		s := &v.services[i]
-		out[types.NamespacedName{Namespace: s.Namespace, Name: s.Name}] = v1beta1.ServiceBGPStatusStatus{
-			Node: w.o.Node, ServiceName: s.Name, ServiceNamespace: s.Namespace, Peers: peers,
+		out[id] = v1beta1.ServiceBGPStatusStatus{
+			Node: w.o.Node, ServiceName: id.Name, ServiceNamespace: id.Namespace, Peers: peers,
 		}
 	}
 	return out

@@ -125,9 +125,13 @@ func (m *Metrics) show(announced map[netip.Addr]bool, d decided) {
 // showRoutes makes the series tell of exactly what this node advertises by BGP.
 func (m *Metrics) showRoutes(services []announce.Service, d announce.RoutesDecision) {
 	now := map[series]bool{}
-	for i := range d.Peers {
+	for i := range services {
+		id := services[i].ID()
+		if _, is := d.Peers[id]; !is {
+			continue
+		}
 		for _, addr := range services[i].Addrs {
-			now[series{services[i].Namespace + "/" + services[i].Name, addr.String()}] = true
+			now[series{id.String(), addr.String()}] = true
 		}
 	}
 	for s := range m.shownRoutes {

@@ -183,7 +183,7 @@ func TestBGPStatusPutRight(t *testing.T) {
 		require.NoError(t, d.Create(t.Context(), foreign))
 		stop := at(t, w.prepare, w.run)
 		w.set(bgpView{
-			services: []announce.Service{{Namespace: "default", Name: "web4"}, {Namespace: "default", Name: "web6"}}, peers: map[int][]string{0: {"tor-4"}, 1: {"tor6"}},
+			peers: map[types.NamespacedName][]string{{Namespace: "default", Name: "web4"}: {"tor-4"}, {Namespace: "default", Name: "web6"}: {"tor6"}},
 		})
 		settle()
 		sessions := func() map[string]*v1alpha1.BGPSession {
