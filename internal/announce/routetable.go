@@ -18,7 +18,7 @@ import (
 type RouteTable struct {
 	in       RoutesInput // without Services
 	services map[types.NamespacedName]*routed
-	prefixes map[netip.Prefix]*told
+	prefixes map[netip.Prefix]*target
 	routes   []backends.Route // never changed, only replaced
 
 	// What follows from the configuration and the node is worked out once.
@@ -28,7 +28,7 @@ type RouteTable struct {
 
 	anew    bool // the configuration or the node has changed since the last Decide
 	changed map[types.NamespacedName]*Service
-	dirty   []*told // of which it is to be looked at what peers hear
+	dirty   []*target // of which it is to be looked at what peers hear
 }
 
 // routed is a Service, with what it adds to what peers hear, should nothing speak against it.
@@ -45,19 +45,19 @@ type routed struct {
 type addition struct {
 	way    *way
 	prefix netip.Prefix
-	at     *told
+	at     *target
 }
 
 func (a addition) equal(b addition) bool { return a.way == b.way && a.prefix == b.prefix }
 
 // spot is a place in a list of Services.
 type spot struct {
-	told  *told
-	index int
+	target *target
+	index  int
 }
 
-// told is a prefix to which Services lead.
-type told struct {
+// target is a prefix to which Services lead.
+type target struct {
 	prefix   netip.Prefix
 	uses     []use     // by number of the way
 	services []*routed // in no order
@@ -198,7 +198,7 @@ func (t *RouteTable) forget() {
 		}
 	}
 	t.services = make(map[types.NamespacedName]*routed, len(t.changed))
-	t.prefixes, t.routes = make(map[netip.Prefix]*told, len(t.changed)), nil
+	t.prefixes, t.routes = make(map[netip.Prefix]*target, len(t.changed)), nil
 	t.pools, t.ways, t.mixes = map[*config.Pool]*poolOutlets{}, map[wayKey]*way{}, map[string]*mix{}
 }
 
@@ -347,12 +347,12 @@ func (t *RouteTable) place(x *routed) {
 		a := &x.adds[i]
 		d := t.prefixes[a.prefix]
 		if d == nil {
-			d = &told{prefix: a.prefix, calm: true}
+			d = &target{prefix: a.prefix, calm: true}
 			t.prefixes[a.prefix] = d
 		}
 		a.at = d
 		d.use(a.way).adds++
-		if !slices.ContainsFunc(x.on, func(s spot) bool { return s.told == d }) {
+		if !slices.ContainsFunc(x.on, func(s spot) bool { return s.target == d }) {
 			x.on = append(x.on, spot{d, len(d.services)})
 			d.services = append(d.services, x)
 		}
@@ -373,12 +373,12 @@ func (t *RouteTable) remove(x *routed) {
 		t.soil(a.at)
 	}
 	for _, s := range x.on {
-		list := s.told.services
+		list := s.target.services
 		last := list[len(list)-1]
 		list[s.index], list[len(list)-1] = last, nil
-		s.told.services = list[:len(list)-1]
+		s.target.services = list[:len(list)-1]
 		for i := range last.on {
-			if last.on[i].told == s.told {
+			if last.on[i].target == s.target {
 				last.on[i].index = s.index
 			}
 		}
@@ -386,7 +386,7 @@ func (t *RouteTable) remove(x *routed) {
 }
 
 // use returns the use of a way.
-func (d *told) use(w *way) *use {
+func (d *target) use(w *way) *use {
 	i, is := slices.BinarySearchFunc(d.uses, w.number, func(u use, number int) int { return cmp.Compare(u.way.number, number) })
 	if !is {
 		d.uses = slices.Insert(d.uses, i, use{way: w})
@@ -394,7 +394,7 @@ func (d *told) use(w *way) *use {
 	return &d.uses[i]
 }
 
-func (t *RouteTable) soil(d *told) {
+func (t *RouteTable) soil(d *target) {
 	if !d.dirty {
 		d.dirty = true
 		t.dirty = append(t.dirty, d)
@@ -428,15 +428,15 @@ func (t *RouteTable) revoke(x *routed) {
 
 // calm reports whether nothing can speak against a Service.
 func (t *RouteTable) calm(x *routed) bool {
-	return !slices.ContainsFunc(x.on, func(s spot) bool { return !s.told.calm })
+	return !slices.ContainsFunc(x.on, func(s spot) bool { return !s.target.calm })
 }
 
 // contested returns the Services that are to be judged anew: where ways that lead to one prefix speak against each other, the first
 // Service wins, and so the others depend on it, and on what else it leads to.
 func (t *RouteTable) contested() []*routed {
 	var queue []*routed
-	queued, seen := map[*routed]bool{}, map[*told]bool{}
-	add := func(d *told) {
+	queued, seen := map[*routed]bool{}, map[*target]bool{}
+	add := func(d *target) {
 		if seen[d] {
 			return
 		}
@@ -460,8 +460,8 @@ func (t *RouteTable) contested() []*routed {
 	}
 	for i := 0; i < len(queue); i++ {
 		for _, s := range queue[i].on {
-			if !s.told.calm {
-				add(s.told)
+			if !s.target.calm {
+				add(s.target)
 			}
 		}
 	}
@@ -499,7 +499,7 @@ func (a *addition) contributions() []contribution {
 }
 
 // mixOf returns what peers hear of a prefix, going by the ways of which there are any; nil: nothing.
-func (t *RouteTable) mixOf(d *told, count func(*use) int) *mix {
+func (t *RouteTable) mixOf(d *target, count func(*use) int) *mix {
 	var room [64]byte
 	var ways [16]*way
 	key, all := room[:0], ways[:0]
@@ -542,7 +542,7 @@ func (t *RouteTable) mix(ways []*way) *mix {
 
 // tell brings the list of routes up to date.
 func (t *RouteTable) tell() {
-	var changed []*told
+	var changed []*target
 	for _, d := range t.dirty {
 		d.dirty = false
 		if m := t.mixOf(d, func(u *use) int { return u.accepted }); m != d.mix {
@@ -557,7 +557,7 @@ func (t *RouteTable) tell() {
 	if len(changed) == 0 {
 		return
 	}
-	slices.SortFunc(changed, func(a, b *told) int { return comparePrefixes(a.prefix, b.prefix) })
+	slices.SortFunc(changed, func(a, b *target) int { return comparePrefixes(a.prefix, b.prefix) })
 	out, rest := make([]backends.Route, 0, len(t.routes)+len(changed)), t.routes
 	for _, d := range changed {
 		i, _ := slices.BinarySearchFunc(rest, d.prefix, func(r backends.Route, p netip.Prefix) int { return comparePrefixes(r.Prefix, p) })

@@ -82,7 +82,8 @@ func (b *bothRoutes) configure() {
 		case 2:
 			s.Communities = []string{"large:1:2:3", b.one("64512:1", "64512:2", "64512:100")}
 		}
-		o.BGPAdvertisements = append(o.BGPAdvertisements, v1beta1.BGPAdvertisement{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("adv-", i)}, Spec: s})
+		meta := metav1.ObjectMeta{Name: fmt.Sprint("adv-", i)}
+		o.BGPAdvertisements = append(o.BGPAdvertisements, v1beta1.BGPAdvertisement{ObjectMeta: meta, Spec: s})
 	}
 	for i, name := range []string{"tor-c", "tor-b", "tor-a"} {
 		if b.r.IntN(5) == 0 {
@@ -107,7 +108,10 @@ func (b *bothRoutes) configure() {
 
 // service changes a Service.
 func (b *bothRoutes) service() {
-	s := Service{Namespace: b.one("default", "other"), Name: fmt.Sprint("s", b.r.IntN(6)), Pools: []string{"main", "other"}, Labels: labels.Set{"kubernetes.io/hostname": b.one("a", "b")}}
+	s := Service{
+		Namespace: b.one("default", "other"), Name: fmt.Sprint("s", b.r.IntN(6)), Pools: []string{"main", "other"},
+		Labels: labels.Set{"kubernetes.io/hostname": b.one("a", "b")},
+	}
 	id := s.ID()
 	if b.rarely() {
 		delete(b.services, id)
@@ -116,7 +120,8 @@ func (b *bothRoutes) service() {
 	}
 	s.Local = b.r.IntN(8) == 0
 	for range 1 + b.r.IntN(3) {
-		s.Addrs = append(s.Addrs, netip.MustParseAddr(fmt.Sprintf(b.one("192.0.2.%d", "2001:db8::%x"), []int{1, 2, 3, 4, 17, 18, 40}[b.r.IntN(7)])))
+		number := []int{1, 2, 3, 4, 17, 18, 40}[b.r.IntN(7)] // of the pool main, of the other, and of none
+		s.Addrs = append(s.Addrs, netip.MustParseAddr(fmt.Sprintf(b.one("192.0.2.%d", "2001:db8::%x"), number)))
 	}
 	s.Endpoints = b.endpoints()
 	b.services[id] = s
@@ -150,7 +155,10 @@ func (b *bothRoutes) node() {
 		b.table.SetNode(nil)
 		return
 	}
-	n := Node{Labels: labels.Set{"kubernetes.io/hostname": "n1"}, NotReady: b.rarely(), NetworkUnavailable: b.r.IntN(12) == 0, Cordoned: b.rarely()}
+	n := Node{
+		Labels: labels.Set{"kubernetes.io/hostname": "n1"}, NotReady: b.rarely(), NetworkUnavailable: b.r.IntN(12) == 0,
+		Cordoned: b.rarely(),
+	}
 	if b.r.IntN(8) == 0 {
 		n.Labels[excludeLabel] = ""
 	}
@@ -194,8 +202,8 @@ func (b *bothRoutes) compare(t *testing.T, after string) {
 	b.judged["routes"] += len(want.Routes)
 }
 
-// TestRouteTable walks at random through what a node is told of, one change or several at a time: at each step the RouteTable says what Routes
-// says, and names what is new.
+// TestRouteTable walks at random through what a node is told of, one change or several at a time: at each step the RouteTable says what
+// Routes says, and names what is new.
 func TestRouteTable(t *testing.T) {
 	judged := map[string]int{}
 	for seed := range uint64(20) {
