@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/config"
 )
@@ -32,10 +35,10 @@ type RoutesInput struct {
 type RoutesDecision struct {
 	// Routes are what each peer of the node hears, by prefix and then by attributes.
 	Routes []backends.Route
-	// Peers are the names of those that hear routes of a Service, sorted, by the Service's index.
-	Peers map[int][]string
+	// Peers are the names of those that hear routes of a Service, sorted.
+	Peers map[types.NamespacedName][]string
 	// Refusals say of the other Services why this node does not advertise them.
-	Refusals map[int]Verdict
+	Refusals map[types.NamespacedName]Verdict
 }
 
 // maxCommunities is how many communities a route may have, as with MetalLB.
@@ -45,18 +48,19 @@ const maxCommunities = 63
 // node adds a route; where several lead to one prefix for one peer, its communities are those of all of them. A prefix of several
 // Services is there as long as one of them is.
 func Routes(in RoutesInput) RoutesDecision {
-	d := RoutesDecision{Peers: map[int][]string{}, Refusals: map[int]Verdict{}}
-	table := routeTable{}
+	d := RoutesDecision{Peers: map[types.NamespacedName][]string{}, Refusals: map[types.NamespacedName]Verdict{}}
+	table := heardRoutes{}
 	for i := range in.Services {
-		heard, refusal := in.advertise(&in.Services[i], table)
+		s := &in.Services[i]
+		heard, refusal := in.advertise(s, table)
 		if refusal != nil {
-			d.Refusals[i] = *refusal
+			d.Refusals[s.ID()] = *refusal
 			continue
 		}
-		d.Peers[i] = slices.Sorted(maps.Keys(heard))
+		d.Peers[s.ID()] = slices.Sorted(maps.Keys(heard))
 	}
 	d.Routes = table.routes()
-	if in.Node != nil && in.Node.Cordoned && in.DrainCordoned {
+	if in.draining() {
 		for i := range d.Routes {
 			d.Routes[i].Draining = true
 		}
@@ -64,15 +68,20 @@ func Routes(in RoutesInput) RoutesDecision {
 	return d
 }
 
-// Unsaid returns for each Service, by its index, the nodes and peers over which nodes advertise it that do not say so themselves, by what
-// Routes decides for each of them. in is about any node.
-func Unsaid(in RoutesInput, nodes map[string]*Node) map[int][]NodePeer {
-	out := map[int][]NodePeer{}
+// draining reports whether routers are to prefer other nodes.
+func (in *RoutesInput) draining() bool {
+	return in.Node != nil && in.Node.Cordoned && in.DrainCordoned
+}
+
+// Unsaid returns for each Service the nodes and peers over which nodes advertise it that do not say so themselves, by what Routes decides
+// for each of them. in is about any node.
+func Unsaid(in RoutesInput, nodes map[string]*Node) map[types.NamespacedName][]NodePeer {
+	out := map[types.NamespacedName][]NodePeer{}
 	for _, name := range slices.Sorted(maps.Keys(nodes)) {
 		in.Self, in.Node = name, nodes[name]
-		for i, peers := range Routes(in).Peers {
+		for id, peers := range Routes(in).Peers {
 			for _, p := range peers {
-				out[i] = append(out[i], NodePeer{Node: name, Peer: p})
+				out[id] = append(out[id], NodePeer{Node: name, Peer: p})
 			}
 		}
 	}
@@ -103,15 +112,17 @@ func (in *RoutesInput) carries(p *config.BGPPeer, is6 bool) bool {
 	return here.Carries(is6)
 }
 
+// contribution is what an advertisement adds to what a peer hears.
+type contribution struct {
+	prefix netip.Prefix
+	peer   string
+	ad     *config.BGPAdvertisement
+}
+
 // advertise adds the routes of a Service to the table. It returns who hears them, or why there are none.
-func (in *RoutesInput) advertise(s *Service, table routeTable) (heard map[string]bool, _ *Verdict) {
-	if reason, detail := in.nodeRefuses(s); reason != "" {
-		return nil, refuse(reason, "node %q does not advertise it: %s", in.Self, detail)
-	}
-	type contribution struct {
-		prefix netip.Prefix
-		peer   string
-		ad     *config.BGPAdvertisement
+func (in *RoutesInput) advertise(s *Service, table heardRoutes) (heard map[string]bool, _ *Verdict) {
+	if refusal := in.nodeRefuses(s); refusal != nil {
+		return nil, refusal
 	}
 	var all []contribution
 	var no []Verdict
@@ -137,25 +148,11 @@ func (in *RoutesInput) advertise(s *Service, table routeTable) (heard map[string
 		v := together(no)
 		return nil, &v
 	}
-	mine := routeTable{} // what the Service adds, should nothing speak against it
-	for _, c := range all {
-		for _, other := range []*heardRoute{table[c.prefix][c.peer], mine[c.prefix][c.peer]} {
-			if other != nil && other.localPref != c.ad.LocalPref {
-				return nil, refuse(ReasonConflictingAdvertisements,
-					"BGPAdvertisements %q and %q give %s different localPref for peer %q; give both the same",
-					other.from, c.ad.Ref.Name, c.prefix, c.peer)
-			}
-		}
-		mine.add(c.prefix, c.peer, c.ad)
-		if mine[c.prefix][c.peer].union(table[c.prefix][c.peer]) > maxCommunities {
-			return nil, refuse(ReasonConflictingAdvertisements,
-				"BGPAdvertisements, %q among them, give %s more than %d communities together for peer %q; remove some",
-				c.ad.Ref.Name, c.prefix, maxCommunities, c.peer)
-		}
+	if refusal := table.take(all); refusal != nil {
+		return nil, refusal
 	}
 	heard = map[string]bool{}
 	for _, c := range all {
-		table.add(c.prefix, c.peer, c.ad)
 		heard[c.peer] = true
 	}
 	return heard, nil
@@ -174,31 +171,44 @@ func (in *RoutesInput) noPeer(deaf []string, is6 bool) *Verdict {
 		in.Self, backends.FamilyName(is6), some("BGPPeer", names))
 }
 
-// nodeRefuses says why the node advertises nothing of a Service, empty if it may.
-func (in *RoutesInput) nodeRefuses(s *Service) (reason, detail string) {
+// nodeRefuses says why the node advertises nothing of a Service, nil if it may.
+func (in *RoutesInput) nodeRefuses(s *Service) *Verdict {
+	no := func(reason, detail string) *Verdict {
+		return refuse(reason, "node %q does not advertise it: %s", in.Self, detail)
+	}
 	if in.Node == nil {
-		return ReasonNodeUnknown, "there is no such Node"
+		return no(ReasonNodeUnknown, "there is no such Node")
 	}
 	_, excluded := in.Node.Labels[excludeLabel]
 	switch {
 	case in.Node.NetworkUnavailable:
-		return ReasonNodeNetworkUnavailable, "its condition NetworkUnavailable is True"
+		return no(ReasonNodeNetworkUnavailable, "its condition NetworkUnavailable is True")
 	case excluded && !in.IgnoreExclude:
-		return ReasonNodeLabeledExclude, "it has the label " + excludeLabel
+		return no(ReasonNodeLabeledExclude, "it has the label "+excludeLabel)
 	case !s.Endpoints.Any:
-		return ReasonNoEndpoints, "no endpoint of the Service serves"
+		return no(ReasonNoEndpoints, "no endpoint of the Service serves")
 	case s.Local && !s.Endpoints.Nodes[in.Self]:
-		return ReasonNoLocalEndpoints, "no endpoint serves there, and externalTrafficPolicy is Local"
+		return no(ReasonNoLocalEndpoints, "no endpoint serves there, and externalTrafficPolicy is Local")
 	}
-	return "", ""
+	return nil
 }
 
 // advertisements returns those of one address of a Service on this node, or why there is none.
 func (in *RoutesInput) advertisements(s *Service, addr netip.Addr) ([]*config.BGPAdvertisement, *Verdict) {
 	pool := poolOf(in.Snapshot, s.Pools, addr)
 	if pool == nil {
-		return nil, refuse(ReasonNoAdvertisement, "address %s is in none of the pools %q that the Service has it from", addr, s.Pools)
+		return nil, noPool(s, addr)
 	}
+	return in.advertisementsOf(pool, s.Labels)
+}
+
+// noPool refuses an address that has no pool.
+func noPool(s *Service, addr netip.Addr) *Verdict {
+	return refuse(ReasonNoAdvertisement, "address %s is in none of the pools %q that the Service has it from", addr, s.Pools)
+}
+
+// advertisementsOf returns those of the addresses that a Service with the labels of has from a pool, or why there is none.
+func (in *RoutesInput) advertisementsOf(pool *config.Pool, of labels.Set) ([]*config.BGPAdvertisement, *Verdict) {
 	var out []*config.BGPAdvertisement
 	var selected, served, service bool
 	for _, a := range in.Snapshot.BGPAdvertisements() {
@@ -210,7 +220,7 @@ func (in *RoutesInput) advertisements(s *Service, addr netip.Addr) ([]*config.BG
 			continue
 		}
 		served = true
-		if !a.SelectsService(s.Labels) {
+		if !a.SelectsService(of) {
 			continue
 		}
 		service = true
@@ -238,8 +248,8 @@ func route(a *config.BGPAdvertisement, addr netip.Addr) netip.Prefix {
 	return b.Route(addr)
 }
 
-// routeTable is what each peer hears of each prefix.
-type routeTable map[netip.Prefix]map[string]*heardRoute
+// heardRoutes is what each peer hears of each prefix.
+type heardRoutes map[netip.Prefix]map[string]*heardRoute
 
 type heardRoute struct {
 	localPref   uint32
@@ -261,7 +271,31 @@ func (r *heardRoute) union(o *heardRoute) int {
 	return n
 }
 
-func (t routeTable) add(prefix netip.Prefix, peer string, a *config.BGPAdvertisement) {
+// take adds what one Service adds, unless something speaks against it, which it returns.
+func (t heardRoutes) take(all []contribution) *Verdict {
+	mine := heardRoutes{}
+	for _, c := range all {
+		for _, other := range []*heardRoute{t[c.prefix][c.peer], mine[c.prefix][c.peer]} {
+			if other != nil && other.localPref != c.ad.LocalPref {
+				return refuse(ReasonConflictingAdvertisements,
+					"BGPAdvertisements %q and %q give %s different localPref for peer %q; give both the same",
+					other.from, c.ad.Ref.Name, c.prefix, c.peer)
+			}
+		}
+		mine.add(c.prefix, c.peer, c.ad)
+		if mine[c.prefix][c.peer].union(t[c.prefix][c.peer]) > maxCommunities {
+			return refuse(ReasonConflictingAdvertisements,
+				"BGPAdvertisements, %q among them, give %s more than %d communities together for peer %q; remove some",
+				c.ad.Ref.Name, c.prefix, maxCommunities, c.peer)
+		}
+	}
+	for _, c := range all {
+		t.add(c.prefix, c.peer, c.ad)
+	}
+	return nil
+}
+
+func (t heardRoutes) add(prefix netip.Prefix, peer string, a *config.BGPAdvertisement) {
 	if t[prefix] == nil {
 		t[prefix] = map[string]*heardRoute{}
 	}
@@ -276,7 +310,7 @@ func (t routeTable) add(prefix netip.Prefix, peer string, a *config.BGPAdvertise
 }
 
 // routes returns the table with one Route for all peers that hear the same of a prefix.
-func (t routeTable) routes() []backends.Route {
+func (t heardRoutes) routes() []backends.Route {
 	var out []backends.Route
 	for prefix, peers := range t {
 		alike := map[string]*backends.Route{}
@@ -294,8 +328,11 @@ func (t routeTable) routes() []backends.Route {
 		}
 	}
 	slices.SortFunc(out, func(a, b backends.Route) int {
-		return cmp.Or(a.Prefix.Addr().Compare(b.Prefix.Addr()), cmp.Compare(a.Prefix.Bits(), b.Prefix.Bits()),
-			strings.Compare(a.Peers[0], b.Peers[0]))
+		return cmp.Or(comparePrefixes(a.Prefix, b.Prefix), strings.Compare(a.Peers[0], b.Peers[0]))
 	})
 	return out
+}
+
+func comparePrefixes(a, b netip.Prefix) int {
+	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
 }

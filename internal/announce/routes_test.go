@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/api/v1beta2"
@@ -154,7 +155,7 @@ func TestRoutes(t *testing.T) {
 				assert.Empty(t, d.Refusals)
 				return
 			}
-			assert.Equal(t, map[int]Verdict{0: {metav1.ConditionFalse, tc.reason, tc.message}}, d.Refusals)
+			assert.Equal(t, map[types.NamespacedName]Verdict{in.Services[0].ID(): {metav1.ConditionFalse, tc.reason, tc.message}}, d.Refusals)
 			assert.Empty(t, d.Peers)
 		})
 	}

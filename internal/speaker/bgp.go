@@ -17,6 +17,7 @@ import (
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/backends/bgp"
 	"github.com/fairlead/fairlead/internal/announce"
+	"github.com/fairlead/fairlead/internal/announce/observe"
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/config/password"
 	"github.com/fairlead/fairlead/internal/process/follow"
@@ -71,8 +72,15 @@ type BGP struct {
 	BGPOptions
 	status     *bgpStatus
 	changed    wake.Signal
-	complained map[string]bool // failures that have been logged; touched by step alone
-	unnamed    unnamed         // touched by step alone
+	complained map[string]bool // failures that have been logged; touched by step alone, as is all until mu
+	unnamed    unnamed
+
+	table    *announce.RouteTable
+	changes  *observe.Changes                    // of the cluster; nil: nothing has been taken yet
+	snapshot *config.Snapshot                    // that the table goes by, as it does by serves
+	handed   []string                            // what the controller has handed to the speakers, as serves knows it
+	serves   func(*config.BGPAdvertisement) bool // whether the speakers serve it
+	node     *announce.Node                      // this one; nil if there is no such Node
 
 	mu    sync.Mutex // protects peers
 	peers []nodePeer
@@ -87,7 +95,10 @@ type nodePeer struct {
 
 // NewBGP returns a BGP task; it starts nothing.
 func NewBGP(o BGPOptions) *BGP {
-	t := &BGP{BGPOptions: o, status: newBGPStatus(o), changed: wake.New(), complained: map[string]bool{}}
+	t := &BGP{
+		BGPOptions: o, status: newBGPStatus(o), changed: wake.New(), complained: map[string]bool{},
+		table: announce.NewRouteTable(o.Node, o.IgnoreExclude, o.DrainCordoned),
+	}
 	o.Feed.Listen(t.wake)
 	o.Sessions.Listen(t.sessionsChanged)
 	return t
@@ -131,7 +142,7 @@ func (t *BGP) Run(ctx, inner context.Context) error {
 		// A node that is not on its way out gets a new speaker soon, and forwards until then.
 		t.Router.Shutdown(inner, backends.Leave{Wait: t.ShutdownWait, Back: !t.leaving()})
 		t.BFD.stop() // after the sessions, lest a router take it for a failure
-		t.status.set(bgpView{})
+		t.status.retract()
 	}
 	stop()
 	return g.Wait()
@@ -180,27 +191,18 @@ func (t *BGP) follow(ctx, inner context.Context) {
 
 // step decides and acts; it returns what did not work, of which it has told.
 func (t *BGP) step(ctx context.Context) error {
-	snapshot, published, cluster := t.Feed.current()
-	t.unnamed = t.unnamed.next(snapshot, published)
-	in := announce.RoutesInput{
-		Snapshot: snapshot, Serves: servesBGP(t.Asked, published, t.unnamed), Services: cluster.Services(), Self: t.Node,
-		IgnoreExclude: t.IgnoreExclude,
-		DrainCordoned: t.DrainCordoned,
-	}
-	if n, known := cluster.Nodes()[t.Node]; known {
-		in.Node = &n
-	}
-	d := announce.Routes(in)
-	want := backends.NodeDesired{Routes: d.Routes}
+	t.learn()
+	services := t.table.Decide()
+	want := backends.NodeDesired{Routes: t.table.Routes()}
 	var watched []nodePeer
 	// A session is held only while the speakers serve BGP at all: another daemon of the node may hold it otherwise.
-	if in.Node != nil && slices.ContainsFunc(snapshot.BGPAdvertisements(), in.Serves) {
-		asked := snapshot.BGPPeers()
-		for i, p := range announce.Peers(snapshot, password.Of(ctx, t.Cache, t.Namespace)) { // in the same order
-			if !p.SelectsNode(in.Node.Labels) {
+	if t.node != nil && slices.ContainsFunc(t.snapshot.BGPAdvertisements(), t.serves) {
+		asked := t.snapshot.BGPPeers()
+		for i, p := range announce.Peers(t.snapshot, password.Of(ctx, t.Cache, t.Namespace)) { // in the same order
+			if !p.SelectsNode(t.node.Labels) {
 				continue
 			}
-			p = announce.OnNode(p, asked[i].FromNode, t.Node, in.Node.Annotations)
+			p = announce.OnNode(p, asked[i].FromNode, t.Node, t.node.Annotations)
 			want.Peers = append(want.Peers, p)
 			watched = append(watched, nodePeer{Peer: p, bfd: asked[i].BFD, ref: asked[i].Ref})
 		}
@@ -231,7 +233,31 @@ func (t *BGP) step(ctx context.Context) error {
 	}
 	t.Waits(waits)
 	t.complained = now
-	t.Metrics.showRoutes(in.Services, d)
-	t.status.set(bgpView{services: in.Services, peers: d.Peers, faults: faults})
+	t.Metrics.showRoutes(services, t.table)
+	t.status.set(faults, services, t.table.Peers)
 	return err
+}
+
+// learn hands the table what has changed since the last step.
+func (t *BGP) learn() {
+	snapshot, published, cluster := t.Feed.current()
+	var handed []string
+	if published != nil {
+		handed = published.Status.Owned.Objects
+	}
+	if snapshot != t.snapshot || !slices.Equal(handed, t.handed) {
+		t.snapshot, t.handed = snapshot, handed
+		t.unnamed = t.unnamed.next(snapshot, published)
+		t.serves = servesBGP(t.Asked, published, t.unnamed)
+		t.table.Configure(snapshot, t.serves)
+	}
+	if t.changes == nil {
+		t.changes = cluster.Watch()
+	}
+	t.changes.Take(t.table.SetService, func(name string, n *announce.Node) {
+		if name == t.Node {
+			t.node = n
+			t.table.SetNode(n)
+		}
+	})
 }

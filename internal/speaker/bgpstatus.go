@@ -3,7 +3,10 @@ package speaker
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -15,7 +18,6 @@ import (
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/backends/bgp"
-	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/process/keep"
 	"github.com/fairlead/fairlead/internal/process/text"
 )
@@ -28,27 +30,25 @@ const (
 	maxError = 512
 )
 
-// bgpView is what the status objects are to tell of.
-type bgpView struct {
-	services []announce.Service
-	peers    map[int][]string  // who hears a Service, by its index
-	faults   map[string]string // why a peer cannot be set up, by its name
-}
-
 // bgpStatus keeps a ServiceBGPStatus for each Service that this node advertises, and a BGPSession for each session.
 type bgpStatus struct {
 	o        BGPOptions
 	services *keep.Keeper[types.NamespacedName, v1beta1.ServiceBGPStatusStatus, *v1beta1.ServiceBGPStatus]
 	sessions *keep.Keeper[string, v1alpha1.BGPSessionStatus, *v1alpha1.BGPSession] // by name
 
-	mu   sync.Mutex // held while it is said what is to be kept; protects all the following
-	view *bgpView
-	said map[string]v1alpha1.BGPSessionStatus // of sessions
+	handed atomic.Int64 // the version that services knows
+
+	mu      sync.Mutex        // held while it is said what is to be kept; protects all the following
+	version int64             // of want; 0: nothing has been said yet
+	faults  map[string]string // why a peer cannot be set up, by its name
+	want    map[types.NamespacedName]v1beta1.ServiceBGPStatusStatus
+	whole   map[types.NamespacedName]v1beta1.ServiceBGPStatusStatus // want as it is handed over, which is never changed
+	said    map[string]v1alpha1.BGPSessionStatus                    // of sessions
 }
 
 func newBGPStatus(o BGPOptions) *bgpStatus {
 	return &bgpStatus{
-		o: o,
+		o: o, want: map[types.NamespacedName]v1beta1.ServiceBGPStatusStatus{},
 		services: keep.New(keep.Options[types.NamespacedName, v1beta1.ServiceBGPStatusStatus, *v1beta1.ServiceBGPStatus]{
 			Client: o.Client, Cache: o.Cache, Log: o.Log, Every: statusPeriod, Writing: o.Writing,
 			Mine: func(x *v1beta1.ServiceBGPStatus) bool { return isMine(x, o.Node) },
@@ -77,28 +77,61 @@ func newBGPStatus(o BGPOptions) *bgpStatus {
 	}
 }
 
-// set has the objects tell of v from now on.
-func (w *bgpStatus) set(v bgpView) {
+// set has the objects tell from now on which peers hear Services. services are all on which something has been decided anew; faults say why
+// a peer cannot be set up, by its name.
+func (w *bgpStatus) set(faults map[string]string, services []types.NamespacedName, peers func(types.NamespacedName) []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.view = &v
+	w.faults = faults
+	changed := w.version == 0
+	for _, id := range services {
+		was, said := w.want[id]
+		now := peers(id)
+		switch says := len(now) > 0 && !w.o.NoServiceBGPStatus; {
+		case says && (!said || !slices.Equal(was.Peers, now)):
+			w.want[id] = v1beta1.ServiceBGPStatusStatus{Node: w.o.Node, ServiceName: id.Name, ServiceNamespace: id.Namespace, Peers: now}
+			changed = true
+		case said && !says:
+			delete(w.want, id)
+			changed = true
+		}
+	}
+	if changed {
+		w.version++
+		w.whole = maps.Clone(w.want)
+	}
 	w.tellLocked(false)
+}
+
+// retract has the objects tell that this node advertises nothing any more.
+func (w *bgpStatus) retract() {
+	w.mu.Lock()
+	services := slices.Collect(maps.Keys(w.want))
+	w.mu.Unlock()
+	w.set(nil, services, func(types.NamespacedName) []string { return nil })
 }
 
 // sessionsChanged has the objects tell how the sessions are now.
 func (w *bgpStatus) sessionsChanged(counters bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.view != nil {
+	if w.version > 0 {
 		w.tellLocked(counters)
 	}
 }
 
 // tellLocked hands over what is to be said. Sessions come first: who reads that a Service is advertised can tell whether it really is.
+// What there is to say of Services is handed over again only until it has arrived: another call may come before its turn.
 func (w *bgpStatus) tellLocked(counters bool) {
-	w.said = w.sessionsOf(w.view, w.said, counters)
-	services := w.servicesOf(w.view)
-	w.sessions.Set(w.said, func() { w.services.Set(services, nil) })
+	w.said = w.sessionsOf(w.faults, w.said, counters)
+	var services func()
+	if version, whole := w.version, w.whole; w.handed.Load() != version {
+		services = func() {
+			w.services.Set(whole, nil)
+			w.handed.Store(version)
+		}
+	}
+	w.sessions.Set(w.said, services)
 }
 
 // prepare takes over the objects of a process before this one.
@@ -131,29 +164,16 @@ func (w *bgpStatus) run(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	if err := errors.Join(w.services.Finish(ctx, nil), w.sessions.Finish(ctx, w.sessionsOf(&bgpView{}, nil, true))); err != nil {
+	if err := errors.Join(w.services.Finish(ctx, nil), w.sessions.Finish(ctx, w.sessionsOf(nil, nil, true))); err != nil {
 		w.o.Log.Debug("state not retracted", "err", err)
 	}
 	return nil
 }
 
-func (w *bgpStatus) servicesOf(v *bgpView) map[types.NamespacedName]v1beta1.ServiceBGPStatusStatus {
-	out := make(map[types.NamespacedName]v1beta1.ServiceBGPStatusStatus, len(v.peers))
-	for i, peers := range v.peers {
-		if len(peers) == 0 || w.o.NoServiceBGPStatus {
-			continue
-		}
-		s := &v.services[i]
-		out[types.NamespacedName{Namespace: s.Namespace, Name: s.Name}] = v1beta1.ServiceBGPStatusStatus{
-			Node: w.o.Node, ServiceName: s.Name, ServiceNamespace: s.Namespace, Peers: peers,
-		}
-	}
-	return out
-}
-
 // sessionsOf returns what there is to say of the sessions, by the names of the objects. Where nothing but the counters differs from what
 // was said before, they stay as they are, unless it is asked for counters.
-func (w *bgpStatus) sessionsOf(v *bgpView, said map[string]v1alpha1.BGPSessionStatus, counters bool) map[string]v1alpha1.BGPSessionStatus {
+func (w *bgpStatus) sessionsOf(faults map[string]string, said map[string]v1alpha1.BGPSessionStatus,
+	counters bool) map[string]v1alpha1.BGPSessionStatus {
 	out := map[string]v1alpha1.BGPSessionStatus{}
 	watched := w.o.BFD.states()
 	for _, s := range w.o.Router.Sessions() {
@@ -170,7 +190,7 @@ func (w *bgpStatus) sessionsOf(v *bgpView, said map[string]v1alpha1.BGPSessionSt
 		}
 		out[sessionName(w.o.Node, s.Peer)] = x
 	}
-	for peer, fault := range v.faults {
+	for peer, fault := range faults {
 		name := sessionName(w.o.Node, peer)
 		x, exists := out[name]
 		if !exists {

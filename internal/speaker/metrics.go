@@ -4,9 +4,11 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/fairlead/fairlead/backends/bgp"
 	"github.com/fairlead/fairlead/backends/bgp/bfd"
@@ -24,7 +26,8 @@ type Metrics struct {
 	takeovers                      prometheus.Counter
 	failover                       prometheus.Histogram
 	sessions                       sessionMetrics
-	shown, shownRoutes             map[series]bool // touched by show and showRoutes alone
+	shown                          map[series]bool                       // touched by show alone
+	shownRoutes                    map[types.NamespacedName][]netip.Addr // touched by showRoutes alone
 }
 
 type series struct{ service, ip string }
@@ -51,7 +54,7 @@ func NewMetrics(r prometheus.Registerer, node string) (*Metrics, error) {
 			Help:    "From noticing that an address has lost its node to its first announcement from this one.",
 			Buckets: []float64{.001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5},
 		}),
-		shown: map[series]bool{}, shownRoutes: map[series]bool{},
+		shown: map[series]bool{}, shownRoutes: map[types.NamespacedName][]netip.Addr{},
 		sessions: sessionMetrics{
 			sessions: func() []bgp.Session { return nil }, bfd: func() map[string]bfd.Status { return nil },
 		},
@@ -122,21 +125,27 @@ func (m *Metrics) show(announced map[netip.Addr]bool, d decided) {
 	m.shown = now
 }
 
-// showRoutes makes the series tell of exactly what this node advertises by BGP.
-func (m *Metrics) showRoutes(services []announce.Service, d announce.RoutesDecision) {
-	now := map[series]bool{}
-	for i := range d.Peers {
-		for _, addr := range services[i].Addrs {
-			now[series{services[i].Namespace + "/" + services[i].Name, addr.String()}] = true
+// showRoutes makes the series tell of exactly what this node advertises by BGP. services are all on which something has been decided anew.
+func (m *Metrics) showRoutes(services []types.NamespacedName, d *announce.RouteTable) {
+	for _, id := range services {
+		var now []netip.Addr
+		if len(d.Peers(id)) > 0 {
+			now = d.Service(id).Addrs
+		}
+		was := m.shownRoutes[id]
+		if slices.Equal(was, now) {
+			continue
+		}
+		for _, addr := range was {
+			if !slices.Contains(now, addr) {
+				m.announced.DeleteLabelValues(id.String(), protocolBGP, addr.String())
+			}
+		}
+		for _, addr := range now {
+			m.announced.WithLabelValues(id.String(), protocolBGP, addr.String()).Set(1)
+		}
+		if m.shownRoutes[id] = now; len(now) == 0 {
+			delete(m.shownRoutes, id)
 		}
 	}
-	for s := range m.shownRoutes {
-		if !now[s] {
-			m.announced.DeleteLabelValues(s.service, protocolBGP, s.ip)
-		}
-	}
-	for s := range now {
-		m.announced.WithLabelValues(s.service, protocolBGP, s.ip).Set(1)
-	}
-	m.shownRoutes = now
 }

@@ -182,9 +182,8 @@ func TestBGPStatusPutRight(t *testing.T) {
 		require.NoError(t, d.Create(t.Context(), old))
 		require.NoError(t, d.Create(t.Context(), foreign))
 		stop := at(t, w.prepare, w.run)
-		w.set(bgpView{
-			services: []announce.Service{{Namespace: "default", Name: "web4"}, {Namespace: "default", Name: "web6"}}, peers: map[int][]string{0: {"tor-4"}, 1: {"tor6"}},
-		})
+		peers := map[types.NamespacedName][]string{{Namespace: "default", Name: "web4"}: {"tor-4"}, {Namespace: "default", Name: "web6"}: {"tor6"}}
+		w.set(nil, slices.Collect(maps.Keys(peers)), func(id types.NamespacedName) []string { return peers[id] })
 		settle()
 		sessions := func() map[string]*v1alpha1.BGPSession {
 			var list v1alpha1.BGPSessionList
@@ -252,7 +251,7 @@ func TestCounters(t *testing.T) {
 		log := slog.New(slog.DiscardHandler)
 		w := newBGPStatus(BGPOptions{Node: "n1", Namespace: testNamespace, Cache: d.Cache(), Client: d, Recorder: nobody{}, Router: &counting{}, BFD: NewBFD(nil, nil, log), Log: log})
 		at(t, w.prepare, w.run)
-		w.set(bgpView{})
+		w.set(nil, nil, nil)
 		for range 300 {
 			w.sessionsChanged(false)
 			time.Sleep(time.Second)

@@ -63,8 +63,7 @@ func (s *speakers) judgeBGP(l2 *announce.LocalInput, choice announce.Choice, sil
 		}
 	}
 	unsaid := announce.RoutesInput{Snapshot: l2.Snapshot, Serves: serves, Services: l2.Services, IgnoreExclude: l2.IgnoreExclude}
-	for i, peers := range announce.Unsaid(unsaid, quiet) {
-		key := types.NamespacedName{Namespace: l2.Services[i].Namespace, Name: l2.Services[i].Name}
+	for key, peers := range announce.Unsaid(unsaid, quiet) {
 		over[key] = append(over[key], peers...)
 	}
 	var rest []announce.Service
@@ -103,7 +102,7 @@ func (s *speakers) refused(l2 *announce.LocalInput, serves func(*config.BGPAdver
 		}
 		d := announce.Routes(in)
 		for i := range services {
-			v, refused := d.Refusals[i]
+			v, refused := d.Refusals[services[i].ID()]
 			if !refused {
 				willing[i] = node
 				continue

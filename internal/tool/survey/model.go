@@ -75,14 +75,14 @@ func (m *Model) addUnsaid() {
 		Serves: func(a *config.BGPAdvertisement) bool {
 			return m.Choice.Backend(a) == announce.SpeakerBackend
 		}}
-	for i, over := range announce.Unsaid(in, quiet) {
+	for id, over := range announce.Unsaid(in, quiet) {
 		peers := map[string][]string{}
 		for _, p := range over {
 			peers[p.Node] = append(peers[p.Node], p.Peer)
 		}
 		for node, names := range peers {
 			m.BGP = append(m.BGP, v1beta1.ServiceBGPStatus{Status: v1beta1.ServiceBGPStatusStatus{
-				Node: node, ServiceName: in.Services[i].Name, ServiceNamespace: in.Services[i].Namespace, Peers: names,
+				Node: node, ServiceName: id.Name, ServiceNamespace: id.Namespace, Peers: names,
 			}})
 		}
 	}
