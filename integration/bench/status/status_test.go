@@ -150,6 +150,17 @@ func services(b *testing.B, namespace string) {
 		})
 	}
 	require.NoError(b, g.Wait())
+	b.Cleanup(func() { // one request for all of them would take longer than the API server grants it
+		var g errgroup.Group
+		g.SetLimit(atOnce)
+		for i := range *many {
+			g.Go(func() error {
+				o := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: fmt.Sprintf("web-%d", i)}}
+				return bed.Client.Delete(context.WithoutCancel(b.Context()), o)
+			})
+		}
+		assert.NoError(b, g.Wait())
+	})
 }
 
 // instance is a running speaker, without layer 2 and without other speakers.
