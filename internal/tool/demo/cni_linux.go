@@ -43,6 +43,7 @@ type speaking struct {
 	what  string                                       // in words
 	needs []string                                     // files in Folders
 	start func(ctx context.Context, s *speakers) error // on the node, which exists
+	tells []string                                     // prefixes that the router is told of the scenario
 }
 
 // routerSteps end the demo of a CNI with a router to which the CNI's own code speaks, where there is what that needs; else it is said what
@@ -63,7 +64,7 @@ func (d *demo) routerSteps(c speaking) []step {
 			}
 			return c.start(ctx, s)
 		}},
-		{"look at the routes of the router", s.showTable},
+		{"look at the routes of the router", func(ctx context.Context) error { return s.showTable(ctx, c.tells) }},
 	}
 }
 
@@ -118,12 +119,13 @@ func (s *speakers) makeNode(ctx context.Context) error {
 	return nil
 }
 
-// showTable waits until the router has routes from the node, and prints its table.
-func (s *speakers) showTable(ctx context.Context) error {
-	err := s.until(ctx, "routes from the node", func(context.Context) (bool, error) {
+// showTable waits until the router has routes to these prefixes from the node, and prints its table.
+func (s *speakers) showTable(ctx context.Context, prefixes []string) error {
+	err := s.until(ctx, "routes to "+strings.Join(prefixes, ", ")+" from the node", func(context.Context) (bool, error) {
 		var out struct{ Routes map[string]any }
 		err := s.router.read("show bgp ipv4 unicast", &out)
-		return len(out.Routes) > 0, err
+		heard := func(prefix string) bool { return out.Routes[prefix] != nil }
+		return !slices.ContainsFunc(prefixes, func(prefix string) bool { return !heard(prefix) }), err
 	})
 	return errors.Join(err, s.showCommand("show bgp ipv4 unicast", "Network"))
 }
@@ -132,7 +134,7 @@ func (s *speakers) showTable(ctx context.Context) error {
 var calicoSpeaks = speaking{
 	// Calico's own AS, its default: the CRD of the Calico that is run knows none above 2147483647, so that the peers' myASN cannot be had.
 	asn:  64512,
-	what: "Calico's confd and BIRD", needs: []string{"confd", "confd-templates", "bird1/bird"},
+	what: "Calico's confd and BIRD", needs: []string{"confd", "confd-templates", "bird1/bird"}, tells: blocks,
 	start: func(ctx context.Context, s *speakers) error {
 		patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]any{"projectcalico.org/IPv4Address": cniNode.String()}}})
 		if err != nil {
@@ -179,7 +181,7 @@ var calicoSpeaks = speaking{
 // ciliumSpeaks is Cilium's own control plane: its operator, and an agent without a datapath.
 var ciliumSpeaks = speaking{
 	asn:  4200000000,
-	what: "Cilium's operator and agent", needs: []string{"cilium-lab"},
+	what: "Cilium's operator and agent", needs: []string{"cilium-lab"}, tells: []string{"10.6.0.0/32"},
 	start: func(ctx context.Context, s *speakers) error {
 		o := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"addresses": []any{
 			map[string]any{"type": "InternalIP", "ip": cniNode.Addr().String()},
