@@ -219,7 +219,7 @@ func (p *Process) Freeze() {
 	t.Helper()
 	require.NoError(t, syscall.Kill(-p.PID(), syscall.SIGSTOP))
 	await(t, "the end of "+p.name+"'s movements", func() error {
-		fields, err := stat(p.PID())
+		_, fields, err := stat(p.PID())
 		if err == nil && fields[0] != "T" {
 			err = errNotYet
 		}
