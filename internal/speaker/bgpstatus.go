@@ -42,8 +42,8 @@ type bgpStatus struct {
 	version int64             // of want; 0: nothing has been said yet
 	faults  map[string]string // why a peer cannot be set up, by its name
 	want    map[types.NamespacedName]v1beta1.ServiceBGPStatusStatus
-	whole   map[types.NamespacedName]v1beta1.ServiceBGPStatusStatus // want as it is handed over, which is never changed
-	said    map[string]v1alpha1.BGPSessionStatus                    // of sessions
+	news    map[types.NamespacedName]*v1beta1.ServiceBGPStatusStatus // what services may not know of want; nil: nothing is to be said
+	said    map[string]v1alpha1.BGPSessionStatus                     // of sessions
 }
 
 func newBGPStatus(o BGPOptions) *bgpStatus {
@@ -83,24 +83,34 @@ func (w *bgpStatus) set(faults map[string]string, services []types.NamespacedNam
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.faults = faults
-	changed := w.version == 0
+	news := map[types.NamespacedName]*v1beta1.ServiceBGPStatusStatus{}
 	for _, id := range services {
 		was, said := w.want[id]
 		now := peers(id)
 		switch says := len(now) > 0 && !w.o.NoServiceBGPStatus; {
 		case says && (!said || !slices.Equal(was.Peers, now)):
-			w.want[id] = v1beta1.ServiceBGPStatusStatus{Node: w.o.Node, ServiceName: id.Name, ServiceNamespace: id.Namespace, Peers: now}
-			changed = true
+			x := v1beta1.ServiceBGPStatusStatus{Node: w.o.Node, ServiceName: id.Name, ServiceNamespace: id.Namespace, Peers: now}
+			w.want[id], news[id] = x, &x
 		case said && !says:
 			delete(w.want, id)
-			changed = true
+			news[id] = nil
 		}
 	}
-	if changed {
-		w.version++
-		w.whole = maps.Clone(w.want)
+	if w.version == 0 || len(news) > 0 {
+		w.noteLocked(news)
 	}
 	w.tellLocked(false)
+}
+
+// noteLocked adds to what is to be handed over. What was before is left as it is: it may be about to be.
+func (w *bgpStatus) noteLocked(news map[types.NamespacedName]*v1beta1.ServiceBGPStatusStatus) {
+	if w.handed.Load() != w.version {
+		all := maps.Clone(w.news)
+		maps.Copy(all, news)
+		news = all
+	}
+	w.news = news
+	w.version++
 }
 
 // retract has the objects tell that this node advertises nothing any more.
@@ -125,13 +135,28 @@ func (w *bgpStatus) sessionsChanged(counters bool) {
 func (w *bgpStatus) tellLocked(counters bool) {
 	w.said = w.sessionsOf(w.faults, w.said, counters)
 	var services func()
-	if version, whole := w.version, w.whole; w.handed.Load() != version {
+	if version, news, handed := w.version, w.news, w.handed.Load(); handed != version {
 		services = func() {
-			w.services.Set(whole, nil)
+			if handed == 0 {
+				w.services.Set(whole(news), nil) // what a process before this one has left beside that goes
+			} else {
+				w.services.Change(news, nil)
+			}
 			w.handed.Store(version)
 		}
 	}
 	w.sessions.Set(w.said, services)
+}
+
+// whole returns what is said where nothing was said before.
+func whole(news map[types.NamespacedName]*v1beta1.ServiceBGPStatusStatus) map[types.NamespacedName]v1beta1.ServiceBGPStatusStatus {
+	out := make(map[types.NamespacedName]v1beta1.ServiceBGPStatusStatus, len(news))
+	for id, x := range news {
+		if x != nil {
+			out[id] = *x
+		}
+	}
+	return out
 }
 
 // prepare takes over the objects of a process before this one.

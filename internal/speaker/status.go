@@ -104,21 +104,25 @@ func (w *statusWriter) set(services []types.NamespacedName, announced map[netip.
 		}
 	}
 	w.announced = announced
-	changed := false
+	news := map[types.NamespacedName]*v1beta1.ServiceL2StatusStatus{}
 	for id := range anew {
 		is, said := w.want[id]
 		now, says := w.statusOf(id, d)
 		switch {
 		case says && (!said || !equality.Semantic.DeepEqual(is, now)):
-			w.want[id], changed = now, true
+			w.want[id], news[id] = now, &now
 		case said && !says:
 			delete(w.want, id)
-			changed = true
+			news[id] = nil
 		}
 	}
-	if changed || !w.begun {
+	if !w.begun {
 		w.begun = true
 		w.keep.Set(maps.Clone(w.want), nil)
+		return
+	}
+	if len(news) > 0 {
+		w.keep.Change(news, nil)
 	}
 }
 

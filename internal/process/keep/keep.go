@@ -177,6 +177,29 @@ func (k *Keeper[K, S, T]) Set(want map[K]S, done func()) {
 	k.mu.Unlock()
 }
 
+// Change hands over what is to be said from now on about some, nil: nothing; about all others it is as it was. Set has been called before. done
+// is as with Set.
+func (k *Keeper[K, S, T]) Change(want map[K]*S, done func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.sets++
+	for key, s := range want {
+		was, is := k.want[key]
+		switch {
+		case s == nil:
+			delete(k.want, key)
+		default:
+			k.want[key] = *s
+		}
+		if is != (s != nil) || is && !equality.Semantic.DeepEqual(was, *s) {
+			k.pending[key] = k.sets
+			k.todoLocked(key)
+		}
+	}
+	k.done = done
+	k.finishLocked()
+}
+
 // finishLocked calls done if there is nothing more to wait for. The lock is held, so that the done of one Set is not called after that of
 // the next.
 func (k *Keeper[K, S, T]) finishLocked() {

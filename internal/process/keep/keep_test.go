@@ -81,6 +81,34 @@ func say(node string, keys ...string) map[string]says {
 	return out
 }
 
+// TestChange: what is said of some changes, and of no others; whoever waits for it is told.
+func TestChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		k := keep.New(options(d, "a"))
+		start(t, k)
+		k.Set(say("a", "web", "db"), nil)
+		settle()
+		before := d.Writes("")
+		change := func(want map[string]*says) {
+			t.Helper()
+			done := false
+			k.Change(want, func() { done = true })
+			settle()
+			assert.True(t, done)
+		}
+		change(map[string]*says{"web": nil, "new": {Node: "a", ServiceName: "new"}, "never": nil})
+		assert.Equal(t, say("a", "db", "new"), said(t, d, "a"))
+		assert.Equal(t, before+3, d.Writes(""), "one is removed, one made")
+		change(map[string]*says{"db": {Node: "a", ServiceName: "db"}})
+		change(nil)
+		assert.Equal(t, before+3, d.Writes(""), "nothing is new")
+		change(map[string]*says{"db": {Node: "b", ServiceName: "db"}})
+		assert.Equal(t, "b", said(t, d, "a")["db"].Node)
+		assert.Equal(t, before+4, d.Writes(""))
+	})
+}
+
 // said returns what the objects of a node say, by what they are about.
 func said(t *testing.T, d *keeptest.Desk, node string) map[string]says {
 	t.Helper()

@@ -38,6 +38,10 @@ type Loop struct {
 	Gather time.Duration
 	// Rest is how long the loop waits after each step, so that news that comes in meanwhile is looked at together.
 	Rest time.Duration
+	// Ease is how many times as long as a step took the loop rests after it, for at most EaseMost: while there is news all the time, it uses
+	// no more than one part in 1+Ease of a processor, and after a quiet time no news waits for it.
+	Ease     int
+	EaseMost time.Duration
 	// A step that fails is done again after First, after twice as long each time, and at least every Last.
 	First, Last time.Duration
 	// Failed is told of an error, unless the loop ends; nil: nobody is.
@@ -59,7 +63,9 @@ func (l Loop) Run(ctx context.Context, step func(context.Context) (again time.Du
 		case <-timer:
 		}
 		l.News.Clear() // what has come along is looked at now
+		began := time.Now()
 		again, err := step(ctx)
+		rest := max(l.Rest, min(time.Duration(l.Ease)*time.Since(began), l.EaseMost))
 		if err == nil {
 			wait = 0
 		} else {
@@ -73,7 +79,7 @@ func (l Loop) Run(ctx context.Context, step func(context.Context) (again time.Du
 		if again > 0 {
 			timer = time.After(again)
 		}
-		if !sleep(ctx, l.Rest) {
+		if !sleep(ctx, rest) {
 			return
 		}
 	}

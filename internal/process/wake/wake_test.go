@@ -107,6 +107,30 @@ func TestLoop(t *testing.T) {
 	}
 }
 
+// TestEase: a step that takes its time is not done again at once, however much news there is.
+func TestEase(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		l := wake.Loop{News: wake.New(), Ease: 9, EaseMost: 500 * time.Millisecond}
+		took := []time.Duration{10 * time.Millisecond, 10 * time.Millisecond, time.Second, 0, 0}
+		var began []time.Duration
+		start := time.Now()
+		l.News.Set()
+		go l.Run(ctx, func(context.Context) (time.Duration, error) {
+			began = append(began, time.Since(start))
+			if len(began) < len(took) {
+				l.News.Set()
+			}
+			time.Sleep(took[len(began)-1])
+			return 0, nil
+		})
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		assert.Equal(t, []time.Duration{0, 100 * time.Millisecond, 200 * time.Millisecond, 1700 * time.Millisecond, 1700 * time.Millisecond}, began)
+	})
+}
+
 func TestSooner(t *testing.T) {
 	assert.Equal(t, time.Second, wake.Sooner(time.Second, time.Minute))
 	assert.Equal(t, time.Second, wake.Sooner(time.Minute, time.Second))
