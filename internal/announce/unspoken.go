@@ -238,6 +238,24 @@ func (t *VerdictTable) unspoken(s *Service) (_ Verdict, willing bool) {
 	return *refuse(ReasonNotAnnounced, "%s", strings.Join(all, "; ")), false
 }
 
+// willing returns how many nodes are to advertise a Service that depends on no other.
+func (t *VerdictTable) willing(s *Service) (nodes int) {
+	if s.Local {
+		for name := range t.candidates(s, false) {
+			if _, no := t.ask(name, s, nil); no == nil {
+				nodes++
+			}
+		}
+		return nodes
+	}
+	for _, kind := range t.nodes.kinds {
+		if kind.table.resolve(s).refusal == nil {
+			nodes += len(kind.names)
+		}
+	}
+	return nodes
+}
+
 // candidates returns the nodes that are asked about a Service: one of each kind, unless each may have another answer.
 func (t *VerdictTable) candidates(s *Service, each bool) map[string]bool {
 	out := map[string]bool{}

@@ -150,6 +150,21 @@ func (t *VerdictTable) Spoken(id types.NamespacedName) bool {
 	return x != nil && x.over != nil
 }
 
+// Complete reports whether every node that is to advertise a Service by BGP says so. Of Services that depend on others it is never known.
+func (t *VerdictTable) Complete(id types.NamespacedName) bool {
+	x := t.services[id]
+	if x == nil || x.over == nil || len(t.prefixes.group(id)) > 0 {
+		return false
+	}
+	nodes := 0
+	for i, s := range x.over.over {
+		if i == 0 || s.Node != x.over.over[i-1].Node {
+			nodes++
+		}
+	}
+	return nodes >= t.willing(x.Service)
+}
+
 // Pending returns how many announcements speakers are to make, and have not said to.
 func (t *VerdictTable) Pending() int { return t.pending }
 

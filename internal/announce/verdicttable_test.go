@@ -33,6 +33,8 @@ type hearing struct {
 	verdicts   *VerdictTable
 	// local and routed are the answers as their caller has them: it asks again only for what Decide returns.
 	local, routed map[types.NamespacedName]Verdict
+	willing       map[types.NamespacedName]bool // of the Services that somebody advertises: everybody does who is to
+	complete      int
 }
 
 func newHearing(seed uint64) *hearing {
@@ -141,7 +143,7 @@ func (h *hearing) say() (local, routed map[types.NamespacedName]Verdict, pending
 		}
 		by[name] = Routes(in)
 	}
-	local, routed = map[types.NamespacedName]Verdict{}, map[types.NamespacedName]Verdict{}
+	local, routed, h.willing = map[types.NamespacedName]Verdict{}, map[types.NamespacedName]Verdict{}, map[types.NamespacedName]bool{}
 	serve := slices.ContainsFunc(h.in.Snapshot.BGPAdvertisements(), h.in.Serves)
 	for _, s := range all {
 		local[s.ID()] = h.sayLocally(s, placed)
@@ -162,6 +164,7 @@ func (h *hearing) say() (local, routed map[types.NamespacedName]Verdict, pending
 		slices.SortFunc(over, func(a, b NodePeer) int { return strings.Compare(a.Node+" "+a.Peer, b.Node+" "+b.Peer) })
 		if over = slices.Compact(over); len(over) > 0 {
 			routed[s.ID()] = SpokenTo(h.in.Snapshot, s.Addrs, over, h.sessions)
+			h.willing[s.ID()] = h.everybody(s, by, over)
 			continue
 		}
 		v, willing := h.sayRefused(s, by)
@@ -170,6 +173,20 @@ func (h *hearing) say() (local, routed map[types.NamespacedName]Verdict, pending
 		}
 	}
 	return local, routed, pending
+}
+
+// everybody reports whether as many nodes say that they advertise a Service as are to.
+func (h *hearing) everybody(s Service, by map[string]RoutesDecision, over []NodePeer) bool {
+	says, is := map[string]bool{}, 0
+	for _, x := range over {
+		says[x.Node] = true
+	}
+	for name := range h.speakers {
+		if by[name].Peers[s.ID()] != nil {
+			is++
+		}
+	}
+	return len(says) >= is
 }
 
 func (h *hearing) sayLocally(s Service, placed Decision) Verdict {
@@ -255,6 +272,14 @@ func (h *hearing) compareAll(t *testing.T, after string) {
 	require.Equal(t, local, h.local, after)
 	require.Equal(t, routed, h.routed, after)
 	require.Equal(t, pending, h.verdicts.Pending(), after)
+	for id := range h.services {
+		if h.verdicts.Complete(id) {
+			assert.True(t, h.willing[id], "%s %s", after, id)
+			h.complete++
+		} else if h.willing[id] {
+			assert.NotEmpty(t, h.verdicts.prefixes.group(id), "%s %s", after, id)
+		}
+	}
 	for _, v := range routed {
 		h.judged[v.Reason]++
 	}
@@ -291,6 +316,7 @@ func TestVerdictTable(t *testing.T) {
 				return
 			}
 		}
+		assert.Positive(t, h.complete)
 		for reason, n := range h.judged {
 			judged[reason] += n
 		}

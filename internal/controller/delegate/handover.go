@@ -119,12 +119,11 @@ func theirs(a *backends.BGPAdvertisement, want *backends.Desired, s *backends.Se
 // hearing returns what is known of an advertisement that the speakers have been told of.
 func (s *speakers) hearing(a *backends.BGPAdvertisement, want *backends.Desired) apply.Hearing {
 	s.mu.Lock()
-	verdicts := s.verdicts
-	s.mu.Unlock()
+	defer s.mu.Unlock()
 	first, more := "", 0
 	for i := range want.Services {
 		svc := &want.Services[i]
-		v := verdicts[judged{kindBGP, types.NamespacedName{Namespace: svc.Namespace, Name: svc.Name}}]
+		v := s.verdicts[judged{kindBGP, types.NamespacedName{Namespace: svc.Namespace, Name: svc.Name}}]
 		waits := v.Reason == announce.ReasonNoSession || v.Reason == announce.ReasonPending
 		switch {
 		case !waits || len(theirs(a, want, svc)) == 0:

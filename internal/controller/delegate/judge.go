@@ -17,6 +17,7 @@ import (
 	"github.com/fairlead/fairlead/internal/announce/observe"
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/process/presence"
+	"github.com/fairlead/fairlead/internal/process/wake"
 )
 
 // bgpUp is the state of a BGPSession that is up.
@@ -62,15 +63,21 @@ func (s *speakers) judge() {
 	var others []judged
 	s.mu.Lock()
 	if s.verdicts == nil {
-		s.verdicts = map[judged]announce.Verdict{}
+		s.verdicts, s.mum = map[judged]announce.Verdict{}, map[judged]bool{}
 	}
+	var again time.Duration
 	for k := range todo {
-		if s.show(k, time.Now()) {
+		another, wait := s.show(k, time.Now())
+		if another {
 			others = append(others, k)
 		}
+		again = wake.Sooner(again, wait)
 	}
 	s.pending, s.alive = j.table.Pending(), slices.Sorted(maps.Keys(j.present))
 	s.mu.Unlock()
+	if again > 0 {
+		time.AfterFunc(again, s.wake)
+	}
 	j.flaps.forget(time.Now())
 	for _, k := range others {
 		s.reconsider(allocator.Owner{Namespace: k.Namespace, Name: k.Name})
@@ -166,29 +173,37 @@ func (s *speakers) readSessions() error {
 	return nil
 }
 
-// show has the verdict that was formed be the one that is shown, unless that is to wait; it reports whether another one is shown now. s.mu is
-// held.
-func (s *speakers) show(k judged, now time.Time) bool {
+// show has the verdict that was formed be the one that is shown, unless that is to wait; it reports whether another one is shown now, and
+// when to look at it again; 0: not before there is news. s.mu is held.
+func (s *speakers) show(k judged, now time.Time) (another bool, again time.Duration) {
 	formed, is := s.judging.table.Local(k.NamespacedName)
 	if k.kind == kindBGP {
 		formed, is = s.judging.table.Routed(k.NamespacedName)
 	}
 	was, known := s.verdicts[k]
+	known = known && !s.mum[k]
+	delete(s.mum, k)
 	if !is {
 		delete(s.verdicts, k)
 		delete(s.judging.steady, k)
-		return false
+		return false, 0
 	}
-	v, wait := formed, time.Duration(0)
-	if k.kind == kindBGP && known {
-		v, wait = s.settle(k, was, formed, now)
+	v := formed
+	switch {
+	case !known && formed.Reason == announce.ReasonPending:
+		if again = s.judging.steady.hold(k, now); again > 0 {
+			s.mum[k] = true
+		}
+	case k.kind == kindBGP && known:
+		v, again = s.settle(k, was, formed, now)
+	default:
+		delete(s.judging.steady, k)
 	}
-	if wait > 0 {
+	if again > 0 {
 		s.judging.unsettled[k] = true
-		time.AfterFunc(wait, s.wake)
 	}
 	s.verdicts[k] = v
-	return v != was || !known
+	return !s.mum[k] && (v != was || !known), again
 }
 
 // settle returns which verdict by BGP is shown where another one was, and when it is to be looked at again; 0: not before there is news.
@@ -201,8 +216,8 @@ func (s *speakers) settle(k judged, was, formed announce.Verdict, now time.Time)
 			return was, wait
 		}
 	}
-	if s.judging.steady.wait(k, was, formed) {
-		return was, judgeEvery
+	if wait := s.judging.steady.wait(k, was, formed, func() bool { return s.judging.table.Complete(k.NamespacedName) }, now); wait > 0 {
+		return was, wait
 	}
 	return formed, 0
 }

@@ -3,6 +3,7 @@ package delegate
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/api/v1beta2"
+	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/process/cli"
@@ -84,10 +86,27 @@ func TestJudge(t *testing.T) {
 		again = nil
 	}
 	expect(kindBGP, announce.ReasonNoSpeaker, "web", "other")
+	create(&corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "new", Labels: map[string]string{service.LabelPool: "main"},
+			Annotations: map[string]string{service.AnnotationFromPool: "main"}},
+		Spec:   corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer},
+		Status: corev1.ServiceStatus{LoadBalancer: corev1.LoadBalancerStatus{Ingress: []corev1.LoadBalancerIngress{{IP: "192.0.2.3"}}}},
+	})
+	create(&discoveryv1.EndpointSlice{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "new-1", Labels: map[string]string{discoveryv1.LabelServiceName: "new"}},
+		Endpoints:  []discoveryv1.Endpoint{{}},
+	})
 	lease := presence.Lease(system, "speaker-n1", "n1", time.Now())
 	lease.Annotations = map[string]string{presence.Annotation: (&presence.Links{}).String()}
 	create(lease)
-	expect(kindBGP, announce.ReasonPending, "web", "other")
+	expect(kindBGP, announce.ReasonPending, "web", "other", "new")
+	_, said := s.verdict(kindBGP, "default", "new")
+	assert.False(t, said, "that a new one waits is told after a while")
+	assert.Contains(t, s.hearing(&backends.BGPAdvertisement{Pools: []backends.Pool{{Name: "main"}}}, &backends.Desired{
+		Announcements: []backends.Announcement{{Prefix: netip.MustParsePrefix("192.0.2.0/24"), Pool: "main"}},
+		Services:      []backends.Service{{Namespace: "default", Name: "new", Pool: "main", Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.3")}}},
+	}).Lacks, "Service/default/new", "and nobody takes it for announced")
+	require.NoError(t, d.Delete(t.Context(), &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "new"}}))
 	s.judge()
 	assert.Equal(t, announce.ReasonNoEndpoints, s.verdicts[judged{kindBGP, types.NamespacedName{Namespace: "default", Name: "other"}}].Reason)
 	assert.Equal(t, 1, s.pending)
@@ -95,12 +114,11 @@ func TestJudge(t *testing.T) {
 	status := &v1beta1.ServiceBGPStatus{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "x"}, Status: v1beta1.ServiceBGPStatusStatus{
 		Node: "n1", ServiceNamespace: "default", ServiceName: "web", Peers: []string{"tor"},
 	}}
-	create(status)
 	session := &v1alpha1.BGPSession{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "y"}, Status: v1alpha1.BGPSessionStatus{
 		Node: "n1", Peer: "tor", State: bgpUp,
 	}}
 	create(session)
-	expect(kindBGP, announce.ReasonPending) // others may be about to say so, too
+	create(status)
 	expect(kindBGP, announce.ReasonAdvertised, "web")
 	expect(kindBGP, announce.ReasonAdvertised)
 	session.Status = v1alpha1.BGPSessionStatus{Node: "n1", Peer: "tor", State: "Active", LastError: "refused"}

@@ -49,6 +49,7 @@ type speakers struct {
 	snapshot *config.Snapshot
 	choice   announce.Choice
 	verdicts map[judged]announce.Verdict // as they are shown
+	mum      map[judged]bool             // those of them that are not shown yet
 	alive    []string                    // nodes with a speaker, sorted
 	pending  int                         // announcements that are to be made and that nobody has said to make yet
 }
@@ -189,6 +190,7 @@ func (s *speakers) hear(was, is client.Object) {
 func (s *speakers) verdict(kind, namespace, name string) (announce.Verdict, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v, ok := s.verdicts[judged{kind, types.NamespacedName{Namespace: namespace, Name: name}}]
-	return v, ok
+	k := judged{kind, types.NamespacedName{Namespace: namespace, Name: name}}
+	v, ok := s.verdicts[k]
+	return v, ok && !s.mum[k]
 }

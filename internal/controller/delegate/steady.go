@@ -1,25 +1,41 @@
 package delegate
 
 import (
+	"time"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fairlead/fairlead/internal/announce"
 )
 
-// steady holds back that a Service is advertised, and from which nodes, until two judgements in a row say the same: the nodes tell of it
-// one after the other, and each would cost every Service another write. It is late by one judgement then.
-type steady map[judged]announce.Verdict
+// steadyFor is how long at most nodes that are to advertise a Service are waited for before it is told which others do.
+const steadyFor = 3 * time.Second
 
-// wait reports whether a verdict that is another one than that which is shown is to wait for the next judgement.
-func (s steady) wait(k judged, shown, now announce.Verdict) bool {
-	if shown == now || now.Status != metav1.ConditionTrue || shown.Status != metav1.ConditionTrue && shown.Reason != announce.ReasonPending {
+// steady holds back that a Service is advertised, and from which nodes, until all have said so that are to: they tell of it one after the
+// other, and each would cost every Service another write. So would it that a new Service waits for them. It has since when.
+type steady map[judged]time.Time
+
+// wait returns for how long a verdict that is another one than that which is shown is to wait, if nothing new comes; 0: it does not. complete is
+// called where it matters.
+func (s steady) wait(k judged, shown, formed announce.Verdict, complete func() bool, now time.Time) time.Duration {
+	if shown == formed || formed.Status != metav1.ConditionTrue || shown.Status != metav1.ConditionTrue &&
+		shown.Reason != announce.ReasonPending || complete() {
 		delete(s, k)
-		return false
+		return 0
 	}
-	if s[k] == now {
+	return s.hold(k, now)
+}
+
+// hold returns for how long a verdict is still to wait that has not changed meanwhile.
+func (s steady) hold(k judged, now time.Time) time.Duration {
+	since, waits := s[k]
+	if !waits {
+		since, s[k] = now, now
+	}
+	left := since.Add(steadyFor).Sub(now)
+	if left <= 0 {
 		delete(s, k)
-		return false
+		return 0
 	}
-	s[k] = now
-	return true
+	return left
 }

@@ -3,6 +3,7 @@ package delegate
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,22 +21,29 @@ func TestSteady(t *testing.T) {
 	}
 	down := announce.Verdict{Status: metav1.ConditionFalse, Reason: announce.ReasonNoSession}
 	s, shown := steady{}, pending
+	at := time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
 	writes := 0
 	judge := func(v announce.Verdict) announce.Verdict {
-		if !s.wait(key, shown, v) && v != shown {
+		wait := s.wait(key, shown, v, func() bool { return v == from(3) }, at)
+		assert.LessOrEqual(t, wait, steadyFor)
+		if wait == 0 && v != shown {
 			shown = v
 			writes++
 		}
+		at = at.Add(time.Second)
 		return shown
 	}
-	for nodes := range 3 {
-		assert.Equal(t, pending, judge(from(1+nodes)))
-	}
-	assert.Equal(t, from(3), judge(from(3)))
+	assert.Equal(t, pending, judge(from(1)))
+	assert.Equal(t, pending, judge(from(2)))
+	assert.Equal(t, from(3), judge(from(3)), "all do that are to")
 	assert.Equal(t, from(3), judge(from(2)), "a node has restarted")
 	assert.Equal(t, from(3), judge(from(3)), "and is back")
 	assert.Equal(t, 1, writes)
-	assert.Equal(t, down, judge(down))
-	assert.Equal(t, from(3), judge(from(3)), "that it is advertised again is told at once, too")
+	for range 3 {
+		assert.Equal(t, from(3), judge(from(2)), "a node is gone")
+	}
+	assert.Equal(t, from(2), judge(from(2)), "and stays so")
+	assert.Equal(t, down, judge(down), "what is wrong is told at once")
+	assert.Equal(t, from(1), judge(from(1)), "and so is that it is right again")
 	assert.Empty(t, s)
 }
