@@ -20,6 +20,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/api/v1beta2"
 	"github.com/fairlead/fairlead/integration/bench/samples"
+	"github.com/fairlead/fairlead/integration/testbed"
 	"github.com/fairlead/fairlead/integration/testbed/netlab"
 	"github.com/fairlead/fairlead/integration/testbed/routing"
 	"github.com/fairlead/fairlead/integration/testbed/site"
@@ -137,7 +138,7 @@ func crowd(b *testing.B, s *site.Site, n int) {
 func quiet(b *testing.B, s *site.Site) {
 	b.Helper()
 	busy := func() float64 {
-		sum, err := netlab.CPU(s.Controller.PID())
+		sum, err := testbed.CPU(s.Controller.PID())
 		require.NoError(b, err)
 		for _, p := range s.Speakers {
 			sum += p.CPU()

@@ -101,7 +101,7 @@ func measure(b *testing.B, s *site.Site) *measurement {
 	m := &measurement{b: b, s: s, began: time.Now()}
 	m.cpu, m.requests = m.now()
 	var err error
-	m.all, err = netlab.CPUByProgram()
+	m.all, err = testbed.CPUByProgram()
 	require.NoError(b, err)
 	return m
 }
@@ -110,7 +110,7 @@ func (m *measurement) now() (cpu map[string]float64, requests map[testbed.Reques
 	requests, err := m.s.Bed.Requests(m.b.Context())
 	require.NoError(m.b, err)
 	cpu = map[string]float64{}
-	cpu["controller"], err = netlab.CPU(m.s.Controller.PID())
+	cpu["controller"], err = testbed.CPU(m.s.Controller.PID())
 	require.NoError(m.b, err)
 	for _, p := range m.s.Speakers {
 		cpu["speaker"] += p.CPU() / float64(len(m.s.Speakers))
@@ -140,7 +140,7 @@ func (m *measurement) report(what string, n int, took time.Duration, done time.T
 		}
 	}
 	fmt.Fprintf(os.Stderr, "%s of %d Services: writes by kind, and for each Service\n%s\n", what, n, strings.Join(lines, "\n"))
-	all, err := netlab.CPUByProgram()
+	all, err := testbed.CPUByProgram()
 	require.NoError(m.b, err)
 	lines = nil
 	for _, program := range slices.SortedFunc(maps.Keys(all), func(a, b string) int { return cmp.Compare(all[b]-m.all[b], all[a]-m.all[a]) }) {

@@ -14,9 +14,6 @@ import (
 	"github.com/fairlead/fairlead/integration/testbed"
 )
 
-// ticksPerSecond is the unit of times in /proc/PID/stat: USER_HZ, 100 on every Linux platform that Go supports.
-const ticksPerSecond = 100
-
 // readyName is the Service that shows that a controller serves.
 const readyName = "ready"
 
@@ -78,15 +75,7 @@ func (c *controller) stop() error {
 
 // cpu returns the CPU seconds that the controller has used.
 func (c *controller) cpu() (float64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", c.PID()))
-	if err != nil {
-		return 0, err
-	}
-	// proc(5): the name in parentheses may hold anything; utime and stime are the 12th and 13th field behind it.
-	fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
-	user, err := strconv.ParseFloat(fields[11], 64)
-	system, err2 := strconv.ParseFloat(fields[12], 64)
-	return (user + system) / ticksPerSecond, errors.Join(err, err2)
+	return testbed.CPU(c.PID())
 }
 
 // rss returns the peak of the controller's resident memory in MiB.

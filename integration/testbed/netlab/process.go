@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/fairlead/fairlead/integration/testbed"
 	"github.com/fairlead/fairlead/internal/tool/localnet"
 )
 
@@ -219,7 +220,7 @@ func (p *Process) Freeze() {
 	t.Helper()
 	require.NoError(t, syscall.Kill(-p.PID(), syscall.SIGSTOP))
 	await(t, "the end of "+p.name+"'s movements", func() error {
-		_, fields, err := stat(p.PID())
+		_, fields, err := testbed.Stat(p.PID())
 		if err == nil && fields[0] != "T" {
 			err = errNotYet
 		}
