@@ -67,7 +67,7 @@ func serviceAddress(pool, i int) netip.Addr {
 
 // build fills the API server with what a controller and the speakers of a large cluster have written. The controller serves one Service
 // of each pool; the others are copies.
-func build(b *testing.B, port int) {
+func build(b *testing.B) {
 	b.Helper()
 	ctx := b.Context()
 	for _, ns := range []string{namespace, namespaceOfServices} {
@@ -77,7 +77,7 @@ func build(b *testing.B, port int) {
 	configure(b)
 	var templates [pools][]client.Object
 	for p := range pools {
-		templates[p] = buildService(b, p, port)
+		templates[p] = buildService(b, p, answer(b))
 	}
 	c, err := bed.Launch(namespace, "--backend=speaker")
 	require.NoError(b, err)
