@@ -65,7 +65,7 @@ var may = map[string][]string{
 	"integration/bfd":            {"integration/testbed", "backends/bgp/bfd"},
 	"integration/chart":          {"integration/testbed", "integration/testbed/netlab", "api"},
 	"integration/testbed":        {"internal/tool/localcluster", "api"},
-	"integration/testbed/netlab": {"integration/testbed", "internal/tool/localcluster"},
+	"integration/testbed/netlab": {"integration/testbed", "internal/tool/localcluster", "internal/tool/localnet"},
 }
 
 // libraries lists the modules outside the standard library that a pure room may import.

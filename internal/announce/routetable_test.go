@@ -100,6 +100,13 @@ func (b *bothRoutes) configure() {
 		}
 		o.BGPPeers = append(o.BGPPeers, v1beta2.BGPPeer{ObjectMeta: meta, Spec: s})
 	}
+	for i := range b.r.IntN(3) {
+		var s v1beta1.L2AdvertisementSpec
+		if b.rarely() {
+			s.NodeSelectors = append(s.NodeSelectors, hostname(b.one("n1", "n2", "n3")))
+		}
+		o.L2Advertisements = append(o.L2Advertisements, v1beta1.L2Advertisement{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("l2-", i)}, Spec: s})
+	}
 	none := b.r.IntN(10) == 0
 	but := b.one("adv-0", "adv-1", "adv-9", "adv-9")
 	b.in.Snapshot, b.in.Serves = config.Build(o, nil), func(a *config.BGPAdvertisement) bool { return !none && a.Ref.Name != but }

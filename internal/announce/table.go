@@ -101,6 +101,14 @@ func (t *Table) Configure(s *config.Snapshot, serves func(*config.L2Advertisemen
 	t.in.Snapshot, t.in.Serves, t.configured = s, serves, true
 }
 
+// IgnoreExclude sets whether nodes announce in spite of the label that excludes them.
+func (t *Table) IgnoreExclude(yes bool) {
+	t.in.IgnoreExclude = yes
+	for name := range t.members {
+		t.moved[name] = true
+	}
+}
+
 // SetService sets what a Service is, with all its endpoints; nil if there is none, or it has no address. The Table keeps it.
 func (t *Table) SetService(id types.NamespacedName, s *Service) { t.changed[id] = s }
 

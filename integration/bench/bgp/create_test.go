@@ -1,10 +1,12 @@
 package bgp
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -91,12 +93,16 @@ type measurement struct {
 	s        *site.Site
 	began    time.Time
 	cpu      map[string]float64 // seconds, by process
+	all      map[string]float64 // seconds, by program, of the whole machine
 	requests map[testbed.Request]float64
 }
 
 func measure(b *testing.B, s *site.Site) *measurement {
 	m := &measurement{b: b, s: s, began: time.Now()}
 	m.cpu, m.requests = m.now()
+	var err error
+	m.all, err = netlab.CPUByProgram()
+	require.NoError(b, err)
 	return m
 }
 
@@ -134,4 +140,13 @@ func (m *measurement) report(what string, n int, took time.Duration, done time.T
 		}
 	}
 	fmt.Fprintf(os.Stderr, "%s of %d Services: writes by kind, and for each Service\n%s\n", what, n, strings.Join(lines, "\n"))
+	all, err := netlab.CPUByProgram()
+	require.NoError(m.b, err)
+	lines = nil
+	for _, program := range slices.SortedFunc(maps.Keys(all), func(a, b string) int { return cmp.Compare(all[b]-m.all[b], all[a]-m.all[a]) }) {
+		if by := all[program] - m.all[program]; by > 0.1 {
+			lines = append(lines, fmt.Sprintf("    %-45s %8.1f s", program, by))
+		}
+	}
+	fmt.Fprintf(os.Stderr, "processor time by program, on %d processors in %.1f s\n%s\n", runtime.NumCPU(), rest.Seconds(), strings.Join(lines, "\n"))
 }

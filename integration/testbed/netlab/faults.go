@@ -8,7 +8,7 @@ import (
 func (h *Host) LinkDown(ifaces ...string) {
 	h.lab.t.Helper()
 	for _, p := range h.chosen(ifaces) {
-		require.NoError(h.lab.t, h.lab.fabric.change(p.name, h.lab.fabric.linkDown))
+		require.NoError(h.lab.t, h.lab.fabric.Down(p.name))
 	}
 }
 
@@ -16,7 +16,7 @@ func (h *Host) LinkDown(ifaces ...string) {
 func (h *Host) LinkUp(ifaces ...string) {
 	h.lab.t.Helper()
 	for _, p := range h.chosen(ifaces) {
-		require.NoError(h.lab.t, h.lab.fabric.change(p.name, h.lab.fabric.linkUp))
+		require.NoError(h.lab.t, h.lab.fabric.Up(p.name))
 	}
 }
 
@@ -24,7 +24,7 @@ func (h *Host) LinkUp(ifaces ...string) {
 func (h *Host) InterfaceDown(ifaces ...string) {
 	h.lab.t.Helper()
 	for _, p := range h.chosen(ifaces) {
-		require.NoError(h.lab.t, h.ns.change(p.iface, h.ns.linkDown))
+		require.NoError(h.lab.t, h.ns.Down(p.iface))
 	}
 }
 
@@ -32,10 +32,10 @@ func (h *Host) InterfaceDown(ifaces ...string) {
 func (h *Host) InterfaceUp(ifaces ...string) {
 	h.lab.t.Helper()
 	for _, p := range h.chosen(ifaces) {
-		require.NoError(h.lab.t, h.ns.up(p.iface))
+		require.NoError(h.lab.t, h.ns.Up(p.iface))
 	}
 	for _, r := range h.routes { // the kernel has dropped those through the interface
-		require.NoError(h.lab.t, h.ns.route(r))
+		require.NoError(h.lab.t, h.ns.Route(r.to, r.via))
 	}
 }
 
@@ -63,19 +63,19 @@ func (h *Host) setCut(ifaces []string, cut bool) {
 func (h *Host) CutAPI() {
 	h.lab.t.Helper()
 	require.NotNil(h.lab.t, h.relay, "the lab has no cluster")
-	require.NoError(h.lab.t, h.relay.cut())
+	require.NoError(h.lab.t, h.relay.Cut())
 }
 
 // HangAPI lets nothing pass between the host and the API server any more; connections stay, as when packets are lost.
 func (h *Host) HangAPI() {
 	h.lab.t.Helper()
 	require.NotNil(h.lab.t, h.relay, "the lab has no cluster")
-	h.relay.hang()
+	h.relay.Hang()
 }
 
 // RestoreAPI ends CutAPI and HangAPI. After HangAPI connections go on where they were.
 func (h *Host) RestoreAPI() {
 	h.lab.t.Helper()
 	require.NotNil(h.lab.t, h.relay, "the lab has no cluster")
-	require.NoError(h.lab.t, h.relay.restore())
+	require.NoError(h.lab.t, h.relay.Restore())
 }

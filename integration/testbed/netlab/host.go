@@ -1,14 +1,14 @@
 package netlab
 
 import (
-	"fmt"
 	"net"
 	"net/netip"
 	"slices"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"github.com/vishvananda/netlink"
+
+	"github.com/fairlead/fairlead/internal/tool/localnet"
 )
 
 // Host is a network namespace on one or more switches. It is up, with its addresses, when AddHost returns.
@@ -16,10 +16,10 @@ type Host struct {
 	lab    *Lab
 	name   string
 	number int // from 1, in its MACs
-	ns     *namespace
+	ns     *localnet.Namespace
 	ports  []*port
 	routes []route
-	relay  *relay // to the API server; nil without a cluster
+	relay  *localnet.Relay // to the API server; nil without a cluster
 }
 
 // route leads to a network behind another host.
@@ -39,9 +39,9 @@ func (l *Lab) AddHost(name string, addrs ...netip.Prefix) *Host {
 	h.Attach(l.switches[0], addrs...)
 	if l.cluster != nil {
 		var err error
-		h.relay, err = newRelay(h.ns, l.cluster.Config.Host)
+		h.relay, err = localnet.NewRelay(h.ns, l.cluster.Config.Host)
 		require.NoError(l.t, err)
-		l.t.Cleanup(func() { assert.NoError(l.t, h.relay.cut()) })
+		l.t.Cleanup(func() { assert.NoError(l.t, h.relay.Cut()) })
 	}
 	return h
 }
@@ -70,7 +70,7 @@ func Names(hosts []*Host) []string {
 }
 
 // Namespace returns the name of the network namespace, as "ip netns" knows it.
-func (h *Host) Namespace() string { return h.ns.name }
+func (h *Host) Namespace() string { return h.ns.Name() }
 
 // MAC returns the address of an interface, eth0 and so on.
 func (h *Host) MAC(iface string) net.HardwareAddr {
@@ -86,27 +86,20 @@ func (h *Host) Addr(is6 bool) netip.Addr {
 
 // Do calls fn in the host's network namespace, on a thread of its own. Sockets that fn opens, and those accepted on them later, belong
 // to the host; goroutines that it starts do not.
-func (h *Host) Do(fn func() error) error { return h.ns.do(fn) }
+func (h *Host) Do(fn func() error) error { return h.ns.Do(fn) }
 
 // AddRoute leads packets for a network through a host that is reached directly.
 func (h *Host) AddRoute(to netip.Prefix, via netip.Addr) {
 	h.lab.t.Helper()
 	r := route{to: to.Masked(), via: via}
 	h.routes = append(h.routes, r)
-	require.NoError(h.lab.t, h.ns.route(r))
-}
-
-func (n *namespace) route(r route) error {
-	if err := n.links.RouteReplace(&netlink.Route{Dst: ipNet(r.to), Gw: r.via.AsSlice()}); err != nil {
-		return fmt.Errorf("route %s via %s in %q: %w", r.to, r.via, n.name, err)
-	}
-	return nil
+	require.NoError(h.lab.t, h.ns.Route(r.to, r.via))
 }
 
 // Sysctl sets a value below /proc/sys/net in the host, such as "ipv4/conf/eth0/arp_ignore".
 func (h *Host) Sysctl(name, value string) {
 	h.lab.t.Helper()
-	require.NoError(h.lab.t, h.ns.sysctl(map[string]string{name: value}))
+	require.NoError(h.lab.t, h.ns.Sysctl(map[string]string{name: value}))
 }
 
 func (h *Host) port(iface string) *port {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/fairlead/fairlead/integration/testbed"
 	"github.com/fairlead/fairlead/internal/tool/localcluster"
+	"github.com/fairlead/fairlead/internal/tool/localnet"
 )
 
 // Lab is a network of its own: a fabric namespace with one or more switches, and the hosts attached to them. It belongs to one test
@@ -28,7 +29,7 @@ type Lab struct {
 	t          testing.TB
 	claim      *claim
 	dir        string
-	fabric     *namespace
+	fabric     *localnet.Namespace
 	switches   []*Switch
 	hosts      []*Host
 	nodes      []*Node
@@ -56,7 +57,7 @@ func New(t testing.TB, cluster *localcluster.Cluster) *Lab {
 
 	l.fabric = l.newNamespace("fabric")
 	// The fabric forwards frames and says nothing itself.
-	require.NoError(t, l.fabric.sysctl(map[string]string{"ipv6/conf/default/disable_ipv6": "1"}))
+	require.NoError(t, l.fabric.Sysctl(map[string]string{"ipv6/conf/default/disable_ipv6": "1"}))
 	l.NewSwitch()
 	if cluster != nil {
 		l.join(cluster)
@@ -84,11 +85,11 @@ func (l *Lab) Dir() string { return l.dir }
 func (l *Lab) Name() string { return l.claim.name }
 
 // newNamespace makes a namespace that goes with the lab.
-func (l *Lab) newNamespace(name string) *namespace {
+func (l *Lab) newNamespace(name string) *localnet.Namespace {
 	l.t.Helper()
-	n, err := newNamespace(l.claim.name + "-" + name)
+	n, err := localnet.New(l.claim.name + "-" + name)
 	require.NoError(l.t, err)
-	l.t.Cleanup(func() { assert.NoError(l.t, n.remove()) })
+	l.t.Cleanup(func() { assert.NoError(l.t, n.Remove()) })
 	return n
 }
 

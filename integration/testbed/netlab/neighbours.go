@@ -23,8 +23,8 @@ func (h *Host) Neighbours() []Neighbour {
 	t.Helper()
 	var out []Neighbour
 	for _, p := range h.ports {
-		require.NoError(t, h.ns.change(p.iface, func(l netlink.Link) error {
-			list, err := h.ns.links.NeighList(l.Attrs().Index, netlink.FAMILY_ALL)
+		require.NoError(t, h.ns.Change(p.iface, func(l netlink.Link) error {
+			list, err := h.ns.Links.NeighList(l.Attrs().Index, netlink.FAMILY_ALL)
 			for _, n := range list {
 				addr, ok := netip.AddrFromSlice(n.IP)
 				if addr = addr.Unmap(); ok && !addr.IsMulticast() {
@@ -51,8 +51,8 @@ func (h *Host) Neighbour(addr netip.Addr) (Neighbour, bool) {
 // SetNeighbour makes a permanent entry in the host's neighbour table for eth0: packets for addr go to another host, asked or not.
 func (h *Host) SetNeighbour(addr netip.Addr, to *Host) {
 	h.lab.t.Helper()
-	require.NoError(h.lab.t, h.ns.change("eth0", func(l netlink.Link) error {
-		return h.ns.links.NeighSet(&netlink.Neigh{
+	require.NoError(h.lab.t, h.ns.Change("eth0", func(l netlink.Link) error {
+		return h.ns.Links.NeighSet(&netlink.Neigh{
 			LinkIndex: l.Attrs().Index, IP: addr.AsSlice(), HardwareAddr: to.MAC("eth0"), State: netlink.NUD_PERMANENT,
 		})
 	}))
@@ -62,11 +62,11 @@ func (h *Host) SetNeighbour(addr netip.Addr, to *Host) {
 func (h *Host) ForgetNeighbours() {
 	h.lab.t.Helper()
 	for _, p := range h.ports {
-		require.NoError(h.lab.t, h.ns.change(p.iface, func(l netlink.Link) error {
-			list, err := h.ns.links.NeighList(l.Attrs().Index, netlink.FAMILY_ALL)
+		require.NoError(h.lab.t, h.ns.Change(p.iface, func(l netlink.Link) error {
+			list, err := h.ns.Links.NeighList(l.Attrs().Index, netlink.FAMILY_ALL)
 			for i := range list {
 				if err == nil && !list[i].IP.IsMulticast() {
-					err = h.ns.links.NeighDel(&list[i])
+					err = h.ns.Links.NeighDel(&list[i])
 				}
 			}
 			return err

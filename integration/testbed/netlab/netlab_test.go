@@ -15,6 +15,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/internal/tool/localnet"
 )
 
 // addrs returns the addresses of a host in the test's networks.
@@ -88,7 +90,7 @@ func TestTogether(t *testing.T) {
 		return nil
 	})
 	assert.NotEqual(t, names[0], names[1])
-	left, err := os.ReadDir(mounts)
+	left, err := os.ReadDir(localnet.Mounts)
 	require.NoError(t, err)
 	for _, e := range left {
 		for _, name := range names {
@@ -102,14 +104,13 @@ func TestSweep(t *testing.T) {
 	Skip(t)
 	c, err := newClaim()
 	require.NoError(t, err)
-	ns, err := newNamespace(c.name + "-left")
+	ns, err := localnet.New(c.name + "-left")
 	require.NoError(t, err)
-	at := mounts + "/" + ns.name
+	at := localnet.Mounts + "/" + ns.Name()
 	require.NoError(t, os.Mkdir(c.dir(), 0o755))
 	require.NoError(t, sweep())
 	require.FileExists(t, at, "its lab is alive")
-	require.NoError(t, ns.links.Close())
-	require.NoError(t, ns.handle.Close())
+	require.NoError(t, ns.Leave())
 	require.NoError(t, c.file.Close())
 	require.NoError(t, sweep())
 	assert.NoFileExists(t, at)

@@ -64,7 +64,7 @@ func (l *Lab) AddNodes(count int, bases ...netip.Prefix) []*Node {
 func (l *Lab) addNode(name string, addrs []netip.Prefix) *Node {
 	l.t.Helper()
 	n := &Node{Host: l.AddHost(name, addrs...), number: len(l.nodes) + 1}
-	require.NoError(l.t, n.ns.sysctl(map[string]string{
+	require.NoError(l.t, n.ns.Sysctl(map[string]string{
 		"ipv4/ip_forward":          "1",
 		"ipv6/conf/all/forwarding": "1",
 	}))

@@ -12,7 +12,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
-	"github.com/vishvananda/netlink"
+
+	"github.com/fairlead/fairlead/internal/tool/localnet"
 )
 
 // PodPort is where the HTTP server of every pod listens.
@@ -26,7 +27,7 @@ type Answer struct {
 
 // pod is a namespace behind a node, with an HTTP server.
 type pod struct {
-	ns       *namespace
+	ns       *localnet.Namespace
 	prefixes [2]netip.Prefix // the node's networks of pods, IPv4 and IPv6
 }
 
@@ -41,21 +42,17 @@ func (n *Node) addPod(prefixes [2]netip.Prefix) {
 	t := n.lab.t
 	t.Helper()
 	n.pod = &pod{ns: n.lab.newNamespace(n.name + "-pod"), prefixes: prefixes}
-	require.NoError(t, n.ns.links.LinkAdd(&netlink.Veth{
-		LinkAttrs:     netlink.LinkAttrs{Name: "cali0"},
-		PeerName:      "eth0",
-		PeerNamespace: netlink.NsFd(n.pod.ns.handle),
-	}))
+	require.NoError(t, n.ns.Cable("cali0", n.pod.ns, "eth0", nil))
 	var node, inside []netip.Prefix
 	for _, p := range prefixes {
 		node = append(node, netip.PrefixFrom(nodeAddr(p), p.Bits()))
 		inside = append(inside, netip.PrefixFrom(podAddr(p), p.Bits()))
 	}
-	require.NoError(t, n.ns.assign("cali0", node...))
-	require.NoError(t, n.pod.ns.assign("eth0", inside...))
+	require.NoError(t, n.ns.Assign("cali0", node...))
+	require.NoError(t, n.pod.ns.Assign("eth0", inside...))
 	for _, p := range prefixes {
 		everything := netip.PrefixFrom(p.Addr(), 0).Masked()
-		require.NoError(t, n.pod.ns.route(route{to: everything, via: nodeAddr(p)}))
+		require.NoError(t, n.pod.ns.Route(everything, nodeAddr(p)))
 	}
 	n.serve()
 }
@@ -64,7 +61,7 @@ func (n *Node) addPod(prefixes [2]netip.Prefix) {
 func (n *Node) serve() {
 	t := n.lab.t
 	t.Helper()
-	listener, err := n.pod.ns.listen(net.JoinHostPort("::", strconv.Itoa(PodPort)))
+	listener, err := n.pod.ns.Listen(net.JoinHostPort("::", strconv.Itoa(PodPort)))
 	require.NoError(t, err)
 	server := &http.Server{
 		ReadHeaderTimeout: 10 * time.Second,

@@ -6,14 +6,14 @@ import (
 	"os/exec"
 	"testing"
 
-	"golang.org/x/sys/unix"
+	"github.com/fairlead/fairlead/internal/tool/localnet"
 )
 
 // Skip skips the test, with the reason, if the user may not make network namespaces. If the environment variable CI is set it fails
 // instead: there, a test that does not run is a fault.
 func Skip(t testing.TB) {
 	t.Helper()
-	if err := privileged(); err != nil {
+	if err := localnet.Privileged(); err != nil {
 		refuse(t, fmt.Sprintf("a lab needs the rights of root: %v", err))
 	}
 }
@@ -25,18 +25,6 @@ func refuse(t testing.TB, why string) {
 		t.Fatal(why)
 	}
 	t.Skip(why)
-}
-
-func privileged() error {
-	if uid := os.Geteuid(); uid != 0 {
-		return fmt.Errorf("the user's id is %d", uid)
-	}
-	return onThread(func() error {
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("make a network namespace: %w", err)
-		}
-		return nil
-	})
 }
 
 // packages names Debian's package of each program that a lab starts but does not build.

@@ -13,8 +13,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/internal/tool/localnet"
 )
 
 // Nobody is the user id that images without root run as; Rights and manifests use it.
@@ -99,7 +100,7 @@ func (h *Host) launch(opts StartOptions, path string, args []string) *Process {
 	started := make(chan error, 1)
 	go func() {
 		// The kernel sends Pdeathsig when the thread that started the process ends, so that thread stays until it has ended.
-		_ = onThread(func() error {
+		_ = localnet.OnThread(func() error {
 			err := h.enter(opts.Rights)
 			if err == nil {
 				err = p.cmd.Start()
@@ -118,8 +119,8 @@ func (h *Host) launch(opts StartOptions, path string, args []string) *Process {
 
 // enter gives the calling thread, for good, the host's network and no capability to pass on but those of rights.
 func (h *Host) enter(rights *Rights) error {
-	if err := netns.Set(h.ns.handle); err != nil {
-		return fmt.Errorf("enter the network namespace %q: %w", h.ns.name, err)
+	if err := h.ns.Enter(); err != nil {
+		return err
 	}
 	if rights == nil {
 		return nil
@@ -218,7 +219,7 @@ func (p *Process) Freeze() {
 	t.Helper()
 	require.NoError(t, syscall.Kill(-p.PID(), syscall.SIGSTOP))
 	await(t, "the end of "+p.name+"'s movements", func() error {
-		fields, err := stat(p.PID())
+		_, fields, err := stat(p.PID())
 		if err == nil && fields[0] != "T" {
 			err = errNotYet
 		}

@@ -3,6 +3,7 @@ package netlab
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -32,12 +33,43 @@ func (p *Process) CPU() float64 {
 
 // CPU returns the seconds of processor time, user and system, that any process has used.
 func CPU(pid int) (float64, error) {
-	fields, err := stat(pid)
+	_, fields, err := stat(pid)
 	if err != nil {
 		return 0, err
 	}
+	return seconds(fields[11:13]) // utime and stime, 14 and 15 in proc(5)
+}
+
+// CPUByProgram returns the seconds of processor time that all processes of this machine have used, and those that they started and that have
+// ended, by the names of the programs.
+func CPUByProgram() (map[string]float64, error) {
+	files, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]float64{}
+	for _, file := range files {
+		pid, err := strconv.Atoi(filepath.Base(file))
+		if err != nil {
+			return nil, err
+		}
+		name, fields, err := stat(pid)
+		if err != nil {
+			continue // it has ended
+		}
+		used, err := seconds(fields[11:15]) // and cutime and cstime
+		if err != nil {
+			return nil, err
+		}
+		out[name] += used
+	}
+	return out, nil
+}
+
+// seconds adds up times of /proc.
+func seconds(fields []string) (float64, error) {
 	var ticks int64
-	for _, f := range fields[11:13] { // utime and stime, 14 and 15 in proc(5)
+	for _, f := range fields {
 		n, err := strconv.ParseInt(f, 10, 64)
 		if err != nil {
 			return 0, err
@@ -62,16 +94,19 @@ func (p *Process) Status(name string) string {
 	return ""
 }
 
-// stat returns the fields of /proc/PID/stat from the state on; the name before it may contain anything.
-func stat(pid int) ([]string, error) {
+// stat returns the program's name in /proc/PID/stat, and the fields from the state on; the name may contain anything.
+func stat(pid int) (name string, fields []string, err error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
-	_, rest, ok := strings.Cut(string(b), ") ")
-	fields := strings.Fields(rest)
-	if !ok || len(fields) < 13 {
-		return nil, fmt.Errorf("/proc/%d/stat: %q", pid, b)
+	_, rest, _ := strings.Cut(string(b), "(")
+	i := strings.LastIndex(rest, ") ")
+	if i >= 0 {
+		name, fields = rest[:i], strings.Fields(rest[i+2:])
 	}
-	return fields, nil
+	if len(fields) < 15 {
+		return "", nil, fmt.Errorf("/proc/%d/stat: %q", pid, b)
+	}
+	return name, fields, nil
 }

@@ -5,11 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
+
+	"github.com/fairlead/fairlead/internal/tool/localnet"
 )
 
 // prefix begins the name of every lab.
@@ -77,11 +77,11 @@ func sweep() error {
 }
 
 func sweepLab(c *claim) error {
-	spaces, err := filepath.Glob(filepath.Join(mounts, c.name+"-*"))
+	spaces, err := filepath.Glob(filepath.Join(localnet.Mounts, c.name+"-*"))
 	if err != nil {
 		return err
 	}
-	used := processes()
+	used := localnet.Processes()
 	for _, space := range spaces {
 		var st unix.Stat_t
 		if unix.Stat(space, &st) == nil && len(used[st.Ino]) > 0 {
@@ -107,24 +107,4 @@ func sweepLab(c *claim) error {
 		return err
 	}
 	return nil
-}
-
-// processes returns the ids of all processes by the inode of their network namespace.
-func processes() map[uint64][]int {
-	out := map[uint64][]int{}
-	files, _ := filepath.Glob("/proc/[0-9]*/ns/net") // the pattern is well formed
-	for _, file := range files {
-		target, err := os.Readlink(file) // net:[4026531840]
-		if err != nil {
-			continue // the process has ended
-		}
-		inode, err := strconv.ParseUint(strings.Trim(strings.TrimPrefix(target, "net:"), "[]"), 10, 64)
-		if err != nil {
-			continue
-		}
-		if pid, err := strconv.Atoi(strings.Split(file, "/")[2]); err == nil {
-			out[inode] = append(out[inode], pid)
-		}
-	}
-	return out
 }

@@ -12,8 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Switch is a broadcast domain: a bridge in the fabric, without spanning tree and multicast snooping, so that it forwards from the
-// first moment on and to everybody. While the lab is partitioned it is several bridges.
+// Switch is a broadcast domain: a bridge in the fabric. While the lab is partitioned it is several bridges.
 type Switch struct {
 	lab     *Lab
 	name    string
@@ -36,13 +35,8 @@ func (l *Lab) Switch(i int) *Switch { return l.switches[i] }
 func (s *Switch) bridge(group int) netlink.Link {
 	s.lab.t.Helper()
 	for len(s.bridges) <= group {
-		snooping := false
-		b := &netlink.Bridge{
-			LinkAttrs:         netlink.LinkAttrs{Name: fmt.Sprintf("%s.%d", s.name, len(s.bridges))},
-			MulticastSnooping: &snooping,
-		}
-		require.NoError(s.lab.t, s.lab.fabric.links.LinkAdd(b))
-		require.NoError(s.lab.t, s.lab.fabric.up(b.Name))
+		b, err := s.lab.fabric.Bridge(fmt.Sprintf("%s.%d", s.name, len(s.bridges)))
+		require.NoError(s.lab.t, err)
 		s.bridges = append(s.bridges, b)
 	}
 	return s.bridges[group]
@@ -62,11 +56,11 @@ type port struct {
 // plug puts the switch's end on the bridge on which it belongs now.
 func (p *port) plug() error {
 	fabric := p.sw.lab.fabric
-	return fabric.change(p.name, func(l netlink.Link) error {
+	return fabric.Change(p.name, func(l netlink.Link) error {
 		if p.cut {
-			return fabric.links.LinkSetNoMaster(l)
+			return fabric.Links.LinkSetNoMaster(l)
 		}
-		return fabric.links.LinkSetMaster(l, p.sw.bridge(p.group))
+		return fabric.Links.LinkSetMaster(l, p.sw.bridge(p.group))
 	})
 }
 
@@ -82,21 +76,16 @@ func (h *Host) Attach(s *Switch, addrs ...netip.Prefix) string {
 		mac:   net.HardwareAddr{0x02, 0xfa, 0x1e, 0xad, byte(h.number), byte(i)},
 	}
 	require.LessOrEqual(t, len(p.name), unix.IFNAMSIZ-1, "the name of the host %q is too long", h.name)
-	require.NoError(t, fabric.links.LinkAdd(&netlink.Veth{
-		LinkAttrs:        netlink.LinkAttrs{Name: p.name},
-		PeerName:         p.iface,
-		PeerHardwareAddr: p.mac,
-		PeerNamespace:    netlink.NsFd(h.ns.handle),
-	}), "cable of %q", h.name)
+	require.NoError(t, fabric.Cable(p.name, h.ns, p.iface, p.mac))
 	h.ports = append(h.ports, p)
 	h.lab.mu.Lock()
 	h.lab.macs[p.mac.String()] = h
 	h.lab.mu.Unlock()
 	require.NoError(t, p.plug())
-	require.NoError(t, h.ns.assign(p.iface, addrs...))
-	require.NoError(t, fabric.up(p.name))
-	await(t, "the carrier of "+p.iface+" in "+h.ns.name, func() error {
-		return errors.Join(fabric.change(p.name, operational), h.ns.change(p.iface, operational))
+	require.NoError(t, h.ns.Assign(p.iface, addrs...))
+	require.NoError(t, fabric.Up(p.name))
+	await(t, "the carrier of "+p.iface+" in "+h.ns.Name(), func() error {
+		return errors.Join(fabric.Change(p.name, operational), h.ns.Change(p.iface, operational))
 	})
 	return p.iface
 }
@@ -107,25 +96,6 @@ func operational(l netlink.Link) error {
 		return errNotYet
 	}
 	return nil
-}
-
-// assign sets an interface up with addresses.
-func (n *namespace) assign(iface string, addrs ...netip.Prefix) error {
-	return n.change(iface, func(l netlink.Link) error {
-		if err := n.links.LinkSetUp(l); err != nil {
-			return err
-		}
-		for _, a := range addrs {
-			if err := n.links.AddrAdd(l, &netlink.Addr{IPNet: ipNet(a), Flags: unix.IFA_F_NODAD}); err != nil {
-				return fmt.Errorf("add %s: %w", a, err)
-			}
-		}
-		return nil
-	})
-}
-
-func ipNet(p netip.Prefix) *net.IPNet {
-	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
 
 // Partition divides every switch: the hosts of a group reach each other and nobody else. Hosts in no group are a group, too. Carriers

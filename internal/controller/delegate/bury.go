@@ -3,6 +3,8 @@ package delegate
 import (
 	"context"
 	"fmt"
+	"maps"
+	"sync/atomic"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -17,6 +19,7 @@ import (
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/process/presence"
+	"github.com/fairlead/fairlead/internal/process/wake"
 )
 
 // buryAfter is for how long an object of a node that is gone is left alone: a Node may be made anew, and a speaker that still runs would
@@ -72,6 +75,20 @@ func nameless(o client.Object) bool {
 	return false
 }
 
+// burial knows when there may be anything to bury.
+type burial struct {
+	news   atomic.Bool
+	living atomic.Pointer[map[string]bool] // label values of the nodes that there are and that are not silent, as of the last time
+	next   time.Time                       // when something that is left alone still is due; touched by bury alone
+}
+
+// note takes in an object that a speaker keeps.
+func (b *burial) note(o client.Object) {
+	if living := b.living.Load(); living == nil || !(*living)[nodeOf(o)] {
+		b.news.Store(true)
+	}
+}
+
 // bury removes what the speakers of nodes that are gone have told, and what those say that they announce which give no sign of life: nobody
 // else would. It returns when there will be more to do, zero for never.
 func (s *speakers) bury(ctx context.Context) (again time.Duration, err error) {
@@ -81,6 +98,17 @@ func (s *speakers) bury(ctx context.Context) (again time.Duration, err error) {
 	if cluster == nil {
 		return 0, nil
 	}
+	if due := !s.burial.next.IsZero() && !time.Now().Before(s.burial.next); !s.burial.news.Swap(false) && !due {
+		return wake.Until(s.burial.next), nil
+	}
+	defer func() {
+		if err != nil {
+			s.burial.news.Store(true)
+		}
+		if s.burial.next = (time.Time{}); again > 0 {
+			s.burial.next = time.Now().Add(again)
+		}
+	}()
 	nodes := labelsOf(cluster.Nodes())
 	if len(nodes) == 0 {
 		return 0, nil // no cluster is without nodes; they are not known
@@ -89,6 +117,9 @@ func (s *speakers) bury(ctx context.Context) (again time.Duration, err error) {
 	for node := range s.attendance.silent() {
 		silent[backends.LabelValue(node)] = true
 	}
+	living := maps.Clone(nodes)
+	maps.DeleteFunc(living, func(node string, _ bool) bool { return silent[node] })
+	s.burial.living.Store(&living)
 	for _, kind := range buried {
 		list := kind.DeepCopyObject().(client.ObjectList)
 		if err := s.cache.List(ctx, list, client.InNamespace(s.namespace), client.UnsafeDisableDeepCopy); err != nil {

@@ -1,8 +1,6 @@
 package delegate
 
 import (
-	"time"
-
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fairlead/fairlead/internal/announce"
@@ -24,19 +22,4 @@ func (s steady) wait(k judged, shown, now announce.Verdict) bool {
 	}
 	s[k] = now
 	return true
-}
-
-// hold has verdicts wait that are not steady yet; it returns when to judge again, 0 for not before there is news.
-func (s steady) hold(shown, now map[judged]announce.Verdict) (again time.Duration) {
-	for k, v := range now {
-		if was, known := shown[k]; known && k.kind == kindBGP && s.wait(k, was, v) {
-			now[k], again = was, judgeEvery
-		}
-	}
-	for k := range s {
-		if _, is := now[k]; !is {
-			delete(s, k)
-		}
-	}
-	return again
 }

@@ -19,17 +19,14 @@ func TestSteady(t *testing.T) {
 		return announce.Verdict{Status: metav1.ConditionTrue, Reason: announce.ReasonAdvertised, Message: fmt.Sprint("from ", nodes)}
 	}
 	down := announce.Verdict{Status: metav1.ConditionFalse, Reason: announce.ReasonNoSession}
-	s, shown := steady{}, map[judged]announce.Verdict{key: pending}
+	s, shown := steady{}, pending
 	writes := 0
 	judge := func(v announce.Verdict) announce.Verdict {
-		now := map[judged]announce.Verdict{key: v}
-		again := s.hold(shown, now)
-		assert.Equal(t, now[key] != v, again > 0, "what waits is looked at again")
-		if now[key] != shown[key] {
+		if !s.wait(key, shown, v) && v != shown {
+			shown = v
 			writes++
 		}
-		shown = now
-		return now[key]
+		return shown
 	}
 	for nodes := range 3 {
 		assert.Equal(t, pending, judge(from(1+nodes)))
@@ -40,12 +37,5 @@ func TestSteady(t *testing.T) {
 	assert.Equal(t, 1, writes)
 	assert.Equal(t, down, judge(down))
 	assert.Equal(t, from(3), judge(from(3)), "that it is advertised again is told at once, too")
-	other := key
-	other.kind = kindL2
-	now := map[judged]announce.Verdict{other: from(1)}
-	assert.Zero(t, s.hold(map[judged]announce.Verdict{other: pending}, now), "on layer 2 one node tells of a Service")
 	assert.Empty(t, s)
-	s[key] = from(1)
-	s.hold(nil, nil)
-	assert.Empty(t, s, "what is gone is forgotten")
 }

@@ -152,8 +152,8 @@ func NewTask(o Options) (*Task, error) {
 	}
 	t.speakers = &speakers{
 		cache: o.Manager.GetCache(), client: o.Manager.GetClient(), namespace: o.Namespace, reconsider: o.Reconsider, log: o.Log,
-		changed: wake.New(), flaps: calm[judged]{}, steady: steady{},
-		secret: t.ensureSecret, judgedAnew: func() { t.group.Reconsider() },
+		changed: wake.New(),
+		secret:  t.ensureSecret, judgedAnew: func() { t.group.Reconsider() },
 	}
 	t.group = apply.NewGroup(t.loops()...)
 	return t, t.watch()

@@ -105,11 +105,7 @@ func (s *speakers) makeNode(ctx context.Context) error {
 			return err
 		}
 	}
-	address, err := s.apiServer()
-	if err != nil {
-		return err
-	}
-	if err := s.network.relay(s.hosts["n1"], address); err != nil {
+	if err := s.hosts["n1"].relayTo(s.cluster.Config.Host); err != nil {
 		return err
 	}
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "n1", Labels: map[string]string{corev1.LabelHostname: "n1"}}}

@@ -10,7 +10,7 @@ import (
 
 // ask has the client's kernel find out who has the addresses, by a datagram to nobody.
 func (s *speakers) ask() {
-	_ = s.hosts[clientName].do(func() error {
+	_ = s.hosts[clientName].Do(func() error {
 		for _, a := range s.link {
 			c, err := net.Dial("udp", netip.AddrPortFrom(a, 9).String()) // the discard protocol, RFC 863
 			if err == nil {
@@ -24,7 +24,7 @@ func (s *speakers) ask() {
 
 // neighbours returns what "ip neigh" on the client tells of each address: its MAC and state.
 func (s *speakers) neighbours() (map[netip.Addr]string, error) {
-	text, err := run("ip", "-netns", s.hosts[clientName].namespace, "neigh", "show", "dev", "eth0")
+	text, err := run("ip", "-netns", s.hosts[clientName].Name(), "neigh", "show", "dev", "eth0")
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +45,7 @@ func (s *speakers) owners(table map[netip.Addr]string) map[netip.Addr]string {
 	out := map[netip.Addr]string{}
 	for _, a := range s.link {
 		for _, name := range nodeNames {
-			if strings.Contains(table[a], s.hosts[name].mac) {
+			if strings.Contains(table[a], s.hosts[name].mac.String()) {
 				out[a] = name
 			}
 		}

@@ -1,103 +1,71 @@
 package demo
 
 import (
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
-	"net/url"
 	"os"
 	"os/exec"
-	"path/filepath"
-	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 
-	"github.com/vishvananda/netns"
-	"golang.org/x/sys/unix"
+	"github.com/vishvananda/netlink"
+
+	"github.com/fairlead/fairlead/internal/tool/localnet"
 )
 
 // network is a bridge in a network namespace of its own, and hosts on it, each a network namespace.
 type network struct {
 	name   string // begins the names of the namespaces
+	fabric *localnet.Namespace
+	bridge netlink.Link
 	hosts  []*host
-	relays []*relay
 	folder string // of the router; to be removed, too
 }
 
-// host is a namespace with the interface eth0; the bridge has none.
+// host is a namespace with the interface eth0 on the bridge.
 type host struct {
-	namespace string // as "ip netns" knows it
-	addrs     []netip.Prefix
-	mac       string
+	*localnet.Namespace
+	addrs []netip.Prefix
+	mac   net.HardwareAddr
+	relay *localnet.Relay // to kube-apiserver; nil without
 }
-
-const fabric = "fabric"
 
 // newNetwork makes the bridge.
 func newNetwork(name string) (*network, error) {
 	n := &network{name: name}
-	_, err := n.add(fabric)
-	if err == nil {
-		err = n.ip(fabric, "link", "add", "bridge", "type", "bridge", "mcast_snooping", "0")
+	var err error
+	if n.fabric, err = localnet.New(name + "-fabric"); err != nil {
+		return n, err
 	}
-	if err == nil {
-		err = n.ip(fabric, "link", "set", "bridge", "up")
-	}
+	n.bridge, err = n.fabric.Bridge("bridge")
 	return n, err
-}
-
-// add makes a namespace.
-func (n *network) add(name string) (*host, error) {
-	h := &host{namespace: n.name + "-" + name}
-	if _, err := run("ip", "netns", "add", h.namespace); err != nil {
-		return nil, err
-	}
-	n.hosts = append(n.hosts, h)
-	err := h.do(func() error {
-		// Addresses are to work at once: nobody else can have them.
-		for _, what := range []string{"accept_dad", "dad_transmits", "accept_ra"} {
-			if err := os.WriteFile(filepath.Join("/proc/sys/net/ipv6/conf/default", what), []byte("0"), 0o644); err != nil {
-				return fmt.Errorf("network namespace %q has no IPv6: %w", h.namespace, err)
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return h, n.ip(name, "link", "set", "lo", "up")
 }
 
 // addHost makes a namespace on the bridge.
 func (n *network) addHost(name string, addrs ...netip.Prefix) (*host, error) {
-	h, err := n.add(name)
+	ns, err := localnet.New(n.name + "-" + name)
 	if err != nil {
 		return nil, err
 	}
-	h.addrs, h.mac = addrs, fmt.Sprintf("02:00:00:00:00:%02x", len(n.hosts))
-	todo := [][]string{
-		{fabric, "link", "add", name, "type", "veth", "peer", "name", "eth0", "address", h.mac, "netns", h.namespace},
-		{fabric, "link", "set", name, "master", "bridge", "up"},
+	h := &host{Namespace: ns, addrs: addrs, mac: net.HardwareAddr{0x02, 0, 0, 0, 0, byte(len(n.hosts) + 1)}}
+	n.hosts = append(n.hosts, h)
+	if err := n.fabric.Cable(name, ns, "eth0", h.mac); err != nil {
+		return nil, err
 	}
-	for _, a := range addrs {
-		todo = append(todo, []string{name, "addr", "add", a.String(), "dev", "eth0"})
+	if err := n.fabric.Change(name, func(l netlink.Link) error { return n.fabric.Links.LinkSetMaster(l, n.bridge) }); err != nil {
+		return nil, err
 	}
-	for _, args := range append(todo, []string{name, "link", "set", "eth0", "up"}) {
-		if err := n.ip(args[0], args[1:]...); err != nil {
-			return nil, err
-		}
+	if err := n.fabric.Up(name); err != nil {
+		return nil, err
 	}
-	return h, nil
+	return h, ns.Assign("eth0", addrs...)
 }
 
-// ip runs ip in a namespace.
-func (n *network) ip(name string, args ...string) error {
-	_, err := run("ip", append([]string{"-netns", n.name + "-" + name}, args...)...)
+// relayTo makes kube-apiserver answer in a host.
+func (h *host) relayTo(server string) (err error) {
+	h.relay, err = localnet.NewRelay(h.Namespace, server)
 	return err
 }
 
@@ -107,47 +75,19 @@ func (n *network) remove() error {
 		return nil
 	}
 	var failed error
-	for _, r := range n.relays {
-		failed = errors.Join(failed, r.close())
-	}
 	for _, h := range n.hosts {
-		_, err := run("ip", "netns", "delete", h.namespace)
-		failed = errors.Join(failed, err)
+		if h.relay != nil {
+			failed = errors.Join(failed, h.relay.Cut())
+		}
+		failed = errors.Join(failed, h.Remove())
+	}
+	if n.fabric != nil {
+		failed = errors.Join(failed, n.fabric.Remove())
 	}
 	if n.folder != "" {
 		failed = errors.Join(failed, os.RemoveAll(n.folder))
 	}
 	return failed
-}
-
-// do calls fn in the namespace, on a thread of its own. Sockets that fn opens belong to it for good.
-func (h *host) do(fn func() error) error {
-	return onThread(func() error {
-		ns, err := netns.GetFromName(h.namespace)
-		if err != nil {
-			return fmt.Errorf("open the network namespace %q: %w", h.namespace, err)
-		}
-		defer ns.Close()
-		if err := netns.Set(ns); err != nil {
-			return fmt.Errorf("enter the network namespace %q: %w", h.namespace, err)
-		}
-		return fn()
-	})
-}
-
-// onThread calls fn on a thread that ends with it, so what fn does to its thread no other goroutine sees.
-func onThread(fn func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the runtime ends the thread with the goroutine
-		if unix.Gettid() == unix.Getpid() {
-			done <- onThread(fn) // the main thread cannot end; while this goroutine holds it, another gets another
-			runtime.UnlockOSThread()
-			return
-		}
-		done <- fn()
-	}()
-	return <-done
 }
 
 // start starts a program in the namespace.
@@ -161,7 +101,7 @@ func (d *demo) startWith(h *host, env []string, name, path string, args ...strin
 	cmd.Dir, cmd.Env = d.dir, env
 	// It ends with the thread that starts it, so at the latest with the demo; not so if it changes its user, as FRR's daemons do.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	p, err := d.launch(name, cmd, h.do)
+	p, err := d.launch(name, cmd, h.Do)
 	if err != nil {
 		return nil, fmt.Errorf("start the %s: %w", name, err)
 	}
@@ -178,86 +118,4 @@ func run(name string, args ...string) (string, error) {
 		return "", fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(string(out)))
 	}
 	return string(out), nil
-}
-
-// relay makes a server on this machine's loopback answer on that of a namespace, at the same address.
-type relay struct {
-	listener net.Listener
-	server   string
-
-	mu     sync.Mutex // protects all the following
-	open   map[net.Conn]bool
-	closed bool
-	busy   sync.WaitGroup
-}
-
-// relay starts one in a host.
-func (n *network) relay(h *host, server string) error {
-	r := &relay{server: server, open: map[net.Conn]bool{}}
-	err := h.do(func() error {
-		var err error
-		r.listener, err = new(net.ListenConfig).Listen(context.Background(), "tcp", server)
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("listen on %s in %q: %w", server, h.namespace, err)
-	}
-	n.relays = append(n.relays, r)
-	r.busy.Go(r.accept)
-	return nil
-}
-
-func (r *relay) accept() {
-	for {
-		inside, err := r.listener.Accept()
-		if err != nil {
-			return // closed
-		}
-		outside, err := net.Dial("tcp", r.server)
-		if err != nil {
-			_ = inside.Close() // the server is down, which is what the client is to see
-			continue
-		}
-		r.mu.Lock()
-		if r.closed {
-			_, _ = inside.Close(), outside.Close()
-		} else {
-			r.open[inside], r.open[outside] = true, true
-			r.busy.Go(func() { r.copy(inside, outside) })
-			r.busy.Go(func() { r.copy(outside, inside) })
-		}
-		r.mu.Unlock()
-	}
-}
-
-// copy ends both connections when one of them ends.
-func (r *relay) copy(to, from net.Conn) {
-	_, _ = io.Copy(to, from) // either end may close at any time
-	_, _ = to.Close(), from.Close()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.open, to)
-	delete(r.open, from)
-}
-
-// close closes the socket and every connection, and returns when nothing is left of them.
-func (r *relay) close() error {
-	err := r.listener.Close()
-	r.mu.Lock()
-	r.closed = true
-	for c := range r.open {
-		_ = c.Close() // its copy reports nothing either
-	}
-	r.mu.Unlock()
-	r.busy.Wait()
-	return err
-}
-
-// apiServer returns the address of kube-apiserver, as host:port.
-func (d *demo) apiServer() (string, error) {
-	server, err := url.Parse(d.cluster.Config.Host)
-	if err != nil {
-		return "", err
-	}
-	return cmp.Or(server.Host, d.cluster.Config.Host), nil
 }

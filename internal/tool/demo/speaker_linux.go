@@ -15,11 +15,12 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/internal/tool/localnet"
 )
 
 const (
@@ -82,10 +83,8 @@ Not shown is traffic: no pod and no kube-proxy runs, so nothing answers on the a
 
 // lacksNetwork names what is missing for a network with a router, and finds the router.
 func (s *speakers) lacksNetwork() (missing []string) {
-	if uid := os.Geteuid(); uid != 0 {
-		missing = append(missing, fmt.Sprintf("the rights of root, for network namespaces (the user's id is %d: use sudo)", uid))
-	} else if err := onThread(func() error { return unix.Unshare(unix.CLONE_NEWNET) }); err != nil {
-		missing = append(missing, fmt.Sprintf("the rights of root, for network namespaces (making one: %v)", err))
+	if err := localnet.Privileged(); err != nil {
+		missing = append(missing, fmt.Sprintf("the rights of root, for network namespaces (%v: use sudo)", err))
 	}
 	if _, err := exec.LookPath("ip"); err != nil {
 		missing = append(missing, `the program ip (Debian's package "iproute2")`)
@@ -124,18 +123,14 @@ func (s *speakers) makeNetwork(ctx context.Context) error {
 			return err
 		}
 		s.hosts[name] = h
-		fmt.Fprintf(w, "      %s\t%s\t%s %s\t%s\n", name, h.mac, h.addrs[0].Addr(), h.addrs[1].Addr(), h.namespace)
+		fmt.Fprintf(w, "      %s\t%s\t%s %s\t%s\n", name, h.mac, h.addrs[0].Addr(), h.addrs[1].Addr(), h.Name())
 		return nil
-	}
-	address, err := s.apiServer()
-	if err != nil {
-		return err
 	}
 	for i, name := range nodeNames {
 		if err := add(name, 11+i); err != nil {
 			return err
 		}
-		if err := s.network.relay(s.hosts[name], address); err != nil {
+		if err := s.hosts[name].relayTo(s.cluster.Config.Host); err != nil {
 			return err
 		}
 		if err := s.register(ctx, name); err != nil {

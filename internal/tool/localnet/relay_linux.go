@@ -1,4 +1,4 @@
-package netlab
+package localnet
 
 import (
 	"context"
@@ -10,9 +10,9 @@ import (
 	"sync"
 )
 
-// relay makes a server on the machine's loopback answer on that of a namespace, at the same address.
-type relay struct {
-	ns     *namespace
+// Relay makes a server on the machine's loopback answer on that of a namespace, at the same address.
+type Relay struct {
+	ns     *Namespace
 	target string
 
 	mu       sync.Mutex // protects all the following
@@ -22,18 +22,18 @@ type relay struct {
 	busy     sync.WaitGroup // goroutines
 }
 
-// newRelay starts a relay to server, as a rest.Config names it.
-func newRelay(ns *namespace, server string) (*relay, error) {
+// NewRelay starts a relay to server, as a rest.Config names it.
+func NewRelay(ns *Namespace, server string) (*Relay, error) {
 	target := server
 	if u, err := url.Parse(server); err == nil && u.Host != "" {
 		target = u.Host
 	}
-	r := &relay{ns: ns, target: target, open: map[net.Conn]bool{}, gate: make(chan struct{})}
-	return r, r.restore()
+	r := &Relay{ns: ns, target: target, open: map[net.Conn]bool{}, gate: make(chan struct{})}
+	return r, r.Restore()
 }
 
-// hang keeps connections and takes new ones, and lets nothing pass.
-func (r *relay) hang() {
+// Hang keeps connections and takes new ones, and lets nothing pass.
+func (r *Relay) Hang() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	select {
@@ -43,8 +43,8 @@ func (r *relay) hang() {
 	}
 }
 
-// pass ends hang.
-func (r *relay) pass() {
+// pass ends Hang.
+func (r *Relay) pass() {
 	select {
 	case <-r.gate:
 	default:
@@ -55,7 +55,7 @@ func (r *relay) pass() {
 // gated is a connection that is written to only while data may pass.
 type gated struct {
 	net.Conn
-	relay *relay
+	relay *Relay
 }
 
 // Write waits until data may pass.
@@ -67,15 +67,15 @@ func (g gated) Write(b []byte) (int, error) {
 	return g.Conn.Write(b)
 }
 
-// restore listens, if it does not already, and lets data pass.
-func (r *relay) restore() error {
+// Restore listens, if it does not already, and lets data pass.
+func (r *Relay) Restore() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.pass()
 	if r.listener != nil {
 		return nil
 	}
-	listener, err := r.ns.listen(r.target)
+	listener, err := r.ns.Listen(r.target)
 	if err != nil {
 		return err
 	}
@@ -84,10 +84,10 @@ func (r *relay) restore() error {
 	return nil
 }
 
-// listen opens a TCP socket in the namespace.
-func (n *namespace) listen(address string) (net.Listener, error) {
+// Listen opens a TCP socket in the namespace.
+func (n *Namespace) Listen(address string) (net.Listener, error) {
 	var listener net.Listener
-	err := n.do(func() error {
+	err := n.Do(func() error {
 		var err error
 		listener, err = new(net.ListenConfig).Listen(context.Background(), "tcp", address)
 		return err
@@ -98,11 +98,11 @@ func (n *namespace) listen(address string) (net.Listener, error) {
 	return listener, nil
 }
 
-func (r *relay) accept(listener net.Listener) {
+func (r *Relay) accept(listener net.Listener) {
 	for {
 		inside, err := listener.Accept()
 		if err != nil {
-			return // closed by cut
+			return // closed by Cut
 		}
 		outside, err := net.Dial("tcp", r.target)
 		if err != nil {
@@ -110,7 +110,7 @@ func (r *relay) accept(listener net.Listener) {
 			continue
 		}
 		r.mu.Lock()
-		if r.listener != listener { // cut in between
+		if r.listener != listener { // Cut in between
 			_, _ = inside.Close(), outside.Close()
 		} else {
 			r.open[inside], r.open[outside] = true, true
@@ -122,7 +122,7 @@ func (r *relay) accept(listener net.Listener) {
 }
 
 // copy ends both connections when one of them ends.
-func (r *relay) copy(to, from net.Conn) {
+func (r *Relay) copy(to, from net.Conn) {
 	_, _ = io.Copy(gated{to, r}, from) // either end may close at any time
 	_, _ = to.Close(), from.Close()
 	r.mu.Lock()
@@ -131,8 +131,8 @@ func (r *relay) copy(to, from net.Conn) {
 	delete(r.open, from)
 }
 
-// cut closes the socket and every connection, and waits until all are closed.
-func (r *relay) cut() error {
+// Cut closes the socket and every connection, and waits until all are closed.
+func (r *Relay) Cut() error {
 	r.mu.Lock()
 	var err error
 	if r.listener != nil {

@@ -1,0 +1,208 @@
+package delegate
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/internal/announce"
+	"github.com/fairlead/fairlead/internal/announce/observe"
+	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/process/presence"
+)
+
+// bgpUp is the state of a BGPSession that is up.
+const bgpUp = "Established"
+
+// judging is what verdicts are formed from.
+type judging struct {
+	rollNews, sessionNews atomic.Bool // others may be alive than before; sessions have changed
+
+	mu        sync.Mutex // held while verdicts are formed; protects all the following
+	table     *announce.VerdictTable
+	snapshot  *config.Snapshot // that the table goes by, as choice
+	choice    announce.Choice
+	changes   *observe.Changes
+	present   map[string]presence.Links
+	silent    map[string]bool
+	sessions  map[announce.NodePeer]bool
+	unsettled map[judged]bool // of which another verdict is shown than was formed
+	flaps     calm[judged]    // of verdicts by BGP
+	steady    steady
+}
+
+// judge takes in what has changed, forms the verdicts anew that depend on it, and has those Services reconsidered that have another one.
+func (s *speakers) judge() {
+	j := &s.judging
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	s.mu.Lock()
+	cluster, snapshot, choice := s.cluster, s.snapshot, s.choice
+	s.mu.Unlock()
+	if cluster == nil || snapshot == nil {
+		return
+	}
+	if err := s.takeIn(cluster, snapshot, choice); err != nil {
+		s.log.Error("what the speakers do is not known", "err", err)
+		return
+	}
+	todo := j.unsettled
+	j.unsettled = map[judged]bool{}
+	for _, id := range j.table.Decide() {
+		todo[judged{kindL2, id}], todo[judged{kindBGP, id}] = true, true
+	}
+	var others []judged
+	s.mu.Lock()
+	if s.verdicts == nil {
+		s.verdicts = map[judged]announce.Verdict{}
+	}
+	for k := range todo {
+		if s.show(k, time.Now()) {
+			others = append(others, k)
+		}
+	}
+	s.pending, s.alive = j.table.Pending(), slices.Sorted(maps.Keys(j.present))
+	s.mu.Unlock()
+	j.flaps.forget(time.Now())
+	for _, k := range others {
+		s.reconsider(allocator.Owner{Namespace: k.Namespace, Name: k.Name})
+	}
+	if len(others) > 0 {
+		s.judgedAnew()
+	}
+}
+
+// takeIn hands to the table what has changed.
+func (s *speakers) takeIn(cluster *observe.Cluster, snapshot *config.Snapshot, choice announce.Choice) error {
+	j := &s.judging
+	if j.changes == nil {
+		j.changes, j.table = cluster.Watch(), announce.NewVerdictTable()
+		j.unsettled, j.flaps, j.steady = map[judged]bool{}, calm[judged]{}, steady{}
+	}
+	if j.snapshot != snapshot || j.choice != choice {
+		j.snapshot, j.choice = snapshot, choice
+		j.table.Configure(snapshot, func(a *config.L2Advertisement) bool { return choice.L2Backend(a) == Speaker },
+			func(a *config.BGPAdvertisement) bool { return choice.Backend(a) == Speaker })
+	}
+	others, err := s.callRoll()
+	if err != nil {
+		return err
+	}
+	j.changes.Take(j.table.SetService, func(name string, n *announce.Node) {
+		j.table.SetNode(name, n)
+		if n == nil {
+			s.burial.news.Store(true)
+		}
+	})
+	s.said.take(others, j.silent, j.table.SetTold)
+	return s.readSessions()
+}
+
+// callRoll takes in which speakers there are, if that may be others than before. It reports whether others are silent.
+func (s *speakers) callRoll() (silence bool, err error) {
+	j := &s.judging
+	if !j.rollNews.Swap(false) && s.attendance.wait(time.Now()) == 0 {
+		return false, nil
+	}
+	var leases coordinationv1.LeaseList
+	if err := s.cache.List(context.Background(), &leases, client.InNamespace(s.namespace), client.UnsafeDisableDeepCopy); err != nil {
+		j.rollNews.Store(true)
+		return false, err
+	}
+	present, silent := s.attendance.call(leases.Items, time.Now())
+	ignore := false
+	for node, links := range present {
+		ignore = ignore || links.IgnoreExclude
+		if was, is := j.present[node]; !is || was.String() != links.String() {
+			j.table.SetSpeaker(node, &announce.Speaker{Links: links.Links, SameSubnet: links.SameSubnet}, links.NoServiceBGPStatus)
+		}
+	}
+	for node := range j.present {
+		if _, is := present[node]; !is {
+			j.table.SetSpeaker(node, nil, false)
+		}
+	}
+	j.table.IgnoreExclude(ignore)
+	silence = !maps.Equal(silent, j.silent)
+	j.present, j.silent = present, silent
+	return silence, nil
+}
+
+// readSessions takes in how the speakers' sessions are, if there is news of any.
+func (s *speakers) readSessions() error {
+	j := &s.judging
+	if !j.sessionNews.Swap(false) {
+		return nil
+	}
+	var list v1alpha1.BGPSessionList
+	if err := s.cache.List(context.Background(), &list, client.InNamespace(s.namespace), client.UnsafeDisableDeepCopy); err != nil {
+		j.sessionNews.Store(true)
+		return err
+	}
+	now := map[announce.NodePeer]bool{}
+	for i := range list.Items {
+		if ofCNI(&list.Items[i]) {
+			continue
+		}
+		x := &list.Items[i].Status
+		id := announce.NodePeer{Node: x.Node, Peer: x.Peer}
+		now[id] = true
+		j.table.SetSession(id, &announce.Session{Up: x.State == bgpUp, Error: x.LastError})
+	}
+	for id := range j.sessions {
+		if !now[id] {
+			j.table.SetSession(id, nil)
+		}
+	}
+	j.sessions = now
+	return nil
+}
+
+// show has the verdict that was formed be the one that is shown, unless that is to wait; it reports whether another one is shown now. s.mu is
+// held.
+func (s *speakers) show(k judged, now time.Time) bool {
+	formed, is := s.judging.table.Local(k.NamespacedName)
+	if k.kind == kindBGP {
+		formed, is = s.judging.table.Routed(k.NamespacedName)
+	}
+	was, known := s.verdicts[k]
+	if !is {
+		delete(s.verdicts, k)
+		delete(s.judging.steady, k)
+		return false
+	}
+	v, wait := formed, time.Duration(0)
+	if k.kind == kindBGP && known {
+		v, wait = s.settle(k, was, formed, now)
+	}
+	if wait > 0 {
+		s.judging.unsettled[k] = true
+		time.AfterFunc(wait, s.wake)
+	}
+	s.verdicts[k] = v
+	return v != was || !known
+}
+
+// settle returns which verdict by BGP is shown where another one was, and when it is to be looked at again; 0: not before there is news.
+func (s *speakers) settle(k judged, was, formed announce.Verdict, now time.Time) (shown announce.Verdict, again time.Duration) {
+	if formed.Reason == announce.ReasonNoSession && was.Reason == formed.Reason {
+		formed = was // errors may be others with each attempt
+	}
+	if formed.Reason != was.Reason && s.judging.table.Spoken(k.NamespacedName) {
+		if wait := s.judging.flaps.wait(k, now); wait > 0 {
+			return was, wait
+		}
+	}
+	if s.judging.steady.wait(k, was, formed) {
+		return was, judgeEvery
+	}
+	return formed, 0
+}
