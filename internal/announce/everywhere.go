@@ -9,7 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Everywhere returns what Routes decides for each of some nodes, without the refusals. Nodes that look alike share what is decided, which is
+// Everywhere returns what Routes decides for each of some nodes, without the refusals. Nodes that look alike share what is decided: it is
 // worked out once. in is about any node.
 func Everywhere(in RoutesInput, nodes map[string]*Node) map[string]*RoutesDecision {
 	local := map[string][]int{} // the Services that only some nodes may advertise, by those

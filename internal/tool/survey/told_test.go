@@ -24,7 +24,8 @@ func TestReadTold(t *testing.T) {
 	require.NoError(t, err)
 	require.NotEmpty(t, whole.L2)
 	require.NotEmpty(t, whole.BGP)
-	s, err := survey.ReadAt(t.Context(), c, surveytest.Namespace, surveytest.At, survey.EndpointSlices, survey.ServiceL2Statuses, survey.ServiceBGPStatuses)
+	spare := []string{survey.EndpointSlices, survey.ServiceL2Statuses, survey.ServiceBGPStatuses}
+	s, err := survey.ReadAt(t.Context(), c, surveytest.Namespace, surveytest.At, spare...)
 	require.NoError(t, err)
 	assert.Empty(t, s.Slices)
 	assert.Empty(t, s.L2)
