@@ -29,7 +29,7 @@ type checker struct {
 }
 
 func checkCommand() *cobra.Command {
-	x := &checker{c: connection{about: oneService}}
+	x := &checker{c: connection{about: oneService, spare: told}}
 	cmd := &cobra.Command{
 		Use:   "check",
 		Short: "Find out whether addresses can be reached from here, and where the way is broken",
@@ -63,7 +63,7 @@ Exit codes: 0 everything can be reached, 1 the command failed, 2 a way is broken
 type selects = func(svc *corev1.Service, addr netip.Addr) bool
 
 func checkServiceCommand() *cobra.Command {
-	x := &checker{c: connection{about: oneService}}
+	x := &checker{c: connection{about: oneService, spare: told}}
 	cmd := &cobra.Command{
 		Use: "service [NAMESPACE/]NAME", Aliases: []string{"svc"}, Short: "Check the addresses of a Service",
 		Long: `service checks each address and port of a Service; see kubectl fairlead check --help.
@@ -89,7 +89,7 @@ Exit codes: 0 everything can be reached, 1 the command failed, 2 a way is broken
 }
 
 func checkAddressCommand() *cobra.Command {
-	x := &checker{}
+	x := &checker{c: connection{spare: told}}
 	cmd := &cobra.Command{
 		Use: "address IP", Aliases: []string{"ip"}, Short: "Check an address",
 		Long: `address checks each port of an address that a Service has; see kubectl fairlead check --help.

@@ -24,6 +24,8 @@ type connection struct {
 	// installation, too.
 	namespace, system, about string
 	timeout                  time.Duration
+	// spare are the kinds of details that the command does without.
+	spare []string
 
 	rest         *rest.Config
 	client       client.Client
@@ -32,6 +34,12 @@ type connection struct {
 	clock        clock
 	budget       budget
 }
+
+// What there is to spare: all that tells of each Service, or only what speakers tell of it.
+var (
+	details = []string{survey.EndpointSlices, survey.ServiceL2Statuses, survey.ServiceBGPStatuses}
+	told    = details[1:]
+)
 
 // What --namespace can be about beside the installation.
 const (
@@ -132,7 +140,7 @@ func (c *connection) survey(ctx context.Context) (*survey.Survey, error) {
 	if err := c.find(ctx); err != nil {
 		return nil, err
 	}
-	s, err := survey.Read(ctx, c.client, c.installation)
+	s, err := survey.Read(ctx, c.client, c.installation, c.spare...)
 	if err == nil && !c.clock.now().IsZero() {
 		s.At = c.clock.now()
 	}

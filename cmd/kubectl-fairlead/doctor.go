@@ -16,7 +16,7 @@ import (
 )
 
 func doctorCommand() *cobra.Command {
-	var c connection
+	c := connection{spare: told}
 	var o output
 	cmd := &cobra.Command{
 		Use:   "doctor",

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/fairlead/fairlead/internal/tool/explain"
 	"github.com/fairlead/fairlead/internal/tool/screen"
@@ -36,7 +37,7 @@ func one(what string) cobra.PositionalArgs {
 }
 
 func explainServiceCommand() *cobra.Command {
-	c := connection{about: oneService}
+	c := connection{about: oneService, spare: told}
 	var o output
 	cmd := &cobra.Command{
 		Use:     "service [NAMESPACE/]NAME",
@@ -101,11 +102,14 @@ func (c *connection) explainService(ctx context.Context, name string) (*explain.
 	if err != nil {
 		return nil, err
 	}
+	if err := m.ReadTold(ctx, c.client, types.NamespacedName{Namespace: namespace, Name: name}); err != nil {
+		return nil, err
+	}
 	return explain.OfService(m, namespace, name), nil
 }
 
 func explainAddressCommand() *cobra.Command {
-	var c connection
+	c := connection{spare: told}
 	cmd := &cobra.Command{
 		Use:     "address IP",
 		Aliases: []string{"ip"},
@@ -123,6 +127,13 @@ Exit codes: 0 done, 1 the command failed.`,
 		addr, err := netip.ParseAddr(args[0])
 		if err != nil || addr.Zone() != "" {
 			return nil, nil, fmt.Errorf("%q is not an IP address; write one like 192.0.2.10 or 2001:db8::10", args[0])
+		}
+		var holders []types.NamespacedName
+		for _, o := range m.Assigner.Holders(addr.Unmap()) {
+			holders = append(holders, types.NamespacedName(o))
+		}
+		if err := m.ReadTold(cmd.Context(), c.client, holders...); err != nil {
+			return nil, nil, err
 		}
 		report := explain.OfAddress(m, addr)
 		return report, func(s *screen.Screen, wide bool) { showAddress(s, report, wide) }, nil

@@ -13,7 +13,7 @@ import (
 )
 
 func poolsCommand() *cobra.Command {
-	var c connection
+	c := connection{spare: details}
 	cmd := &cobra.Command{
 		Use:   "pools [NAME]",
 		Short: "Show how full the pools are, and who holds what",
@@ -38,7 +38,7 @@ Exit codes: 0 done, 1 the command failed.`,
 }
 
 func peersCommand() *cobra.Command {
-	var c connection
+	c := connection{spare: details}
 	cmd := &cobra.Command{
 		Use:   "peers",
 		Short: "Show the BGP sessions with each peer",
@@ -57,7 +57,7 @@ Exit codes: 0 done, 1 the command failed.`,
 }
 
 func backendsCommand() *cobra.Command {
-	var c connection
+	c := connection{spare: details}
 	cmd := &cobra.Command{
 		Use:   "backends",
 		Short: "Show who makes the addresses reachable, and how they are doing",

@@ -13,6 +13,7 @@ import (
 	"github.com/fairlead/fairlead/internal/tool/plan"
 	"github.com/fairlead/fairlead/internal/tool/rehearse"
 	"github.com/fairlead/fairlead/internal/tool/screen"
+	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
 // The values of --exit-code: for what the command ends with exitFound.
@@ -23,7 +24,7 @@ const (
 )
 
 func planCommand() *cobra.Command {
-	c := connection{about: objects}
+	c := connection{about: objects, spare: []string{survey.ServiceBGPStatuses}}
 	var o output
 	var files []string
 	var recursive, prune, serverSide bool

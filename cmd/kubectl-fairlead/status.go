@@ -22,7 +22,7 @@ import (
 const every = 2 * time.Second
 
 func statusCommand() *cobra.Command {
-	var c connection
+	c := connection{spare: details}
 	var o output
 	f := follower{look: c.status}
 	cmd := &cobra.Command{

@@ -15,7 +15,11 @@ import (
 )
 
 // registries is where the API server keeps the objects of some kinds (its --etcd-prefix left out).
-var registries = map[string]string{"Service": "services/specs", "EndpointSlice": "endpointslices", "IPAddress": "ipaddresses"}
+var registries = map[string]string{
+	"Service": "services/specs", "EndpointSlice": "endpointslices", "IPAddress": "ipaddresses", "Node": "minions", "Pod": "pods",
+	"Lease": "leases", "ServiceL2Status": "metallb.io/servicel2statuses", "ServiceBGPStatus": "metallb.io/servicebgpstatuses",
+	"ConfigurationState": "metallb.io/configurationstates", "BGPSession": "fairlead.io/bgpsessions",
+}
 
 // Copies writes copies of objects, which were read from the API server, into etcd itself: the API server creates Services the slower the
 // more there are. The i-th copy has every text that replace(i) names replaced, its name among them, and a UID of its own.

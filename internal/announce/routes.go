@@ -73,21 +73,6 @@ func (in *RoutesInput) draining() bool {
 	return in.Node != nil && in.Node.Cordoned && in.DrainCordoned
 }
 
-// Unsaid returns for each Service the nodes and peers over which nodes advertise it that do not say so themselves, by what Routes decides
-// for each of them. in is about any node.
-func Unsaid(in RoutesInput, nodes map[string]*Node) map[types.NamespacedName][]NodePeer {
-	out := map[types.NamespacedName][]NodePeer{}
-	for _, name := range slices.Sorted(maps.Keys(nodes)) {
-		in.Self, in.Node = name, nodes[name]
-		for id, peers := range Routes(in).Peers {
-			for _, p := range peers {
-				out[id] = append(out[id], NodePeer{Node: name, Peer: p})
-			}
-		}
-	}
-	return out
-}
-
 // peers returns the names of the peers of this node that an advertisement is for, and of those among them that take routes of a
 // family.
 func (in *RoutesInput) peers(a *config.BGPAdvertisement, is6 bool) (all, take []string) {

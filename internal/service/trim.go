@@ -28,9 +28,12 @@ func Trim(o any) (any, error) {
 	return o, nil
 }
 
+// TrimWriters drops from the managed fields of a Service all but who else wrote its status.
+func TrimWriters(svc *corev1.Service) { svc.ManagedFields = otherWriters(svc.ManagedFields) }
+
 // TrimService is Trim for a Service.
 func TrimService(svc *corev1.Service) {
-	svc.ManagedFields = otherWriters(svc.ManagedFields)
+	TrimWriters(svc)
 	maps.DeleteFunc(svc.Annotations, func(key, _ string) bool {
 		return !strings.HasPrefix(key, Prefix) && !strings.HasPrefix(key, deprecatedPrefix) && !strings.HasPrefix(key, ownPrefix) &&
 			!slices.Contains(ciliumAnnotations, key)

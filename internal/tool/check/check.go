@@ -12,11 +12,13 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/backends"
-	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/service"
 	"github.com/fairlead/fairlead/internal/tool/explain"
 	"github.com/fairlead/fairlead/internal/tool/survey"
@@ -84,17 +86,27 @@ func (r *Report) Broken() bool {
 // Targets returns the addresses and ports to which connections can be tried.
 func (r *Report) Targets() []netip.AddrPort {
 	var out []netip.AddrPort
+	seen := map[netip.AddrPort]bool{}
 	for i := range r.Results {
-		if x := &r.Results[i]; x.addr.IsValid() && x.Protocol == string(corev1.ProtocolTCP) && !slices.Contains(out, x.addr) {
+		if x := &r.Results[i]; x.addr.IsValid() && x.Protocol == string(corev1.ProtocolTCP) && !seen[x.addr] {
+			seen[x.addr] = true
 			out = append(out, x.addr)
 		}
 	}
 	return out
 }
 
+// reader reads the ways to many Services. What is the same for several is worked out once.
+type reader struct {
+	*survey.Model
+	slices   map[types.NamespacedName][]*discoveryv1.EndpointSlice
+	sessions map[string]Step // by pool and BGPAdvertisements
+}
+
 // Read returns what the cluster says of the ways to Services, before any connection is tried. which selects the Services and addresses.
 func Read(m *survey.Model, which func(svc *corev1.Service, addr netip.Addr) bool) *Report {
 	out := &Report{At: m.At, From: "here", Results: []Result{}}
+	r := &reader{m, m.SlicesByService(), map[string]Step{}}
 	for _, g := range m.Gaps {
 		out.Gaps = append(out.Gaps, g.String())
 	}
@@ -115,7 +127,7 @@ func Read(m *survey.Model, which func(svc *corev1.Service, addr netip.Addr) bool
 				continue
 			}
 			for _, port := range svc.Spec.Ports {
-				out.Results = append(out.Results, before(m, svc, addr, port))
+				out.Results = append(out.Results, r.before(svc, addr, port))
 			}
 		}
 	}
@@ -131,7 +143,7 @@ func unassigned(svc *corev1.Service) Step {
 }
 
 // before is the way to a port as far as the cluster tells.
-func before(m *survey.Model, svc *corev1.Service, addr netip.Addr, port corev1.ServicePort) Result {
+func (r *reader) before(svc *corev1.Service, addr netip.Addr, port corev1.ServicePort) Result {
 	protocol := port.Protocol
 	if protocol == "" {
 		protocol = corev1.ProtocolTCP
@@ -143,9 +155,10 @@ func before(m *survey.Model, svc *corev1.Service, addr netip.Addr, port corev1.S
 	}
 	x.add(Step{Step: StepAssigned, State: OK, Detail: "from " + poolText(svc)}, "")
 	advertised := advertisedStep(svc)
-	x.add(advertised, helpFor(m, svc, service.ConditionAdvertised, "see 'kubectl fairlead explain service "+svc.Namespace+"/"+svc.Name+"'"))
-	x.add(sessionStep(m, svc, addr), explain.Help(m.Survey, "NoSession"))
-	x.add(endpointStep(m, svc), explain.Help(m.Survey, "NoEndpoints"))
+	explained := "see 'kubectl fairlead explain service " + svc.Namespace + "/" + svc.Name + "'"
+	x.add(advertised, helpFor(r.Model, svc, service.ConditionAdvertised, explained))
+	x.add(r.sessionStep(svc, addr), explain.Help(r.Survey, "NoSession"))
+	x.add(r.endpointStep(svc), explain.Help(r.Survey, "NoEndpoints"))
 	return x
 }
 
@@ -186,39 +199,51 @@ func helpFor(m *survey.Model, svc *corev1.Service, condition, otherwise string) 
 }
 
 // sessionStep counts the sessions that may carry the routes of an address, as far as anybody tells of them.
-func sessionStep(m *survey.Model, svc *corev1.Service, addr netip.Addr) Step {
+func (r *reader) sessionStep(svc *corev1.Service, addr netip.Addr) Step {
 	s := Step{Step: StepSession, State: Skipped, Detail: "no BGPAdvertisement selects it"}
-	pool, _ := m.Assigner.PoolOf(addr)
+	pool, _ := r.Assigner.PoolOf(addr)
 	if pool == nil {
 		return s
 	}
-	if !slices.ContainsFunc(m.Snapshot.BGPAdvertisements(), func(a *config.BGPAdvertisement) bool {
-		return a.Selects(pool) && a.SelectsService(svc.Labels)
-	}) {
+	key := ""
+	for _, a := range r.Snapshot.BGPAdvertisements() {
+		if a.Selects(pool) && a.SelectsService(svc.Labels) {
+			key += "/" + a.Ref.Name
+		}
+	}
+	if key == "" {
 		return s
 	}
-	up, over := 0, explain.SessionsOver(m, svc, pool.Name)
+	key = pool.Name + key
+	if _, known := r.sessions[key]; !known {
+		r.sessions[key] = sessionsStep(explain.SessionsOver(r.Model, svc, pool.Name))
+	}
+	return r.sessions[key]
+}
+
+func sessionsStep(over []*v1alpha1.BGPSession) Step {
+	s, up := Step{Step: StepSession, State: Unknown, Detail: "no BGP session is known"}, 0
 	for _, o := range over {
 		if o.Status.State == backends.Established {
 			up++
 		}
 	}
 	switch {
-	case len(over) == 0:
-		return Step{Step: StepSession, State: Unknown, Detail: "no BGP session is known"}
-	case up == 0:
-		return Step{Step: StepSession, State: Broken, Detail: fmt.Sprintf("none of %d BGP sessions is up", len(over))}
+	case up > 0:
+		s.State, s.Detail = OK, fmt.Sprintf("%d of %d BGP sessions are up", up, len(over))
+	case len(over) > 0:
+		s.State, s.Detail = Broken, fmt.Sprintf("none of %d BGP sessions is up", len(over))
 	}
-	return Step{Step: StepSession, State: OK, Detail: fmt.Sprintf("%d of %d BGP sessions are up", up, len(over))}
+	return s
 }
 
-func endpointStep(m *survey.Model, svc *corev1.Service) Step {
+func (r *reader) endpointStep(svc *corev1.Service) Step {
 	s := Step{Step: StepEndpoint, State: Unknown}
-	if m.Lacks("EndpointSlices") {
+	if r.Lacks(survey.EndpointSlices) {
 		s.Detail = "EndpointSlices may not be read"
 		return s
 	}
-	sum, _ := explain.EndpointsOf(m, svc)
+	sum := explain.CountEndpoints(r.slices[types.NamespacedName{Namespace: svc.Namespace, Name: svc.Name}])
 	if s.State, s.Detail = OK, fmt.Sprintf("%d serve", sum.Serving); sum.Serving == 0 {
 		s.State, s.Detail = Broken, "no endpoint serves"
 	}

@@ -17,6 +17,8 @@ const atOnce = 32
 type Here struct {
 	Timeout time.Duration // of each connection, and of each answer
 	HTTP    bool
+
+	neighbours *neighbours // as of after the last Try; nil: not read yet
 }
 
 // Where implements Prober.
@@ -24,6 +26,7 @@ func (*Here) Where() string { return "here" }
 
 // Try implements Prober.
 func (h *Here) Try(ctx context.Context, targets []netip.AddrPort) (map[netip.AddrPort]Attempt, error) {
+	h.neighbours = nil
 	out := make(map[netip.AddrPort]Attempt, len(targets))
 	var mu sync.Mutex
 	var all sync.WaitGroup

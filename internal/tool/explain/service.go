@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/fairlead/fairlead/allocator"
@@ -152,17 +153,16 @@ func ownerOf(svc *corev1.Service) allocator.Owner {
 	return allocator.Owner{Namespace: svc.Namespace, Name: svc.Name}
 }
 
-// EndpointsOf counts the endpoints of a Service, and collects what each node does for it.
-func EndpointsOf(m *survey.Model, svc *corev1.Service) (sum Endpoints, nodes []Node) {
-	by := map[string]*Node{}
-	node := func(name string) *Node {
-		if by[name] == nil {
-			by[name] = &Node{Name: name}
-		}
-		return by[name]
-	}
+// CountEndpoints counts the endpoints in the EndpointSlices of a Service.
+func CountEndpoints(in []*discoveryv1.EndpointSlice) Endpoints {
+	var everywhere Node
+	return count(in, func(string) *Node { return &everywhere })
+}
+
+// count counts the endpoints in the EndpointSlices of a Service, and those on each node.
+func count(in []*discoveryv1.EndpointSlice, node func(name string) *Node) (sum Endpoints) {
 	seen := map[string]bool{} // a dual-stack endpoint is in a slice of each family
-	for _, slice := range m.EndpointSlices(svc.Namespace, svc.Name) {
+	for _, slice := range in {
 		for i := range slice.Endpoints {
 			e := &slice.Endpoints[i]
 			id := fmt.Sprint(e.Addresses)
@@ -190,6 +190,19 @@ func EndpointsOf(m *survey.Model, svc *corev1.Service) (sum Endpoints, nodes []N
 			}
 		}
 	}
+	return sum
+}
+
+// EndpointsOf counts the endpoints of a Service, and collects what each node does for it.
+func EndpointsOf(m *survey.Model, svc *corev1.Service) (sum Endpoints, nodes []Node) {
+	by := map[string]*Node{}
+	node := func(name string) *Node {
+		if by[name] == nil {
+			by[name] = &Node{Name: name}
+		}
+		return by[name]
+	}
+	sum = count(m.EndpointSlices(svc.Namespace, svc.Name), node)
 	for i := range m.L2 {
 		if x := &m.L2[i].Status; x.ServiceNamespace == svc.Namespace && x.ServiceName == svc.Name && x.Node != "" {
 			n := node(x.Node)

@@ -53,7 +53,7 @@ var ErrYourTurn = errors.New("it is your turn")
 
 // Look reads the cluster and tells what would become of the Services.
 func Look(ctx context.Context, c client.Client, o Options) (*Report, error) {
-	s, err := survey.Read(ctx, c, o.Namespace)
+	s, err := survey.Read(ctx, c, o.Namespace, survey.EndpointSlices, survey.ServiceL2Statuses, survey.ServiceBGPStatuses)
 	if err != nil {
 		return nil, err
 	}

@@ -238,6 +238,9 @@ func share(source *Source, all []*Service) {
 // foresee has a copy of the controller decide on the Services as they will be. One that would not get what it shows tries again without
 // asking for it; one that would get nothing at all is left as it is.
 func foresee(s *survey.Survey, all []*Service) error {
+	if len(all) == 0 {
+		return nil
+	}
 	for range 3 {
 		after, err := settled(s, all)
 		if err != nil {

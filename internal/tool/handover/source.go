@@ -100,15 +100,19 @@ func wroteServiceLB(s *survey.Survey, svc *corev1.Service) bool {
 	if finalized && len(by) == 0 {
 		return true // what it has written is gone, or Fairlead has replaced it; the finalizer is left
 	}
+	if len(by) == 0 || len(shown) == 0 {
+		return false
+	}
 	var nodes []netip.Addr
 	for i := range s.Nodes {
 		nodes = append(nodes, service.NodeAddressesOf(&s.Nodes[i])...)
 	}
-	return len(by) > 0 && len(shown) > 0 && !slices.ContainsFunc(shown, func(a netip.Addr) bool { return !slices.Contains(nodes, a) })
+	return !slices.ContainsFunc(shown, func(a netip.Addr) bool { return !slices.Contains(nodes, a) })
 }
 
 func runningServiceLB(ctx context.Context, c client.Reader) (out []Running, err error) {
-	sets, pods := &appsv1.DaemonSetList{}, &corev1.PodList{}
+	sets, pods := &appsv1.DaemonSetList{}, &metav1.PartialObjectMetadataList{}
+	pods.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PodList"))
 	if err := c.List(ctx, sets); err != nil {
 		return nil, fmt.Errorf("look for the DaemonSets of servicelb: %w", err)
 	}

@@ -6,12 +6,15 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/controller/delegate"
@@ -23,13 +26,18 @@ import (
 
 // worlds returns a cluster as it is and as it would be, each with a controller that has done its work.
 func worlds(now, then *survey.Survey) (before, after *world, err error) {
-	if before, err = newWorld(now); err != nil {
-		return nil, nil, err
-	}
-	if after, err = newWorld(now); err != nil {
-		return nil, nil, err
-	}
-	return before, after, after.become(then)
+	var g errgroup.Group
+	g.Go(func() (err error) {
+		before, err = newWorld(now)
+		return err
+	})
+	g.Go(func() (err error) {
+		if after, err = newWorld(now); err != nil {
+			return err
+		}
+		return after.become(then)
+	})
+	return before, after, g.Wait()
 }
 
 // Compare tells what differs between a cluster as it is and as it would be, as far as no backend has to be asked.
@@ -212,7 +220,11 @@ func advertised(m *survey.Model, svc *corev1.Service) []string {
 
 // nodes compares what the speakers announce.
 func nodes(before, after *world) []NodeChange {
-	was, is := announced(before), announced(after)
+	var was map[string][]string
+	var earlier sync.WaitGroup
+	earlier.Go(func() { was = announced(before) })
+	is := announced(after)
+	earlier.Wait()
 	all := maps.Clone(was)
 	maps.Copy(all, is)
 	out := []NodeChange{}
@@ -231,46 +243,65 @@ func announced(w *world) map[string][]string {
 	if len(speakers) == 0 {
 		return out
 	}
-	claim(w.Survey, speakers)
-	list := w.Announced()
-	in := announce.LocalInput{
-		Snapshot: w.Snapshot, Services: list, Nodes: w.AnnounceNodes(), Speakers: speakers, IgnoreExclude: ignore, Sticky: true,
-		Serves: func(a *config.L2Advertisement) bool { return w.Choice.L2Backend(a) == announce.SpeakerBackend },
+	claim(w, speakers)
+	list, routers := w.Announced(), map[string]*announce.Node{}
+	table := announce.NewTable(ignore, true)
+	table.Configure(w.Snapshot, func(a *config.L2Advertisement) bool { return w.Choice.L2Backend(a) == announce.SpeakerBackend })
+	for name, n := range w.AnnounceNodes() {
+		table.SetNode(name, &n)
+		if _, speaks := speakers[name]; speaks {
+			routers[name] = &n
+		}
 	}
-	for addr, p := range announce.Place(in).Placements {
-		if p.Node != "" {
+	for node, s := range speakers {
+		table.SetSpeaker(node, &s)
+	}
+	for i := range list {
+		table.SetService(list[i].ID(), &list[i])
+	}
+	addrs, _ := table.Decide()
+	for _, addr := range addrs {
+		if p := table.Placement(addr); p != nil && p.Node != "" {
 			out[fmt.Sprintf("%s on the local network", addr)] = []string{p.Node}
 		}
 	}
-	for _, node := range slices.Sorted(maps.Keys(speakers)) {
-		n, known := in.Nodes[node]
-		if !known {
-			continue
+	decided := announce.Everywhere(announce.RoutesInput{
+		Snapshot: w.Snapshot, Services: list, IgnoreExclude: ignore,
+		Serves: func(a *config.BGPAdvertisement) bool { return w.Choice.Backend(a) == announce.SpeakerBackend },
+	}, routers)
+	alike := map[*announce.RoutesDecision][]string{}
+	for _, node := range slices.Sorted(maps.Keys(routers)) {
+		alike[decided[node]] = append(alike[decided[node]], node)
+	}
+	for d, nodes := range alike {
+		for i := range d.Routes {
+			what := routeText(&d.Routes[i])
+			out[what] = append(out[what], nodes...)
 		}
-		d := announce.Routes(announce.RoutesInput{
-			Snapshot: w.Snapshot, Services: list, Self: node, Node: &n, IgnoreExclude: ignore,
-			Serves: func(a *config.BGPAdvertisement) bool { return w.Choice.Backend(a) == announce.SpeakerBackend },
-		})
-		for _, r := range d.Routes {
-			what := fmt.Sprintf("%s to %s", r.Prefix, strings.Join(r.Peers, ", "))
-			if len(r.Communities) > 0 {
-				what += fmt.Sprintf(" with communities %v", r.Communities)
-			}
-			if r.LocalPref != 0 {
-				what += fmt.Sprintf(" with localPref %d", r.LocalPref)
-			}
-			out[what] = append(out[what], node)
-		}
+	}
+	for what := range out {
+		slices.Sort(out[what])
 	}
 	return out
 }
 
+func routeText(r *backends.Route) string {
+	what := fmt.Sprintf("%s to %s", r.Prefix, strings.Join(r.Peers, ", "))
+	if len(r.Communities) > 0 {
+		what += fmt.Sprintf(" with communities %v", r.Communities)
+	}
+	if r.LocalPref != 0 {
+		what += fmt.Sprintf(" with localPref %d", r.LocalPref)
+	}
+	return what
+}
+
 // claim has the speakers claim what they say they announce: an address stays with its node.
-func claim(s *survey.Survey, speakers map[string]announce.Speaker) {
-	for i := range s.L2 {
-		x := &s.L2[i].Status
+func claim(w *world, speakers map[string]announce.Speaker) {
+	for i := range w.L2 {
+		x := &w.L2[i].Status
 		speaker, alive := speakers[x.Node]
-		svc := s.Service(x.ServiceNamespace, x.ServiceName)
+		svc := w.Service(x.ServiceNamespace, x.ServiceName)
 		if !alive || svc == nil {
 			continue
 		}

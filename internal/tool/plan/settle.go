@@ -40,6 +40,9 @@ func (w *world) Service(namespace, name string) *corev1.Service {
 func newWorld(s *survey.Survey) (*world, error) {
 	copied := *s
 	copied.Services = slices.Clone(s.Services)
+	for i := range copied.Services {
+		service.TrimWriters(&copied.Services[i]) // there is less to copy, again and again
+	}
 	m, err := copied.Model()
 	if err != nil {
 		return nil, err
@@ -64,7 +67,9 @@ func (w *world) become(then *survey.Survey) error {
 		return err
 	}
 	for i := range then.Services {
-		next := then.Services[i].DeepCopy()
+		trimmed := then.Services[i]
+		service.TrimWriters(&trimmed)
+		next := trimmed.DeepCopy()
 		have := w.Service(next.Namespace, next.Name)
 		if have == nil {
 			w.places[types.NamespacedName{Namespace: next.Namespace, Name: next.Name}] = len(w.Services)
@@ -111,7 +116,8 @@ func (w *world) settle() error {
 		changed := false
 		w.again = false
 		for _, svc := range order {
-			v := w.Assigner.Decide(svc.DeepCopy(), w.NamespaceLabels(svc.Namespace))
+			seen := *svc // the Assigner keeps it, and changes nothing in it
+			v := w.Assigner.Decide(&seen, w.NamespaceLabels(svc.Namespace))
 			w.again = w.again || v.Again > 0
 			if change := assign.Plan(svc, v); change != nil {
 				*svc, changed = *change.Makes, true

@@ -6,12 +6,10 @@ import (
 	"slices"
 
 	corev1 "k8s.io/api/core/v1"
-	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/fairlead/fairlead/allocator"
-	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/announce/observe"
@@ -49,43 +47,13 @@ func (s *Survey) Model() (*Model, error) {
 	m.Assigner.SetNodes(nodes)
 	services := make([]*corev1.Service, len(s.Services))
 	for i := range s.Services {
-		services[i] = s.Services[i].DeepCopy()
+		seen := s.Services[i] // the Assigner keeps it, and changes nothing in it
+		services[i] = &seen
 	}
-	m.addUnsaid()
+	if !slices.Contains(s.spared, ServiceBGPStatuses) {
+		m.addUnsaid(func(types.NamespacedName) bool { return true })
+	}
 	return m, m.Assigner.Observe(m.Snapshot, services, assign.Reserves(s.Config.Reservations))
-}
-
-// addUnsaid adds, for speakers that do not say which Services they advertise by BGP, what they would say.
-func (m *Model) addUnsaid() {
-	all, quiet := m.AnnounceNodes(), map[string]*announce.Node{}
-	for i := range m.Leases {
-		node, l, ok := presence.Read(&m.Leases[i])
-		n, known := all[node]
-		if _, silent := m.Silent[node]; ok && known && !silent && l.NoServiceBGPStatus {
-			quiet[node] = &n
-		}
-	}
-	if len(quiet) == 0 {
-		return
-	}
-	survey := *m.Survey
-	survey.BGP, m.Survey = slices.Clone(survey.BGP), &survey
-	_, ignore := m.Speakers()
-	in := announce.RoutesInput{Snapshot: m.Snapshot, Services: m.Announced(), IgnoreExclude: ignore,
-		Serves: func(a *config.BGPAdvertisement) bool {
-			return m.Choice.Backend(a) == announce.SpeakerBackend
-		}}
-	for id, over := range announce.Unsaid(in, quiet) {
-		peers := map[string][]string{}
-		for _, p := range over {
-			peers[p.Node] = append(peers[p.Node], p.Peer)
-		}
-		for node, names := range peers {
-			m.BGP = append(m.BGP, v1beta1.ServiceBGPStatus{Status: v1beta1.ServiceBGPStatusStatus{
-				Node: node, ServiceName: id.Name, ServiceNamespace: id.Namespace, Peers: names,
-			}})
-		}
-	}
 }
 
 // NamespaceLabels returns the labels of a namespace.
@@ -94,12 +62,7 @@ func (s *Survey) NamespaceLabels(name string) labels.Set { return s.Namespaces[n
 // Announced returns the Services with addresses, as the speakers see them.
 func (s *Survey) Announced() []announce.Service {
 	var out []announce.Service
-	of := map[types.NamespacedName][]*discoveryv1.EndpointSlice{}
-	for i := range s.Slices {
-		x := &s.Slices[i]
-		name := types.NamespacedName{Namespace: x.Namespace, Name: x.Labels[discoveryv1.LabelServiceName]}
-		of[name] = append(of[name], x)
-	}
+	of := s.SlicesByService()
 	for i := range s.Services {
 		svc := &s.Services[i]
 		if x, ours := observe.Service(svc); ours {

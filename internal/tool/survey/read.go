@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -42,21 +43,22 @@ var (
 	SpeakerLabels    = client.MatchingLabels{"app.kubernetes.io/name": "fairlead", "app.kubernetes.io/component": "speaker"}
 )
 
-// Read reads everything. What cannot be read is a Gap; the error is that the API server could not be reached.
-func Read(ctx context.Context, c client.Reader, namespace string) (*Survey, error) {
-	return ReadAt(ctx, c, namespace, time.Now())
+// Kinds of which there are as many objects as Services, or more; most commands do without.
+const (
+	EndpointSlices     = "EndpointSlices"
+	ServiceL2Statuses  = "ServiceL2Statuses"
+	ServiceBGPStatuses = "ServiceBGPStatuses"
+)
+
+// Read reads everything. What cannot be read is a Gap; the error is that the API server could not be reached. Of the kinds to spare it only
+// finds out whether they can be read.
+func Read(ctx context.Context, c client.Reader, namespace string, spare ...string) (*Survey, error) {
+	return ReadAt(ctx, c, namespace, time.Now(), spare...)
 }
 
 // ReadAt is Read at a time.
-func ReadAt(ctx context.Context, c client.Reader, namespace string, at time.Time) (*Survey, error) {
-	s := &Survey{Namespace: namespace, At: at, Namespaces: map[string]labels.Set{}}
-	objects, failed := config.ListWhatCan(ctx, c, namespace)
-	s.Config = objects
-	for _, err := range failed {
-		if err := s.gap(kindIn(err), err); err != nil {
-			return nil, err
-		}
-	}
+func ReadAt(ctx context.Context, c client.Reader, namespace string, at time.Time, spare ...string) (*Survey, error) {
+	s := &Survey{Namespace: namespace, At: at, Namespaces: map[string]labels.Set{}, spared: spare}
 	in := client.InNamespace(namespace)
 	namespaces := &metav1.PartialObjectMetadataList{}
 	namespaces.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NamespaceList"))
@@ -68,18 +70,39 @@ func ReadAt(ctx context.Context, c client.Reader, namespace string, at time.Time
 	var l2 v1beta1.ServiceL2StatusList
 	var bgp v1beta1.ServiceBGPStatusList
 	var sessions v1alpha1.BGPSessionList
-	for _, l := range []struct {
+	lists := []struct {
 		what string
 		list client.ObjectList
 		in   []client.ListOption
 	}{
-		{"Services", &services, nil}, {"Namespaces", namespaces, nil}, {"Nodes", &nodes, nil}, {"EndpointSlices", &endpoints, nil},
+		{"Services", &services, nil}, {"Namespaces", namespaces, nil}, {"Nodes", &nodes, nil}, {EndpointSlices, &endpoints, nil},
 		{"Backends", &backends, nil}, {"ConfigurationStates", &states, []client.ListOption{in}},
-		{"ServiceL2Statuses", &l2, []client.ListOption{in}}, {"ServiceBGPStatuses", &bgp, []client.ListOption{in}},
+		{ServiceL2Statuses, &l2, []client.ListOption{in}}, {ServiceBGPStatuses, &bgp, []client.ListOption{in}},
 		{"BGPSessions", &sessions, []client.ListOption{in}},
-	} {
-		if err := c.List(ctx, l.list, l.in...); err != nil {
-			if err := s.gap(l.what, err); err != nil {
+	}
+	// All at once: one is decoded here while the API server works on the next.
+	errs := make([]error, len(lists))
+	var all sync.WaitGroup
+	for i, l := range lists {
+		all.Go(func() {
+			if !slices.Contains(spare, l.what) {
+				errs[i] = c.List(ctx, l.list, l.in...)
+			} else if errs[i] = c.List(ctx, l.list, append(l.in, client.Limit(1))...); errs[i] == nil {
+				errs[i] = meta.SetList(l.list, nil)
+			}
+		})
+	}
+	objects, failed := config.ListWhatCan(ctx, c, namespace)
+	all.Wait()
+	s.Config = objects
+	for _, err := range failed {
+		if err := s.gap(kindIn(err), err); err != nil {
+			return nil, err
+		}
+	}
+	for i, err := range errs {
+		if err != nil {
+			if err := s.gap(lists[i].what, err); err != nil {
 				return nil, err
 			}
 		}

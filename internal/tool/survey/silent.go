@@ -29,9 +29,7 @@ func (s *Survey) readSilent(ctx context.Context, c client.Reader) error {
 		now = s.Controller.Renewed // the clock of the cluster
 	}
 	s.Silent = presence.Silent(leases.Items, now)
-	silent := func(node string) bool { _, is := s.Silent[node]; return is }
-	s.L2 = slices.DeleteFunc(s.L2, func(x v1beta1.ServiceL2Status) bool { return silent(x.Status.Node) })
-	s.BGP = slices.DeleteFunc(s.BGP, func(x v1beta1.ServiceBGPStatus) bool { return silent(x.Status.Node) })
+	s.leaveOutSilent()
 	for i := range s.Sessions {
 		x := &s.Sessions[i].Status
 		if since, is := s.Silent[x.Node]; is {
@@ -40,4 +38,11 @@ func (s *Survey) readSilent(ctx context.Context, c client.Reader) error {
 		}
 	}
 	return nil
+}
+
+// leaveOutSilent leaves out what silent speakers have told of Services.
+func (s *Survey) leaveOutSilent() {
+	silent := func(node string) bool { _, is := s.Silent[node]; return is }
+	s.L2 = slices.DeleteFunc(s.L2, func(x v1beta1.ServiceL2Status) bool { return silent(x.Status.Node) })
+	s.BGP = slices.DeleteFunc(s.BGP, func(x v1beta1.ServiceBGPStatus) bool { return silent(x.Status.Node) })
 }

@@ -15,6 +15,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/api/v1beta1"
@@ -24,7 +25,7 @@ import (
 	"github.com/fairlead/fairlead/internal/config"
 )
 
-// Survey is what was read. Every list is complete unless a Gap says otherwise.
+// Survey is what was read. Every list is complete unless a Gap says otherwise, or its kind was to be spared.
 type Survey struct {
 	// Namespace is that of the installation.
 	Namespace string
@@ -50,6 +51,8 @@ type Survey struct {
 	Chosen *announce.Choice
 	// Gaps are what could not be read, in the order in which it was tried.
 	Gaps []Gap
+
+	spared []string // the kinds whose objects have been left out
 }
 
 // Controller is what is known of the controller of the installation.
@@ -185,6 +188,17 @@ func (s *Survey) Backend(name string) *v1alpha1.Backend {
 		}
 	}
 	return nil
+}
+
+// SlicesByService returns the EndpointSlices of each Service.
+func (s *Survey) SlicesByService() map[types.NamespacedName][]*discoveryv1.EndpointSlice {
+	out := map[types.NamespacedName][]*discoveryv1.EndpointSlice{}
+	for i := range s.Slices {
+		x := &s.Slices[i]
+		name := types.NamespacedName{Namespace: x.Namespace, Name: x.Labels[discoveryv1.LabelServiceName]}
+		out[name] = append(out[name], x)
+	}
+	return out
 }
 
 // EndpointSlices returns those of a Service.
