@@ -6,7 +6,6 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -70,7 +69,9 @@ func (k *nodeKinds) update(in *RoutesInput, moved map[string]bool, all bool) (ch
 	for name := range moved {
 		was, is := k.of[name], ""
 		if quiet, alive := k.speakers[name]; alive {
-			is = fmt.Sprint(quiet, " ") + k.key(in, name)
+			at := *in
+			at.Node = k.nodes[name]
+			is = fmt.Sprint(quiet, " ") + at.look(nil)
 		}
 		if was == is {
 			continue
@@ -124,28 +125,6 @@ func (k *nodeKinds) join(name, key string) {
 }
 
 func (*nodeKinds) quietKind(key string) bool { return strings.HasPrefix(key, "true") }
-
-// key says what a node is to routes.
-func (k *nodeKinds) key(in *RoutesInput, name string) string {
-	n := k.nodes[name]
-	if n == nil {
-		return "unknown"
-	}
-	_, excluded := n.Labels[excludeLabel]
-	b := strconv.AppendBool(nil, n.NetworkUnavailable)
-	b = strconv.AppendBool(b, excluded && !in.IgnoreExclude)
-	for i, a := range in.Snapshot.BGPAdvertisements() {
-		if a.SelectsNode(n.Labels) {
-			b = append(strconv.AppendInt(append(b, ' '), int64(i), 36), 'a')
-		}
-	}
-	for i, p := range in.Snapshot.BGPPeers() {
-		if p.SelectsNode(n.Labels) {
-			b = append(strconv.AppendInt(append(b, ' '), int64(i), 36), 'p')
-		}
-	}
-	return string(b)
-}
 
 // unsaid returns over which sessions nodes advertise a Service that do not say so themselves.
 func (t *VerdictTable) unsaid(s *Service) (out []NodePeer) {

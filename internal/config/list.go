@@ -3,6 +3,7 @@ package config
 import (
 	"context"
 	"fmt"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -47,16 +48,15 @@ func ListWhatCan(ctx context.Context, reader client.Reader, namespace string) (O
 	var reservations v1alpha1.AddressReservationList
 	peers := &unstructured.UnstructuredList{}
 	peers.SetGroupVersionKind(v1beta2.GroupVersion.WithKind("BGPPeerList"))
+	in := []client.ListOption{client.InNamespace(namespace)}
+	lists := []Listed{
+		{"IPAddressPools", &pools, in}, {"BGPAdvertisements", &bgp, in}, {"L2Advertisements", &l2, in}, {"Communities", &communities, in},
+		{"BFDProfiles", &profiles, in}, {"AddressReservations", &reservations, in}, {"BGPPeers", peers, in},
+	}
 	var failed []error
-	for _, l := range []struct {
-		name string
-		list client.ObjectList
-	}{
-		{"IPAddressPools", &pools}, {"BGPAdvertisements", &bgp}, {"L2Advertisements", &l2}, {"Communities", &communities},
-		{"BFDProfiles", &profiles}, {"AddressReservations", &reservations}, {"BGPPeers", peers},
-	} {
-		if err := reader.List(ctx, l.list, client.InNamespace(namespace)); err != nil {
-			failed = append(failed, fmt.Errorf("list %s in namespace %q: %w", l.name, namespace, err))
+	for i, err := range ListAll(ctx, reader, lists...) {
+		if err != nil {
+			failed = append(failed, fmt.Errorf("list %s in namespace %q: %w", lists[i].What, namespace, err))
 		}
 	}
 	o := Objects{
@@ -65,6 +65,24 @@ func ListWhatCan(ctx context.Context, reader client.Reader, namespace string) (O
 	}
 	o.BGPPeers, o.Unreadable = decodePeers(peers.Items)
 	return o, failed
+}
+
+// Listed is a list to read.
+type Listed struct {
+	What    string // the kind, in the plural
+	List    client.ObjectList
+	Options []client.ListOption
+}
+
+// ListAll reads lists, all at once: one is decoded while the API server works on the next. It returns for each why it could not be read, or nil.
+func ListAll(ctx context.Context, reader client.Reader, lists ...Listed) []error {
+	errs := make([]error, len(lists))
+	var all sync.WaitGroup
+	for i, l := range lists {
+		all.Go(func() { errs[i] = reader.List(ctx, l.List, l.Options...) })
+	}
+	all.Wait()
+	return errs
 }
 
 func decodePeers(in []unstructured.Unstructured) ([]v1beta2.BGPPeer, []Fault) {

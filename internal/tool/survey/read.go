@@ -59,7 +59,7 @@ func Read(ctx context.Context, c client.Reader, namespace string, spare ...strin
 // ReadAt is Read at a time.
 func ReadAt(ctx context.Context, c client.Reader, namespace string, at time.Time, spare ...string) (*Survey, error) {
 	s := &Survey{Namespace: namespace, At: at, Namespaces: map[string]labels.Set{}, spared: spare}
-	in := client.InNamespace(namespace)
+	in := []client.ListOption{client.InNamespace(namespace)}
 	namespaces := &metav1.PartialObjectMetadataList{}
 	namespaces.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NamespaceList"))
 	var services corev1.ServiceList
@@ -70,28 +70,20 @@ func ReadAt(ctx context.Context, c client.Reader, namespace string, at time.Time
 	var l2 v1beta1.ServiceL2StatusList
 	var bgp v1beta1.ServiceBGPStatusList
 	var sessions v1alpha1.BGPSessionList
-	lists := []struct {
-		what string
-		list client.ObjectList
-		in   []client.ListOption
-	}{
-		{"Services", &services, nil}, {"Namespaces", namespaces, nil}, {"Nodes", &nodes, nil}, {EndpointSlices, &endpoints, nil},
-		{"Backends", &backends, nil}, {"ConfigurationStates", &states, []client.ListOption{in}},
-		{ServiceL2Statuses, &l2, []client.ListOption{in}}, {ServiceBGPStatuses, &bgp, []client.ListOption{in}},
-		{"BGPSessions", &sessions, []client.ListOption{in}},
+	lists := []config.Listed{
+		{What: "Services", List: &services}, {What: "Namespaces", List: namespaces}, {What: "Nodes", List: &nodes},
+		{What: EndpointSlices, List: &endpoints}, {What: "Backends", List: &backends},
+		{What: "ConfigurationStates", List: &states, Options: in}, {What: ServiceL2Statuses, List: &l2, Options: in},
+		{What: ServiceBGPStatuses, List: &bgp, Options: in}, {What: "BGPSessions", List: &sessions, Options: in},
 	}
-	// All at once: one is decoded here while the API server works on the next.
-	errs := make([]error, len(lists))
+	for i := range lists {
+		if slices.Contains(spare, lists[i].What) {
+			lists[i].Options = append(slices.Clip(lists[i].Options), client.Limit(1))
+		}
+	}
+	var errs []error
 	var all sync.WaitGroup
-	for i, l := range lists {
-		all.Go(func() {
-			if !slices.Contains(spare, l.what) {
-				errs[i] = c.List(ctx, l.list, l.in...)
-			} else if errs[i] = c.List(ctx, l.list, append(l.in, client.Limit(1))...); errs[i] == nil {
-				errs[i] = meta.SetList(l.list, nil)
-			}
-		})
-	}
+	all.Go(func() { errs = config.ListAll(ctx, c, lists...) })
 	objects, failed := config.ListWhatCan(ctx, c, namespace)
 	all.Wait()
 	s.Config = objects
@@ -101,8 +93,11 @@ func ReadAt(ctx context.Context, c client.Reader, namespace string, at time.Time
 		}
 	}
 	for i, err := range errs {
+		if err == nil && slices.Contains(spare, lists[i].What) {
+			err = meta.SetList(lists[i].List, nil)
+		}
 		if err != nil {
-			if err := s.gap(lists[i].what, err); err != nil {
+			if err := s.gap(lists[i].What, err); err != nil {
 				return nil, err
 			}
 		}
