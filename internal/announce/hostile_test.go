@@ -46,38 +46,7 @@ func BenchmarkHostile(b *testing.B) {
 			}
 		})
 		for name, fresh := range deciders(snapshot) {
-			var d decider
-			fill := func() {
-				d = fresh()
-				for i := range nodes {
-					d.node(i, true)
-				}
-				for i := range services {
-					d.service(service(i))
-				}
-			}
-			b.Run(of.name+", "+name+", all", func(b *testing.B) {
-				for b.Loop() {
-					b.StopTimer()
-					fill()
-					b.StartTimer()
-					d.decide()
-				}
-			})
-			b.Run(of.name+", "+name+", endpoints", func(b *testing.B) {
-				for i := 0; b.Loop(); i++ {
-					s := service(i / 2 % services)
-					s.Endpoints.Any = i%2 == 1
-					d.service(s)
-					d.decide()
-				}
-			})
-			b.Run(of.name+", "+name+", node", func(b *testing.B) {
-				for i := 0; b.Loop(); i++ {
-					d.node(i/2%nodes, i%2 == 1)
-					d.decide()
-				}
-			})
+			measure(b, of.name+", "+name, fresh, services, nodes)
 		}
 	}
 }
