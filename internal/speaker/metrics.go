@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,14 +21,41 @@ const protocolLayer2 = "layer2"
 
 // Metrics are the series of a speaker. It implements layer2.Observer. The names that begin with metallb are MetalLB's.
 type Metrics struct {
-	announced                      *prometheus.GaugeVec
+	announced                      *prometheus.Desc
 	received, answered, gratuitous *prometheus.CounterVec
 	conflicts                      *prometheus.CounterVec
 	takeovers                      prometheus.Counter
 	failover                       prometheus.Histogram
 	sessions                       sessionMetrics
-	shown                          map[series]bool                       // touched by show alone
-	shownRoutes                    map[types.NamespacedName][]netip.Addr // touched by showRoutes alone
+
+	mu          sync.Mutex      // protects all the following
+	shown       map[series]bool // on the local network
+	shownRoutes map[types.NamespacedName][]netip.Addr
+}
+
+// announcedSeries are the series of what is announced, made when somebody asks for them: there may be tens of thousands.
+type announcedSeries struct{ of *Metrics }
+
+// Describe implements prometheus.Collector.
+func (a announcedSeries) Describe(ch chan<- *prometheus.Desc) { ch <- a.of.announced }
+
+// Collect implements prometheus.Collector.
+func (a announcedSeries) Collect(ch chan<- prometheus.Metric) {
+	a.of.mu.Lock()
+	defer a.of.mu.Unlock()
+	send := func(service, protocol, ip string) {
+		ch <- prometheus.MustNewConstMetric(a.of.announced, prometheus.GaugeValue, 1, service, protocol, ip)
+	}
+	for s := range a.of.shown {
+		send(s.service, protocolLayer2, s.ip)
+	}
+	for id, addrs := range a.of.shownRoutes {
+		for i, addr := range addrs {
+			if !slices.Contains(addrs[:i], addr) {
+				send(id.String(), protocolBGP, addr.String())
+			}
+		}
+	}
 }
 
 type series struct{ service, ip string }
@@ -38,9 +66,8 @@ func NewMetrics(r prometheus.Registerer, node string) (*Metrics, error) {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"ip"})
 	}
 	m := &Metrics{
-		announced: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "metallb_speaker_announced", Help: "Services announced from this node.", ConstLabels: prometheus.Labels{"node": node},
-		}, []string{"service", "protocol", "ip"}),
+		announced: prometheus.NewDesc("metallb_speaker_announced", "Services announced from this node.",
+			[]string{"service", "protocol", "ip"}, prometheus.Labels{"node": node}),
 		received: counter("metallb_layer2_requests_received",
 			"ARP requests and neighbour solicitations received for an address that is announced."),
 		answered:   counter("metallb_layer2_responses_sent", "ARP replies and neighbour advertisements sent in answer."),
@@ -60,7 +87,7 @@ func NewMetrics(r prometheus.Registerer, node string) (*Metrics, error) {
 		},
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.announced, m.received, m.answered, m.gratuitous, m.conflicts, m.takeovers, m.failover,
+	for _, c := range []prometheus.Collector{announcedSeries{m}, m.received, m.answered, m.gratuitous, m.conflicts, m.takeovers, m.failover,
 		&m.sessions} {
 		errs = append(errs, r.Register(c))
 	}
@@ -106,20 +133,14 @@ func (m *Metrics) show(announced map[netip.Addr]bool, d decided) {
 			now[series{id.String(), addr.String()}] = true
 		}
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for s := range m.shown {
-		if now[s] {
+		if now[s] || ips[s.ip] {
 			continue
 		}
-		m.announced.DeleteLabelValues(s.service, protocolLayer2, s.ip)
-		if !ips[s.ip] {
-			for _, c := range []*prometheus.CounterVec{m.received, m.answered, m.gratuitous, m.conflicts} {
-				c.DeleteLabelValues(s.ip)
-			}
-		}
-	}
-	for s := range now {
-		if !m.shown[s] {
-			m.announced.WithLabelValues(s.service, protocolLayer2, s.ip).Set(1)
+		for _, c := range []*prometheus.CounterVec{m.received, m.answered, m.gratuitous, m.conflicts} {
+			c.DeleteLabelValues(s.ip)
 		}
 	}
 	m.shown = now
@@ -127,24 +148,12 @@ func (m *Metrics) show(announced map[netip.Addr]bool, d decided) {
 
 // showRoutes makes the series tell of exactly what this node advertises by BGP. services are all on which something has been decided anew.
 func (m *Metrics) showRoutes(services []types.NamespacedName, d *announce.RouteTable) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	for _, id := range services {
-		var now []netip.Addr
 		if len(d.Peers(id)) > 0 {
-			now = d.Service(id).Addrs
-		}
-		was := m.shownRoutes[id]
-		if slices.Equal(was, now) {
-			continue
-		}
-		for _, addr := range was {
-			if !slices.Contains(now, addr) {
-				m.announced.DeleteLabelValues(id.String(), protocolBGP, addr.String())
-			}
-		}
-		for _, addr := range now {
-			m.announced.WithLabelValues(id.String(), protocolBGP, addr.String()).Set(1)
-		}
-		if m.shownRoutes[id] = now; len(now) == 0 {
+			m.shownRoutes[id] = d.Service(id).Addrs
+		} else {
 			delete(m.shownRoutes, id)
 		}
 	}

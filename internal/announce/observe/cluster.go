@@ -303,9 +303,17 @@ func Trim(o any) (any, error) {
 	return service.Trim(o)
 }
 
-// TrimFor is Trim for a speaker: of its own Node it keeps the annotations, from which settings of BGPPeers may come.
+// TrimFor is Trim for a speaker: of its own Node it keeps the annotations, from which settings of BGPPeers may come, and of a Service only what
+// matters to who announces it.
 func TrimFor(node string) func(any) (any, error) {
 	return func(o any) (any, error) {
+		if svc, is := o.(*corev1.Service); is {
+			service.TrimService(svc)
+			svc.ManagedFields = nil
+			svc.Spec = corev1.ServiceSpec{Type: svc.Spec.Type, ExternalTrafficPolicy: svc.Spec.ExternalTrafficPolicy}
+			svc.Status.Conditions = nil
+			return svc, nil
+		}
 		n, is := o.(*corev1.Node)
 		if !is || n.Name != node {
 			return Trim(o)

@@ -128,6 +128,10 @@ func (k *Keeper[K, S, T]) take(was, is client.Object) {
 			k.have[to] = map[types.UID]T{}
 		}
 		k.have[to][now.GetUID()] = now
+		if own, is := k.own[to]; is && own.GetUID() == now.GetUID() && len(k.have[to]) == 1 &&
+			(own.GetResourceVersion() == now.GetResourceVersion() || isOlder(own, now)) {
+			delete(k.own, to) // the cache has it
+		}
 		k.todoLocked(to)
 	}
 }
@@ -434,11 +438,16 @@ func (k *Keeper[K, S, T]) lookLocked(key K) (is T, there, seen bool, others []T)
 
 // newest returns an object as it was written last, or as the cache has it, if somebody has written it since.
 func newest[T client.Object](written, cached T) T {
-	if order, err := resourceversion.CompareResourceVersion(written.GetResourceVersion(), cached.GetResourceVersion()); err == nil &&
-		order < 0 {
+	if isOlder(written, cached) {
 		return cached
 	}
 	return written
+}
+
+// isOlder reports whether an object is known to be as it was before b.
+func isOlder(a, b client.Object) bool {
+	order, err := resourceversion.CompareResourceVersion(a.GetResourceVersion(), b.GetResourceVersion())
+	return err == nil && order < 0
 }
 
 func (k *Keeper[K, S, T]) create(ctx context.Context, key K, want S) error {
