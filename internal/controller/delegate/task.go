@@ -41,7 +41,6 @@ import (
 	"github.com/fairlead/fairlead/internal/controller/ledger"
 	"github.com/fairlead/fairlead/internal/process/follow"
 	"github.com/fairlead/fairlead/internal/process/wake"
-	"github.com/fairlead/fairlead/internal/service"
 )
 
 const (
@@ -99,6 +98,7 @@ type Task struct {
 	detect    atomic.Bool // there is news of the CNI
 	events    reported
 	leaving   leaving // touched by step alone
+	roster    roster
 
 	mu        sync.Mutex // protects all the following
 	learnedBy time.Time  // when the first looks are to be over; zero: Run has not been called
@@ -196,30 +196,19 @@ func (t *Task) loops() []*apply.Loop {
 func (t *Task) watch() error {
 	nodes := &metav1.PartialObjectMetadata{}
 	nodes.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Node"))
-	for _, w := range []struct {
-		object client.Object
-		same   func(old, new client.Object) bool
-	}{
-		{&corev1.Service{}, sameAddresses},
-		{nodes, func(old, new client.Object) bool { return maps.Equal(old.GetLabels(), new.GetLabels()) }},
-	} {
-		err := follow.Watch(t.Manager.GetCache(), func(was, is client.Object) {
-			if was == nil || is == nil || !w.same(was, is) {
-				t.wake()
-			}
-		}, w.object)
-		if err != nil {
-			return err
+	return follow.Watch(t.Manager.GetCache(), func(was, is client.Object) {
+		if was == nil || is == nil || !maps.Equal(was.GetLabels(), is.GetLabels()) {
+			t.wake()
 		}
-	}
-	return nil
+	}, nodes)
 }
 
-func sameAddresses(old, new client.Object) bool {
-	a, b := old.(*corev1.Service), new.(*corev1.Service)
-	return slices.EqualFunc(a.Status.LoadBalancer.Ingress, b.Status.LoadBalancer.Ingress,
-		func(x, y corev1.LoadBalancerIngress) bool { return x.IP == y.IP }) &&
-		maps.Equal(a.Labels, b.Labels) && a.Spec.ExternalTrafficPolicy == b.Spec.ExternalTrafficPolicy
+// takeService takes in a Service as it was and as it is.
+func (t *Task) takeService(was, is client.Object) {
+	t.roster.take(was, is)
+	if was == nil || is == nil || !sameAddresses(was, is) {
+		t.wake()
+	}
 }
 
 func (t *Task) wake() { t.changed.Set() }
@@ -262,6 +251,12 @@ func (t *Task) Run(ctx context.Context) error {
 
 // follow works out what to advertise after each change, until ctx ends.
 func (t *Task) follow(ctx context.Context) error {
+	if err := follow.Handle(ctx, t.Manager.GetCache(), t.takeService, &corev1.Service{}); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	kinds := t.served()
 	g.Go(func() error { return t.lookAtCNI(ctx, kinds) })
@@ -342,9 +337,7 @@ func (t *Task) step(ctx context.Context, detect bool) error {
 		if in.Nodes, err = t.nodes(ctx); err != nil {
 			return err
 		}
-		if in.Services, err = t.services(ctx); err != nil {
-			return err
-		}
+		in.Services = t.roster.list()
 	}
 	wanted := map[string]apply.Wanted{}
 	for name, share := range announce.Delegated(in) {
@@ -432,31 +425,6 @@ func (t *Task) nodes(ctx context.Context) ([]backends.Node, error) {
 	}
 	slices.SortFunc(out, func(a, b backends.Node) int { return slices.Compare([]string{a.Name}, []string{b.Name}) })
 	return out, nil
-}
-
-func (t *Task) services(ctx context.Context) ([]backends.Service, error) {
-	var out []backends.Service
-	err := t.each(ctx, func(s *corev1.Service) {
-		if x, ok := Service(s); ok {
-			out = append(out, x)
-		}
-	})
-	slices.SortFunc(out, ByName)
-	return out, err
-}
-
-// Service returns what backends know of a Service; false if it has no address of ours.
-func Service(s *corev1.Service) (backends.Service, bool) {
-	pool, addrs := s.Annotations[service.AnnotationFromPool], service.ShownAddresses(s)
-	return backends.Service{
-		Namespace: s.Namespace, Name: s.Name, Labels: s.Labels, Pool: pool, Addrs: addrs,
-		Local: s.Spec.ExternalTrafficPolicy == corev1.ServiceExternalTrafficPolicyLocal,
-	}, pool != "" && len(addrs) > 0
-}
-
-// ByName orders Services by namespace and name.
-func ByName(a, b backends.Service) int {
-	return slices.Compare([]string{a.Namespace, a.Name}, []string{b.Namespace, b.Name})
 }
 
 // each calls do for all Services of type LoadBalancer in the cache, which it must not change.
