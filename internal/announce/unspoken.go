@@ -2,7 +2,6 @@ package announce
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"net/netip"
 	"slices"
@@ -19,21 +18,27 @@ import (
 type nodeKinds struct {
 	nodes    map[string]*Node
 	speakers map[string]bool // whether they are quiet
-	of       map[string]string
-	kinds    map[string]*nodeKind
-	quiet    int
-	wasQuiet bool // before the last update
+	of       map[string]kindKey
+	kinds    map[kindKey]*nodeKind
+	quiet    int  // how many speakers are
+	wasQuiet bool // whether any was before the last update
+}
+
+// kindKey says what nodes of a kind have in common.
+type kindKey struct {
+	quiet bool   // their speakers do not say what they advertise
+	look  string // see RoutesInput.look
 }
 
 // nodeKind is nodes that are alike.
 type nodeKind struct {
-	names []string // sorted
-	quiet int      // how many of them do not say what they advertise
-	table *RouteTable
+	quiet bool
+	names []string    // sorted
+	table *RouteTable // as the first of them sees it; nil: to be made
 }
 
 func newNodeKinds() nodeKinds {
-	return nodeKinds{nodes: map[string]*Node{}, speakers: map[string]bool{}, of: map[string]string{}, kinds: map[string]*nodeKind{}}
+	return nodeKinds{nodes: map[string]*Node{}, speakers: map[string]bool{}, of: map[string]kindKey{}, kinds: map[kindKey]*nodeKind{}}
 }
 
 // set sets what a Node is. Its annotations, from which settings of BGPPeers may come, are for the node itself to know.
@@ -67,26 +72,27 @@ func (k *nodeKinds) update(in *RoutesInput, moved map[string]bool, all bool) (ch
 		}
 	}
 	for name := range moved {
-		was, is := k.of[name], ""
-		if quiet, alive := k.speakers[name]; alive {
-			at := *in
-			at.Node = k.nodes[name]
-			is = fmt.Sprint(quiet, " ") + at.look(nil)
-		}
-		if was == is {
+		was, known := k.of[name]
+		quiet, alive := k.speakers[name]
+		at := *in
+		at.Node = k.nodes[name]
+		is := kindKey{quiet, at.look(nil)}
+		if known == alive && (!alive || was == is) {
 			continue
 		}
 		changed = true
-		if was != "" {
+		if known {
 			k.leave(name, was)
 		}
-		if is != "" {
+		if alive {
 			k.join(name, is)
 		}
 	}
 	k.quiet = 0
 	for _, x := range k.kinds {
-		k.quiet += x.quiet
+		if x.quiet {
+			k.quiet += len(x.names)
+		}
 		if x.table == nil {
 			x.table = NewRouteTable(x.names[0], in.IgnoreExclude, false)
 			x.table.Configure(in.Snapshot, in.Serves)
@@ -98,33 +104,25 @@ func (k *nodeKinds) update(in *RoutesInput, moved map[string]bool, all bool) (ch
 }
 
 // leave has a node no longer be of a kind. The first of its names answers for it, so the answers are forgotten.
-func (k *nodeKinds) leave(name, key string) {
+func (k *nodeKinds) leave(name string, key kindKey) {
 	x := k.kinds[key]
 	x.names, x.table = slices.DeleteFunc(x.names, func(n string) bool { return n == name }), nil
-	if k.quietKind(key) {
-		x.quiet--
-	}
 	if len(x.names) == 0 {
 		delete(k.kinds, key)
 	}
 	delete(k.of, name)
 }
 
-func (k *nodeKinds) join(name, key string) {
+func (k *nodeKinds) join(name string, key kindKey) {
 	x := k.kinds[key]
 	if x == nil {
-		x = &nodeKind{}
+		x = &nodeKind{quiet: key.quiet}
 		k.kinds[key] = x
 	}
 	i, _ := slices.BinarySearch(x.names, name)
 	x.names, x.table = slices.Insert(x.names, i, name), nil
-	if k.quietKind(key) {
-		x.quiet++
-	}
 	k.of[name] = key
 }
-
-func (*nodeKinds) quietKind(key string) bool { return strings.HasPrefix(key, "true") }
 
 // unsaid returns over which sessions nodes advertise a Service that do not say so themselves.
 func (t *VerdictTable) unsaid(s *Service) (out []NodePeer) {
@@ -132,20 +130,29 @@ func (t *VerdictTable) unsaid(s *Service) (out []NodePeer) {
 		return nil
 	}
 	group := t.prefixes.group(s.ID())
-	for key, kind := range t.nodes.kinds {
-		if kind.quiet == 0 || !t.nodes.quietKind(key) {
-			continue
+	ask := func(name string) {
+		if peers, _ := t.ask(name, s, group); len(peers) > 0 {
+			out = append(out, sessionsOf(name, peers)...)
 		}
-		if len(group) > 0 || s.Local {
-			for _, name := range kind.names {
-				if peers, _ := t.ask(name, s, group); len(peers) > 0 {
-					out = append(out, sessionsOf(name, peers)...)
-				}
+	}
+	if s.Local {
+		for name := range s.Endpoints.Nodes {
+			if t.nodes.speakers[name] {
+				ask(name)
 			}
+		}
+		return out
+	}
+	for _, kind := range t.nodes.kinds {
+		if !kind.quiet {
 			continue
 		}
-		if x := kind.table.resolve(s); x.refusal == nil {
-			for _, name := range kind.names {
+		x := kind.table.resolve(s)
+		for _, name := range kind.names {
+			switch {
+			case len(group) > 0:
+				ask(name)
+			case x.refusal == nil:
 				out = append(out, sessionsOf(name, x.peers)...)
 			}
 		}
@@ -217,22 +224,22 @@ func (t *VerdictTable) unspoken(s *Service) (_ Verdict, willing bool) {
 	return *refuse(ReasonNotAnnounced, "%s", strings.Join(all, "; ")), false
 }
 
-// willing returns how many nodes are to advertise a Service that depends on no other.
-func (t *VerdictTable) willing(s *Service) (nodes int) {
+// allWilling reports whether all nodes are among some that are to advertise a Service, which depends on no other.
+func (t *VerdictTable) allWilling(s *Service, some map[string]bool) bool {
 	if s.Local {
 		for name := range t.candidates(s, false) {
-			if _, no := t.ask(name, s, nil); no == nil {
-				nodes++
+			if _, no := t.ask(name, s, nil); no == nil && !some[name] {
+				return false
 			}
 		}
-		return nodes
+		return true
 	}
 	for _, kind := range t.nodes.kinds {
-		if kind.table.resolve(s).refusal == nil {
-			nodes += len(kind.names)
+		if kind.table.resolve(s).refusal == nil && slices.ContainsFunc(kind.names, func(name string) bool { return !some[name] }) {
+			return false
 		}
 	}
-	return nodes
+	return true
 }
 
 // candidates returns the nodes that are asked about a Service: one of each kind, unless each may have another answer.

@@ -156,13 +156,11 @@ func (t *VerdictTable) Complete(id types.NamespacedName) bool {
 	if x == nil || x.over == nil || len(t.prefixes.group(id)) > 0 {
 		return false
 	}
-	nodes := 0
-	for i, s := range x.over.over {
-		if i == 0 || s.Node != x.over.over[i-1].Node {
-			nodes++
-		}
+	says := map[string]bool{}
+	for _, s := range x.over.over {
+		says[s.Node] = true
 	}
-	return nodes >= t.willing(x.Service)
+	return t.allWilling(x.Service, says)
 }
 
 // Pending returns how many announcements speakers are to make, and have not said to.

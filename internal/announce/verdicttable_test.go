@@ -175,18 +175,18 @@ func (h *hearing) say() (local, routed map[types.NamespacedName]Verdict, pending
 	return local, routed, pending
 }
 
-// everybody reports whether as many nodes say that they advertise a Service as are to.
+// everybody reports whether all nodes say that they advertise a Service that are to.
 func (h *hearing) everybody(s Service, by map[string]RoutesDecision, over []NodePeer) bool {
-	says, is := map[string]bool{}, 0
+	says := map[string]bool{}
 	for _, x := range over {
 		says[x.Node] = true
 	}
 	for name := range h.speakers {
-		if by[name].Peers[s.ID()] != nil {
-			is++
+		if by[name].Peers[s.ID()] != nil && !says[name] {
+			return false
 		}
 	}
-	return len(says) >= is
+	return true
 }
 
 func (h *hearing) sayLocally(s Service, placed Decision) Verdict {

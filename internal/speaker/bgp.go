@@ -30,7 +30,8 @@ const protocolBGP = "bgp"
 const (
 	// coalesceBGP is how long a change waits for others to come along.
 	coalesceBGP = 5 * time.Millisecond
-	// easeBGP bounds what deciding costs while something changes all the time: 3 % of a processor. Nothing waits longer than easeMostBGP.
+	// easeBGP bounds what deciding costs while something changes all the time: 3 % of a processor, as long as a step takes 5 ms or less. Nothing
+	// waits longer than easeMostBGP.
 	easeBGP, easeMostBGP = 30, 150 * time.Millisecond
 	// retryBGP is when it is tried again what did not work.
 	retryBGP = 10 * retryAfter

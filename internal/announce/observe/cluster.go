@@ -308,9 +308,9 @@ func Trim(o any) (any, error) {
 func TrimFor(node string) func(any) (any, error) {
 	return func(o any) (any, error) {
 		if svc, is := o.(*corev1.Service); is {
-			service.TrimService(svc)
 			svc.ManagedFields = nil
 			svc.Spec = corev1.ServiceSpec{Type: svc.Spec.Type, ExternalTrafficPolicy: svc.Spec.ExternalTrafficPolicy}
+			service.TrimService(svc)
 			svc.Status.Conditions = nil
 			return svc, nil
 		}

@@ -111,6 +111,7 @@ func (s *speakers) bury(ctx context.Context) (again time.Duration, err error) {
 	}()
 	nodes := labelsOf(cluster.Nodes())
 	if len(nodes) == 0 {
+		s.burial.news.Store(true)
 		return 0, nil // no cluster is without nodes; they are not known
 	}
 	silent := map[string]bool{}

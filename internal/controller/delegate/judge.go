@@ -38,10 +38,12 @@ type judging struct {
 	unsettled map[judged]bool // of which another verdict is shown than was formed
 	flaps     calm[judged]    // of verdicts by BGP
 	steady    steady
+	begun     bool // verdicts have been formed before
 }
 
-// judge takes in what has changed, forms the verdicts anew that depend on it, and has those Services reconsidered that have another one.
-func (s *speakers) judge() {
+// judge takes in what has changed, forms the verdicts anew that depend on it, and has those Services reconsidered that have another one. It
+// returns when to judge again although there is no news; 0: it need not.
+func (s *speakers) judge() (again time.Duration) {
 	j := &s.judging
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -49,11 +51,11 @@ func (s *speakers) judge() {
 	cluster, snapshot, choice := s.cluster, s.snapshot, s.choice
 	s.mu.Unlock()
 	if cluster == nil || snapshot == nil {
-		return
+		return 0
 	}
 	if err := s.takeIn(cluster, snapshot, choice); err != nil {
 		s.log.Error("what the speakers do is not known", "err", err)
-		return
+		return judgeEvery
 	}
 	todo := j.unsettled
 	j.unsettled = map[judged]bool{}
@@ -65,7 +67,6 @@ func (s *speakers) judge() {
 	if s.verdicts == nil {
 		s.verdicts, s.mum = map[judged]announce.Verdict{}, map[judged]bool{}
 	}
-	var again time.Duration
 	for k := range todo {
 		another, wait := s.show(k, time.Now())
 		if another {
@@ -75,9 +76,7 @@ func (s *speakers) judge() {
 	}
 	s.pending, s.alive = j.table.Pending(), slices.Sorted(maps.Keys(j.present))
 	s.mu.Unlock()
-	if again > 0 {
-		time.AfterFunc(again, s.wake)
-	}
+	j.begun = true
 	j.flaps.forget(time.Now())
 	for _, k := range others {
 		s.reconsider(allocator.Owner{Namespace: k.Namespace, Name: k.Name})
@@ -85,6 +84,7 @@ func (s *speakers) judge() {
 	if len(others) > 0 {
 		s.judgedAnew()
 	}
+	return again
 }
 
 // takeIn hands to the table what has changed.
@@ -190,14 +190,12 @@ func (s *speakers) show(k judged, now time.Time) (another bool, again time.Durat
 	}
 	v := formed
 	switch {
-	case !known && formed.Reason == announce.ReasonPending:
-		if again = s.judging.steady.hold(k, now); again > 0 {
+	case !known:
+		if again = s.keepMum(k, formed, now); again > 0 {
 			s.mum[k] = true
 		}
-	case k.kind == kindBGP && known:
+	case k.kind == kindBGP:
 		v, again = s.settle(k, was, formed, now)
-	default:
-		delete(s.judging.steady, k)
 	}
 	if again > 0 {
 		s.judging.unsettled[k] = true
@@ -206,18 +204,37 @@ func (s *speakers) show(k judged, now time.Time) (another bool, again time.Durat
 	return !s.mum[k] && (v != was || !known), again
 }
 
+// keepMum returns for how long nothing is shown yet of a Service that is new: while it waits for the speakers, or for the rest of them. What
+// there is at the start is not new.
+func (s *speakers) keepMum(k judged, formed announce.Verdict, now time.Time) time.Duration {
+	switch {
+	case !s.judging.begun:
+		return 0
+	case formed.Reason == announce.ReasonPending:
+		return s.judging.steady.hold(k, now)
+	case k.kind == kindBGP:
+		return s.judging.steady.wait(k, announce.Verdict{Reason: announce.ReasonPending}, formed, s.complete(k), now)
+	}
+	delete(s.judging.steady, k)
+	return 0
+}
+
+func (s *speakers) complete(k judged) func() bool {
+	return func() bool { return s.judging.table.Complete(k.NamespacedName) }
+}
+
 // settle returns which verdict by BGP is shown where another one was, and when it is to be looked at again; 0: not before there is news.
 func (s *speakers) settle(k judged, was, formed announce.Verdict, now time.Time) (shown announce.Verdict, again time.Duration) {
 	if formed.Reason == announce.ReasonNoSession && was.Reason == formed.Reason {
 		formed = was // errors may be others with each attempt
 	}
+	if wait := s.judging.steady.wait(k, was, formed, s.complete(k), now); wait > 0 {
+		return was, wait
+	}
 	if formed.Reason != was.Reason && s.judging.table.Spoken(k.NamespacedName) {
-		if wait := s.judging.flaps.wait(k, now); wait > 0 {
+		if wait := s.judging.flaps.wait(k, now); wait > 0 { // it notes what is told, so it is asked last
 			return was, wait
 		}
-	}
-	if wait := s.judging.steady.wait(k, was, formed, func() bool { return s.judging.table.Complete(k.NamespacedName) }, now); wait > 0 {
-		return was, wait
 	}
 	return formed, 0
 }

@@ -1,7 +1,6 @@
 package delegate
 
 import (
-	"slices"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -84,12 +83,14 @@ func (s *said) take(all bool, silent map[string]bool, tell func(svc types.Namesp
 		var announcers []string
 		var over []announce.NodePeer
 		for name, x := range s.of[svc] {
+			if over == nil && !name.layer2 {
+				over = make([]announce.NodePeer, 0, len(s.of[svc]))
+			}
 			switch {
 			case silent[x.node]:
 			case name.layer2:
 				announcers = append(announcers, x.node)
 			default:
-				over = slices.Grow(over, len(s.of[svc]))
 				for _, p := range x.peers {
 					over = append(over, announce.NodePeer{Node: x.node, Peer: p})
 				}

@@ -91,7 +91,9 @@ func (s *speakers) Apply(ctx context.Context, want backends.Desired) error {
 	if err := s.follow(ctx); err != nil {
 		return err
 	}
-	s.judge()
+	if s.judge() > 0 {
+		s.wake() // the loop knows when to judge again
+	}
 	s.mu.Lock()
 	alive, pending := s.alive, s.pending
 	s.mu.Unlock()
@@ -117,7 +119,7 @@ func (s *speakers) Apply(ctx context.Context, want backends.Desired) error {
 		return fmt.Errorf("%w: no speaker runs", backends.ErrInProgress)
 	}
 	if pending > 0 {
-		return fmt.Errorf("%w: %d Services are not announced yet", backends.ErrInProgress, pending)
+		return fmt.Errorf("%w: %d announcements are not made yet", backends.ErrInProgress, pending)
 	}
 	return nil
 }
@@ -128,12 +130,12 @@ func (s *speakers) Run(ctx context.Context) error {
 	wake.Loop{News: s.changed, Rest: judgeEvery, First: buryAfter, Last: buryAfter, Failed: func(err error) {
 		s.log.Warn("what nodes that are gone have left is not removed", "err", err)
 	}}.Run(ctx, func(ctx context.Context) (time.Duration, error) {
-		s.judge()
+		judge := s.judge()
 		again, err := s.bury(ctx)
 		if err != nil {
 			again = 0
 		}
-		return wake.Sooner(again, s.attendance.wait(time.Now())), err
+		return wake.Sooner(wake.Sooner(judge, again), s.attendance.wait(time.Now())), err
 	})
 	return nil
 }

@@ -189,10 +189,9 @@ func (k *Keeper[K, S, T]) Change(want map[K]*S, done func()) {
 	k.sets++
 	for key, s := range want {
 		was, is := k.want[key]
-		switch {
-		case s == nil:
+		if s == nil {
 			delete(k.want, key)
-		default:
+		} else {
 			k.want[key] = *s
 		}
 		if is != (s != nil) || is && !equality.Semantic.DeepEqual(was, *s) {
@@ -347,7 +346,9 @@ func (k *Keeper[K, S, T]) Finish(ctx context.Context, want map[K]S) error {
 	for key := range k.own {
 		todo[key] = true
 	}
-	k.known, k.want = true, want
+	if k.known, k.want = true, want; want == nil {
+		k.want = map[K]S{}
+	}
 	k.mu.Unlock()
 	var writers errgroup.Group
 	writers.SetLimit(parallel)

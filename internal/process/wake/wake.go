@@ -38,8 +38,8 @@ type Loop struct {
 	Gather time.Duration
 	// Rest is how long the loop waits after each step, so that news that comes in meanwhile is looked at together.
 	Rest time.Duration
-	// Ease is how many times as long as a step took the loop rests after it, for at most EaseMost: while there is news all the time, it uses
-	// no more than one part in 1+Ease of a processor, and after a quiet time no news waits for it.
+	// Ease is how many times as long as a step took the loop rests after it, for at most EaseMost. While there is news all the time, steps that
+	// take no longer than EaseMost/Ease are under way for one part in 1+Ease of the time; after a quiet moment no news waits for that.
 	Ease     int
 	EaseMost time.Duration
 	// A step that fails is done again after First, after twice as long each time, and at least every Last.

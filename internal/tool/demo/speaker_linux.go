@@ -84,7 +84,11 @@ Not shown is traffic: no pod and no kube-proxy runs, so nothing answers on the a
 // lacksNetwork names what is missing for a network with a router, and finds the router.
 func (s *speakers) lacksNetwork() (missing []string) {
 	if err := localnet.Privileged(); err != nil {
-		missing = append(missing, fmt.Sprintf("the rights of root, for network namespaces (%v: use sudo)", err))
+		hint := ""
+		if os.Geteuid() != 0 {
+			hint = ": use sudo"
+		}
+		missing = append(missing, fmt.Sprintf("the rights of root, for network namespaces (%v%s)", err, hint))
 	}
 	if _, err := exec.LookPath("ip"); err != nil {
 		missing = append(missing, `the program ip (Debian's package "iproute2")`)

@@ -28,7 +28,7 @@ func (n *Namespace) Name() string { return n.name }
 
 // New makes a namespace with lo up, IPv6 addresses that work at once, and nothing filtered by reverse path.
 func New(name string) (*Namespace, error) {
-	n := &Namespace{name: name}
+	n := &Namespace{name: name, handle: netns.None()}
 	err := OnThread(func() error {
 		var err error
 		if n.handle, err = netns.NewNamed(name); err != nil {
@@ -45,7 +45,11 @@ func New(name string) (*Namespace, error) {
 		})
 	})
 	if err != nil {
-		return nil, fmt.Errorf("make the network namespace %q: %w", name, err)
+		err = fmt.Errorf("make the network namespace %q: %w", name, err)
+		if n.handle.IsOpen() {
+			err = errors.Join(err, n.Remove())
+		}
+		return nil, err
 	}
 	if n.Links, err = netlink.NewHandleAt(n.handle); err != nil {
 		return nil, errors.Join(fmt.Errorf("open netlink in %q: %w", name, err), n.Remove())
