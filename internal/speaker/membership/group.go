@@ -52,6 +52,8 @@ type Config struct {
 	BindAddr  netip.Addr
 	BindPort  uint16
 	Advertise netip.Addr
+	// Transport is what carries packets and streams, instead of sockets of BindAddr and BindPort; nil: those.
+	Transport memberlist.Transport
 	Profile   Profile
 	// Secret is what all members have in common; packets are encrypted by a key made from it. Empty: they are not encrypted.
 	Secret []byte
@@ -113,7 +115,7 @@ func (g *Group) Listen() error {
 	}
 	// A speaker that comes back under another address is the same speaker.
 	mc.DeadNodeReclaimTime = time.Second
-	mc.Delegate, mc.Events = delegate{g}, events{g}
+	mc.Delegate, mc.Events, mc.Transport = delegate{g}, events{g}, c.Transport
 	mc.Logger = logger(c.Log)
 	var err error
 	if g.list, err = memberlist.Create(mc); err != nil {
