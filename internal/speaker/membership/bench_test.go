@@ -150,9 +150,9 @@ func (s *simulation) churn() {
 	}
 	s.running.Go(func() {
 		for range period / (4 * time.Second) {
-			s.members[1].wire.cut.Store(true)
+			s.members[flapping].wire.cut.Store(true)
 			time.Sleep(2 * time.Second)
-			s.members[1].wire.cut.Store(false)
+			s.members[flapping].wire.cut.Store(false)
 			time.Sleep(2 * time.Second)
 		}
 	})

@@ -37,7 +37,7 @@ type simulated struct {
 	number  int
 	wire    *wire
 	end     func()
-	joined  atomic.Int64 // how often another one has appeared
+	joined  atomic.Int64 // how often another one has appeared; the flapping one, to whom all others do, is not counted
 	claimed netip.Addr   // last
 }
 
@@ -70,10 +70,14 @@ func simulate(t *testing.T, n int, p Profile, f func(*simulation)) {
 // start starts a member after some time.
 func (s *simulation) start(m *simulated, after time.Duration) {
 	m.Group = New(Config{
-		Node: fmt.Sprintf("node-%d.example.org", m.number), BindAddr: m.wire.addr.Addr(), BindPort: m.wire.addr.Port(), Transport: m.wire,
+		Node: nodeName(m.number), BindAddr: m.wire.addr.Addr(), BindPort: m.wire.addr.Port(), Transport: m.wire,
 		Profile: s.profile, Secret: []byte("secret"), Log: slog.New(slog.DiscardHandler),
 		Peers:   func(context.Context) ([]string, error) { return s.peers, nil },
-		Changed: func() {}, Joined: func(string) { m.joined.Add(1) },
+		Changed: func() {}, Joined: func(node string) {
+			if m.number != flapping && node != nodeName(flapping) {
+				m.joined.Add(1)
+			}
+		},
 	})
 	m.SetLinks([]backends.Link{{Name: "eth0", IPv4: true, IPv6: true, Prefixes: []netip.Prefix{
 		netip.PrefixFrom(m.wire.addr.Addr(), 16), netip.MustParsePrefix("2001:db8::/64"),
@@ -101,6 +105,11 @@ func (s *simulation) kill(m *simulated) {
 	m.wire.cut.Store(true)
 	m.end()
 }
+
+// flapping is the number of the member that is cut off and comes back, if one is.
+const flapping = 1
+
+func nodeName(i int) string { return fmt.Sprintf("node-%d.example.org", i) }
 
 // service returns the j-th of the addresses of Services that the i-th member may announce.
 func service(i, j int) netip.Addr {
