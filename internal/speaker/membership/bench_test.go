@@ -36,7 +36,8 @@ func sizes(b *testing.B) []int {
 
 // BenchmarkMembers has many members start within a second on a simulated network and clock. It measures how long it takes until all know
 // each other, a claim, and a death; what a member sends and receives in a second, at rest and while every member changes a claim each
-// second and one is cut off from the others and comes back; and the processor time that it uses. Times are simulated, processor time is real.
+// second and one is cut off from the others and comes back; and the processor time that it uses. Times are simulated,
+// processor time is real.
 func BenchmarkMembers(b *testing.B) {
 	for _, p := range Profiles {
 		for _, n := range sizes(b) {

@@ -162,7 +162,7 @@ func (s *simulation) until(what string, longest time.Duration, knows func(*simul
 		if len(waiting) == 0 {
 			return out
 		}
-		require.Less(s, time.Since(began), longest, "%s: %d of %d are waiting, the first is %s", what, len(waiting), len(s.members), waiting[0].c.Node)
+		require.Less(s, time.Since(began), longest, "%s: %d are waiting, the first is %s", what, len(waiting), waiting[0].c.Node)
 		time.Sleep(10 * time.Millisecond)
 	}
 }
