@@ -267,7 +267,7 @@ func (o *Options) peers(pods client.Reader) func(context.Context) ([]string, err
 	}
 	return func(ctx context.Context) ([]string, error) {
 		var list corev1.PodList
-		if err := pods.List(ctx, &list, client.InNamespace(o.Namespace)); err != nil {
+		if err := pods.List(ctx, &list, client.InNamespace(o.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 			return nil, fmt.Errorf("list the pods of the speakers: %w", err)
 		}
 		var out []string

@@ -71,7 +71,7 @@ func (g *Group) hear(b []byte) []part {
 // pass leaves a part to gossip, if it fits into a packet: one that does not was sent by whom it is about, to all that it knew.
 func (g *Group) pass(p part) {
 	if b := encode(p); len(b) <= maxPacket {
-		g.queue.QueueBroadcast(broadcast(b))
+		g.gossip(b)
 	}
 }
 
@@ -103,6 +103,9 @@ func (e events) NotifyUpdate(n *memberlist.Node) { e.state.mark(n.Name, true, ad
 type broadcast []byte
 
 func (broadcast) Invalidates(memberlist.Broadcast) bool { return false }
+
+// UniqueBroadcast says so to the queue, which else would look for others.
+func (broadcast) UniqueBroadcast() {}
 
 func (b broadcast) Message() []byte { return b }
 

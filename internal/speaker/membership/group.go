@@ -6,14 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"net"
 	"net/netip"
-	"slices"
-	"strconv"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -24,10 +19,6 @@ import (
 )
 
 const (
-	// joinWait is how long a speaker that starts waits for an answer from others that may be there, before it goes on alone.
-	joinWait = 3 * time.Second
-	// joinSome is how many of those who are missing it is tried to reach at a time.
-	joinSome = 5
 	// doubtWait is how long this speaker waits for what others say, when it has reason to doubt what it knows.
 	doubtWait = 500 * time.Millisecond
 	// tick is how often it is looked whether this process has stood still.
@@ -37,6 +28,8 @@ const (
 	// maxPacket is the longest message that gossip carries: memberlist's packets have 1400 bytes, with what it and encryption add. It leaves
 	// a longer one in its queue for good.
 	maxPacket = 1200
+	// maxQueued is how many messages wait to be gossiped; if there are more, those that have been sent most often are dropped.
+	maxQueued = 10_000
 	// streamSome is to how many speakers at a time a longer one is sent.
 	streamSome = 16
 	// leaveTimeout is how long a farewell may take.
@@ -52,6 +45,8 @@ type Config struct {
 	BindAddr  netip.Addr
 	BindPort  uint16
 	Advertise netip.Addr
+	// Transport is what carries packets and streams, instead of sockets of BindAddr and BindPort; nil: those.
+	Transport memberlist.Transport
 	Profile   Profile
 	// Secret is what all members have in common; packets are encrypted by a key made from it. Empty: they are not encrypted.
 	Secret []byte
@@ -95,8 +90,18 @@ type Group struct {
 // New returns a Group; it starts nothing.
 func New(c Config) *Group {
 	g := &Group{c: c, state: newState(c.Node, uint64(time.Now().UnixNano()), time.Now), ready: make(chan struct{}), doubts: wake.New()}
-	g.queue = memberlist.TransmitLimitedQueue{NumNodes: g.state.alive, RetransmitMult: c.Profile.base().RetransmitMult}
+	g.queue = memberlist.TransmitLimitedQueue{NumNodes: g.audience, RetransmitMult: c.Profile.base().RetransmitMult}
 	return g
+}
+
+// audience is for how many members gossip sends what it carries often enough. Where not all are told at once they are taken for at least
+// 1,000: with 100, every 3,000th message would fail to reach a member, and nobody would tell it until everything is exchanged.
+func (g *Group) audience() int {
+	n := g.state.alive()
+	if n > sendToAll {
+		n = max(n, 999)
+	}
+	return n
 }
 
 // Listen has other speakers reach this one. It is called once, before Run.
@@ -113,7 +118,7 @@ func (g *Group) Listen() error {
 	}
 	// A speaker that comes back under another address is the same speaker.
 	mc.DeadNodeReclaimTime = time.Second
-	mc.Delegate, mc.Events = delegate{g}, events{g}
+	mc.Delegate, mc.Events, mc.Transport = delegate{g}, events{g}, c.Transport
 	mc.Logger = logger(c.Log)
 	var err error
 	if g.list, err = memberlist.Create(mc); err != nil {
@@ -199,12 +204,20 @@ func (g *Group) spread(p *part) {
 		g.streams.Go(func() { g.stream(others, message) })
 		return
 	}
-	g.queue.QueueBroadcast(broadcast(message))
+	g.gossip(message)
 	if len(others) > sendToAll {
 		return
 	}
 	for node, addr := range others {
 		g.send(node, addr, message)
+	}
+}
+
+// gossip leaves a message to gossip.
+func (g *Group) gossip(message []byte) {
+	g.queue.QueueBroadcast(broadcast(message))
+	if g.queue.NumQueued() > maxQueued {
+		g.queue.Prune(maxQueued)
 	}
 }
 
@@ -242,127 +255,6 @@ func (g *Group) stream(to map[string]netip.AddrPort, message []byte) {
 		})
 	}
 	_ = senders.Wait() // none fails
-}
-
-// join seeks the other speakers, first all of them, then those who are missing.
-func (g *Group) join(ctx context.Context) {
-	deadline := time.Now().Add(joinWait)
-	for isReady := false; ctx.Err() == nil; {
-		missing, err := g.missing(ctx)
-		// Who is alive and has not been heard is asked: gossip gets lost.
-		missing = append(missing, g.state.silent()...)
-		if isReady {
-			rand.Shuffle(len(missing), func(i, j int) { missing[i], missing[j] = missing[j], missing[i] })
-			missing = missing[:min(len(missing), joinSome)]
-		}
-		reached, silent := g.contact(ctx, missing)
-		if err != nil {
-			silent = true // who knows
-			g.c.Log.Warn("other speakers cannot be found", "err", err)
-		}
-		if !isReady && (reached || !silent || time.Now().After(deadline)) {
-			isReady = true
-			g.c.Log.Info("joined the speakers", "members", g.state.alive(), "reached", reached)
-			close(g.ready)
-			g.c.Changed()
-		}
-		wait := g.c.Profile.joinAgain()
-		if !isReady {
-			wait /= 4
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
-	}
-}
-
-// contact exchanges all that is known with some peers. reached is true if one of them answered, silent if one may be there
-// that did not: those who refuse a connection are certainly not.
-func (g *Group) contact(ctx context.Context, peers []string) (reached, silent bool) {
-	var eg errgroup.Group
-	eg.SetLimit(16)
-	var ok, lost atomic.Bool
-	for _, p := range peers {
-		eg.Go(func() error {
-			if ctx.Err() != nil {
-				return nil
-			}
-			_, err := g.list.Join([]string{p})
-			switch {
-			case err == nil:
-				ok.Store(true)
-			case !refused(err):
-				lost.Store(true)
-				g.c.Log.Debug("speaker not reached", "peer", p, "err", err)
-			}
-			return nil
-		})
-	}
-	_ = eg.Wait() // the functions return none
-	return ok.Load(), lost.Load()
-}
-
-// refused reports whether nobody listens there. memberlist joins its errors to a text.
-func refused(err error) bool {
-	return errors.Is(err, syscall.ECONNREFUSED) || containsText(err, syscall.ECONNREFUSED.Error())
-}
-
-// addrOf returns where a member is reached.
-func addrOf(n *memberlist.Node) netip.AddrPort {
-	addr, _ := netip.AddrFromSlice(n.Addr)
-	return netip.AddrPortFrom(addr.Unmap(), n.Port)
-}
-
-// missing returns the peers that are no members at present.
-func (g *Group) missing(ctx context.Context) ([]string, error) {
-	peers, err := g.c.Peers(ctx)
-	if err != nil {
-		return nil, err
-	}
-	here := map[netip.AddrPort]bool{g.self: true}
-	for _, addr := range g.state.others() {
-		here[addr] = true
-	}
-	var out []string
-	for _, p := range peers {
-		for _, a := range g.resolve(ctx, p) {
-			if !here[a] {
-				out = append(out, a.String())
-			}
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out), nil
-}
-
-// resolve returns the addresses of a peer.
-func (g *Group) resolve(ctx context.Context, peer string) []netip.AddrPort {
-	if a, err := netip.ParseAddr(peer); err == nil {
-		return []netip.AddrPort{netip.AddrPortFrom(a.Unmap(), g.c.BindPort)}
-	}
-	host, port, err := net.SplitHostPort(peer)
-	if err != nil {
-		host, port = peer, strconv.Itoa(int(g.c.BindPort))
-	}
-	n, err := strconv.ParseUint(port, 10, 16)
-	if err != nil {
-		g.c.Log.Warn("peer has no valid port", "peer", peer)
-		return nil
-	}
-	if a, err := netip.ParseAddr(host); err == nil {
-		return []netip.AddrPort{netip.AddrPortFrom(a.Unmap(), uint16(n))}
-	}
-	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		g.c.Log.Warn("peer cannot be resolved", "peer", peer, "err", err)
-		return nil
-	}
-	out := make([]netip.AddrPort, len(addrs))
-	for i, a := range addrs {
-		out[i] = netip.AddrPortFrom(a.Unmap(), uint16(n))
-	}
-	return out
 }
 
 // Doubt has this speaker ask the others how things are, and be Stale until it has heard them: it has reason to believe that it was cut
@@ -406,12 +298,12 @@ func (g *Group) ask(ctx context.Context) {
 		g.c.Log.Warn("other speakers cannot be found", "err", err)
 	}
 	peers = append(peers, missing...)
-	rand.Shuffle(len(peers), func(i, j int) { peers[i], peers[j] = peers[j], peers[i] })
+	peers = shuffled(peers)
 	enough := time.After(doubtWait)
 	before := g.state.alive()
 	answered := make(chan struct{})
 	go func() {
-		g.contact(ctx, peers[:min(len(peers), 2*joinSome)])
+		g.contact(ctx, peers[:min(len(peers), 2*joinSome)], 2*joinSome)
 		close(answered)
 	}()
 	again := time.NewTicker(doubtWait / 50)
@@ -431,4 +323,10 @@ func (g *Group) ask(ctx context.Context) {
 	}
 	g.stale.Store(false)
 	g.c.Changed()
+}
+
+// addrOf returns where a member is reached.
+func addrOf(n *memberlist.Node) netip.AddrPort {
+	addr, _ := netip.AddrFromSlice(n.Addr)
+	return netip.AddrPortFrom(addr.Unmap(), n.Port)
 }

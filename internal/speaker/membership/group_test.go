@@ -154,3 +154,19 @@ func TestProfile(t *testing.T) {
 	assert.Equal(t, LAN, p)
 	assert.EqualError(t, p.Set("wan"), `"wan" is not a profile; use one of fast|lan`)
 }
+
+// TestSome: each of those who are missing is sought by some of all members, and nobody seeks many at a time.
+func TestSome(t *testing.T) {
+	g := New(Config{Node: "a", Profile: LAN})
+	missing := []string{"192.0.2.1:7946", "192.0.2.2:7946"}
+	assert.ElementsMatch(t, missing, g.some(slices.Clone(missing)), "alone it seeks all")
+	assert.Len(t, g.some(make([]string, 100)), joinSome)
+	for i := range 999 {
+		g.state.mark(fmt.Sprint("n", i), true, netip.AddrPort{})
+	}
+	sought := 0
+	for range 1000 { // members
+		sought += len(g.some(slices.Clone(missing[:1])))
+	}
+	assert.Less(t, sought, 100)
+}

@@ -13,9 +13,10 @@ type Profile string
 
 const (
 	// Fast notices a member that is gone in about half a second on a quiet LAN: it is probed every 100 ms by somebody, and once
-	// suspected has 300 ms to object, 600 ms if nobody else suspects it.
+	// suspected has 300 ms to object, 600 ms if nobody else suspects it. Of more than ten members it has longer, with the logarithm of
+	// their number: 600 ms of 100, 810 ms of 500.
 	Fast Profile = "fast"
-	// LAN has memberlist's times for a LAN: a member that is gone is noticed in five to ten seconds.
+	// LAN has memberlist's times for a LAN: a member that is gone is noticed in five to ten seconds; of 100 and more, in up to 15.
 	LAN Profile = "lan"
 )
 
@@ -49,6 +50,7 @@ func (*Profile) Type() string {
 func (p Profile) base() *memberlist.Config {
 	c := memberlist.DefaultLANConfig()
 	c.TCPTimeout = 2 * time.Second
+	c.EnableCompression = false // it takes half of the processor time at rest, and makes nothing smaller then
 	if p == LAN {
 		return c
 	}

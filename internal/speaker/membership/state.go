@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"sync"
@@ -21,6 +22,9 @@ const (
 	maxClaims  = 100_000
 	// forgetAfter is for how long what a speaker said is kept after it was last alive, so that a partition can heal.
 	forgetAfter = 10 * time.Minute
+	// askBack is how many of all speakers, on average, ask one that has come back what it says now: what it said meanwhile has been lost.
+	// From those the others hear it.
+	askBack = 5
 	// maxPart is the most claims in one part of an update, so that each fits into a packet.
 	maxPart = 30
 )
@@ -89,6 +93,8 @@ type state struct {
 	owed    []part // what speakers are to be told that others believe of them
 	quarrel quarrel
 	news    map[string]*news // by node, since changes was called last
+	living  int              // of the records
+	back    []string         // where to ask speakers that have come back what they say now
 }
 
 // news are what has changed of a speaker: all of it, or some claims.
@@ -99,7 +105,7 @@ type news struct {
 
 func newState(node string, epoch uint64, now func() time.Time) *state {
 	own := &record{epoch: epoch, claims: map[netip.Addr]held{}, alive: true}
-	return &state{node: node, now: now, records: map[string]*record{node: own}, news: map[string]*news{node: {all: true}}}
+	return &state{node: node, now: now, records: map[string]*record{node: own}, living: 1, news: map[string]*news{node: {all: true}}}
 }
 
 func (s *state) noteLocked(node string) *news {
@@ -332,6 +338,15 @@ func (s *state) mark(node string, alive bool, addr netip.AddrPort) {
 		r = &record{}
 		s.records[node] = r
 	}
+	switch {
+	case alive && !r.alive:
+		s.living++
+		if r.epoch > 0 && rand.IntN(s.living) < askBack {
+			s.back = append(s.back, addr.String())
+		}
+	case !alive && r.alive:
+		s.living--
+	}
 	r.alive, r.since, r.addr = alive, s.now(), addr
 	s.noteLocked(node).all = true
 	s.forgetLocked()
@@ -364,25 +379,28 @@ func (s *state) roomLocked() bool {
 func (s *state) alive() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := 0
-	for _, r := range s.records {
-		if r.alive {
-			n++
-		}
-	}
-	return n
+	return s.living
 }
 
-// silent returns where the speakers are reached that are alive and have said nothing yet.
-func (s *state) silent() []string {
+// silent returns where the speakers are reached that have been alive for some time and have said nothing yet.
+func (s *state) silent(since time.Duration) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []string
 	for _, r := range s.records {
-		if r.alive && r.epoch == 0 {
+		if r.alive && r.epoch == 0 && s.now().Sub(r.since) >= since {
 			out = append(out, r.addr.String())
 		}
 	}
+	return out
+}
+
+// returned returns where the speakers are reached that have come back and are to be asked what they say now, and takes them for asked.
+func (s *state) returned() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.back
+	s.back = nil
 	return out
 }
 

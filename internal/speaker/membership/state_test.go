@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"testing"
@@ -116,4 +117,33 @@ func FuzzDecode(f *testing.F) {
 		x.merge(parts)
 		assert.Empty(t, x.merge(parts), "what was said twice is not new")
 	})
+}
+
+// TestComesBack: who comes back is asked what it says now, once, by some of all; who is new, or never was away, is not.
+func TestComesBack(t *testing.T) {
+	s := newState("a", 1, time.Now)
+	addr := netip.MustParseAddrPort("192.0.2.7:7946")
+	s.mark("b", true, addr)
+	assert.Equal(t, 2, s.alive())
+	s.merge([]part{{Node: "b", Epoch: 1, Claims: []claim{{addrs[0].AsSlice(), 1, true}}}})
+	s.mark("b", true, addr)
+	assert.Equal(t, 2, s.alive())
+	assert.Empty(t, s.returned())
+	s.mark("b", false, addr)
+	assert.Equal(t, 1, s.alive())
+	assert.Empty(t, s.returned())
+	s.mark("b", true, addr)
+	assert.Equal(t, []string{addr.String()}, s.returned(), "two members: both ask")
+	assert.Empty(t, s.returned(), "it has been asked")
+
+	for i := range 1000 {
+		s.mark(fmt.Sprint("n", i), true, addr)
+	}
+	asked := 0
+	for range 1000 {
+		s.mark("b", false, addr)
+		s.mark("b", true, addr)
+		asked += len(s.returned())
+	}
+	assert.Less(t, asked, 100, "of 1,000 members, some ask")
 }
