@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -134,6 +135,73 @@ func TestJudge(t *testing.T) {
 	s.judge()
 	_, known := s.verdict(kindBGP, "default", "web")
 	assert.False(t, known)
+}
+
+// TestToldOnce: a new Service is told that it is advertised once all nodes say so, or after a while; that it comes and goes while the nodes
+// start anew does not make what is told later late.
+func TestToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &speakers{verdicts: map[judged]announce.Verdict{}, mum: map[judged]bool{}}
+		s.judging = judging{table: announce.NewVerdictTable(), begun: true, unsettled: map[judged]bool{}, flaps: calm[judged]{}, steady: steady{}}
+		table := s.judging.table
+		table.Configure(config.Build(config.Objects{
+			Pools: []v1beta1.IPAddressPool{{ObjectMeta: metav1.ObjectMeta{Name: "main"}, Spec: v1beta1.IPAddressPoolSpec{
+				Addresses: []string{"192.0.2.0/24"},
+			}}},
+			BGPAdvertisements: []v1beta1.BGPAdvertisement{{ObjectMeta: metav1.ObjectMeta{Name: "bgp"}}},
+			BGPPeers: []v1beta2.BGPPeer{{ObjectMeta: metav1.ObjectMeta{Name: "tor"}, Spec: v1beta2.BGPPeerSpec{
+				MyASN: 64512, PeerASN: 64513, PeerAddress: "198.51.100.1",
+			}}},
+		}, nil), func(*config.L2Advertisement) bool { return true }, func(*config.BGPAdvertisement) bool { return true })
+		for _, n := range []string{"a", "b", "c"} {
+			table.SetNode(n, &announce.Node{})
+			table.SetSpeaker(n, &announce.Speaker{}, false)
+			table.SetSession(announce.NodePeer{Node: n, Peer: "tor"}, &announce.Session{Up: true})
+		}
+		web := &announce.Service{Namespace: "default", Name: "web", Pools: []string{"main"}, Addrs: []netip.Addr{netip.MustParseAddr("192.0.2.1")},
+			Endpoints: announce.Endpoints{Any: true}}
+		table.SetService(web.ID(), web)
+		k := judged{kindBGP, web.ID()}
+		told := 0
+		shown := func(nodes ...string) string {
+			var over []announce.NodePeer
+			for _, n := range nodes {
+				over = append(over, announce.NodePeer{Node: n, Peer: "tor"})
+			}
+			table.SetTold(web.ID(), nil, over)
+			table.Decide()
+			another, _ := s.show(k, time.Now())
+			if another {
+				told++
+			}
+			time.Sleep(judgeEvery)
+			v, known := s.verdict(kindBGP, "default", "web")
+			if !known {
+				return ""
+			}
+			return v.Reason
+		}
+		assert.Empty(t, shown())
+		assert.Empty(t, shown("a"), "the others are about to say so, too")
+		assert.Empty(t, shown("a", "b"))
+		assert.Equal(t, announce.ReasonAdvertised, shown("a", "b", "c"))
+		assert.Equal(t, 1, told)
+		for range 2 { // all speakers start anew
+			assert.Equal(t, announce.ReasonPending, shown())
+			for range 3 {
+				assert.Equal(t, announce.ReasonPending, shown("a"))
+			}
+			assert.Equal(t, announce.ReasonAdvertised, shown("a", "b", "c"), "at once")
+		}
+		for range 5 {
+			assert.Equal(t, announce.ReasonAdvertised, shown("a", "b"))
+		}
+		assert.Equal(t, 5, told)
+		shown("a", "b")
+		shown("a", "b")
+		assert.Equal(t, 6, told, "c does not come back")
+		assert.Contains(t, s.verdicts[k].Message, `"a", "b"`)
+	})
 }
 
 // TestSaid: what is said of a Service is what its objects say now, whatever becomes of them, but for what silent nodes say.

@@ -105,6 +105,9 @@ func TestChange(t *testing.T) {
 		assert.Equal(t, before+3, d.Writes(""), "nothing is new")
 		change(map[string]*says{"db": {Node: "b", ServiceName: "db"}})
 		assert.Equal(t, "b", said(t, d, "a")["db"].Node)
+		ended := keep.New(options(d, "other"))
+		require.NoError(t, ended.Finish(t.Context(), nil))
+		ended.Change(map[string]*says{"late": {Node: "other"}}, nil) // of a task that has not noticed yet that nobody writes any more
 		assert.Equal(t, before+4, d.Writes(""))
 	})
 }
