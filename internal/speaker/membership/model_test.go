@@ -312,6 +312,7 @@ func TestObjections(t *testing.T) {
 		{name: "what it said last", part: part{Epoch: 5, About: &about{Seq: 3, Leaving: true}, Claims: []claim{{addrs[0].AsSlice(), 1, true}, {addrs[2].AsSlice(), 2, false}}, All: 3}},
 		{name: "what it said before", part: part{Epoch: 5, About: &about{}, Claims: []claim{{addrs[0].AsSlice(), 1, true}, {addrs[2].AsSlice(), 1, true}}, All: 1}},
 		{name: "all, but for what it holds", part: part{Epoch: 5, Claims: []claim{{addrs[2].AsSlice(), 2, false}}, All: 3}, objects: true},
+		{name: "all, with what it has given up by then", part: part{Epoch: 5, Claims: []claim{{addrs[0].AsSlice(), 1, true}, {addrs[2].AsSlice(), 1, true}}, All: 3}, objects: true},
 		{name: "a claim that it has not made", part: part{Epoch: 5, Claims: []claim{{addrs[3].AsSlice(), 2, true}}}, objects: true},
 		{name: "a claim of the future", part: part{Epoch: 5, Claims: []claim{{addrs[0].AsSlice(), 7, false}}}, objects: true},
 		{name: "the opposite of its claim", part: part{Epoch: 5, Claims: []claim{{addrs[0].AsSlice(), 1, false}}}, objects: true},

@@ -55,6 +55,8 @@ func (s *state) foreignLocked(own *record, p *part) bool {
 		switch h, known := own.claims[addr]; {
 		case !known && c.Held, c.Seq > s.seq, known && c.Seq > h.seq, known && c.Seq == h.seq && c.Held != h.held:
 			return true
+		case known && c.Seq < h.seq && h.seq <= p.All:
+			return true // who knows all up to there would know this: it is what an earlier life of the same epoch said
 		}
 	}
 	for addr, h := range own.claims {
