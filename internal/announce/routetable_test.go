@@ -209,6 +209,27 @@ func (b *bothRoutes) compare(t *testing.T, after string) {
 	b.judged["routes"] += len(want.Routes)
 }
 
+// walk does so many steps, of one change or several at a time by their names, each twelfth of the seldom ones, and compares after each.
+func (b *bothRoutes) walk(t *testing.T, seed uint64, n int, steps map[string]func(), names, seldom []string, compare func(after string)) {
+	for i := range n {
+		after := fmt.Sprintf("seed %d, step %d:", seed, i)
+		for range 1 + b.r.IntN(3)*b.r.IntN(4) {
+			name := b.one(names...)
+			if i%12 == 0 {
+				name = b.one(seldom...)
+			}
+			after += " " + name
+			if do := steps[name]; do != nil {
+				do()
+			}
+		}
+		compare(after)
+		if t.Failed() {
+			return
+		}
+	}
+}
+
 // TestRouteTable walks at random through what a node is told of, one change or several at a time: at each step the RouteTable says what
 // Routes says, and names what is new.
 func TestRouteTable(t *testing.T) {
@@ -217,22 +238,9 @@ func TestRouteTable(t *testing.T) {
 		b := newBothRoutes(seed, seed%2 == 0, seed%3 == 0)
 		steps := map[string]func(){"configure": b.configure, "service": b.service, "little": b.little, "node": b.node}
 		names := []string{"service", "service", "service", "service", "little", "little", "little", "nothing"}
-		for i := range 300 {
-			after := fmt.Sprintf("seed %d, step %d:", seed, i)
-			for range 1 + b.r.IntN(3)*b.r.IntN(4) {
-				name := b.one(names...)
-				if i%12 == 0 {
-					name = b.one("configure", "configure", "node")
-				}
-				after += " " + name
-				if do := steps[name]; do != nil {
-					do()
-				}
-			}
-			b.compare(t, after)
-			if t.Failed() {
-				return
-			}
+		b.walk(t, seed, 300, steps, names, []string{"configure", "configure", "node"}, func(after string) { b.compare(t, after) })
+		if t.Failed() {
+			return
 		}
 		for reason, n := range b.judged {
 			judged[reason] += n

@@ -32,7 +32,6 @@ type kindKey struct {
 
 // nodeKind is nodes that are alike.
 type nodeKind struct {
-	quiet bool
 	names []string    // sorted
 	table *RouteTable // as the first of them sees it; nil: to be made
 }
@@ -74,9 +73,12 @@ func (k *nodeKinds) update(in *RoutesInput, moved map[string]bool, all bool) (ch
 	for name := range moved {
 		was, known := k.of[name]
 		quiet, alive := k.speakers[name]
-		at := *in
-		at.Node = k.nodes[name]
-		is := kindKey{quiet, at.look(nil)}
+		is := kindKey{quiet: quiet}
+		if alive {
+			at := *in
+			at.Node = k.nodes[name]
+			is.look = at.look(nil)
+		}
 		if known == alive && (!alive || was == is) {
 			continue
 		}
@@ -89,8 +91,8 @@ func (k *nodeKinds) update(in *RoutesInput, moved map[string]bool, all bool) (ch
 		}
 	}
 	k.quiet = 0
-	for _, x := range k.kinds {
-		if x.quiet {
+	for key, x := range k.kinds {
+		if key.quiet {
 			k.quiet += len(x.names)
 		}
 		if x.table == nil {
@@ -116,7 +118,7 @@ func (k *nodeKinds) leave(name string, key kindKey) {
 func (k *nodeKinds) join(name string, key kindKey) {
 	x := k.kinds[key]
 	if x == nil {
-		x = &nodeKind{quiet: key.quiet}
+		x = &nodeKind{}
 		k.kinds[key] = x
 	}
 	i, _ := slices.BinarySearch(x.names, name)
@@ -143,8 +145,8 @@ func (t *VerdictTable) unsaid(s *Service) (out []NodePeer) {
 		}
 		return out
 	}
-	for _, kind := range t.nodes.kinds {
-		if !kind.quiet {
+	for key, kind := range t.nodes.kinds {
+		if !key.quiet {
 			continue
 		}
 		x := kind.table.resolve(s)

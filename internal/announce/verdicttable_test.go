@@ -299,22 +299,9 @@ func TestVerdictTable(t *testing.T) {
 			"little": func() { h.anyService(h.little) }, "node": h.anyNode, "speaker": h.anySpeaker, "tell": h.tell, "session": h.anySession,
 		}
 		names := []string{"service", "service", "little", "little", "node", "speaker", "speaker", "tell", "tell", "session", "session", "nothing"}
-		for i := range 200 {
-			after := fmt.Sprintf("seed %d, step %d:", seed, i)
-			for range 1 + h.r.IntN(3)*h.r.IntN(4) {
-				name := h.one(names...)
-				if i%12 == 0 {
-					name = h.one("configure", "configure", "exclude")
-				}
-				after += " " + name
-				if do := steps[name]; do != nil {
-					do()
-				}
-			}
-			h.compareAll(t, after)
-			if t.Failed() {
-				return
-			}
+		h.walk(t, seed, 200, steps, names, []string{"configure", "configure", "exclude"}, func(after string) { h.compareAll(t, after) })
+		if t.Failed() {
+			return
 		}
 		assert.Positive(t, h.complete)
 		for reason, n := range h.judged {
