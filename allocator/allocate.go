@@ -22,15 +22,26 @@ func (a *Allocator) Allocate(req Request) (Assignment, error) {
 	if err := check(&req); err != nil {
 		return a.Held(req.Owner), err
 	}
-	h := a.owners[req.Owner]
-	if h == nil {
-		c, err := a.choose(&req)
-		if err != nil {
-			return Assignment{}, err
-		}
-		return a.assignment(a.commit(&req, c)), nil
+	req.search = &search{}
+	out, err := a.allocate(&req)
+	a.note(&req, err)
+	return out, err
+}
+
+func (a *Allocator) allocate(req *Request) (Assignment, error) {
+	if h := a.owners[req.Owner]; h != nil {
+		req.search.had = chosen{h.keys, h.has}
+		return a.reallocate(req, h)
 	}
-	return a.reallocate(&req, h)
+	c, err := a.choose(req)
+	if err != nil {
+		return Assignment{}, err
+	}
+	h := a.commit(req, c)
+	if len(req.search.asks) > 0 && len(req.Pools) == 0 && req.Policy == PreferDualStack {
+		h, _ = a.gain(req, h) // it notes what its pool is yet to be given
+	}
+	return a.assignment(h), nil
 }
 
 // chosen are the addresses picked for a request, by index(family).
@@ -63,7 +74,7 @@ func (a *Allocator) reallocate(req *Request, h *holding) (Assignment, error) {
 	}
 	if h.empty() { // its family was exchanged for the other
 		a.remove(h)
-		return a.Allocate(*req)
+		return a.allocate(req)
 	}
 	if c := a.illegal(req, h); c != nil {
 		return a.evict(req, h, c)
@@ -214,6 +225,9 @@ func (a *Allocator) complete(req *Request, h *holding, home *pool, f Family) (*h
 			a.attach(h, k)
 			return h, nil
 		}
+		if a.awaits(home, f, req) {
+			return h, &ExhaustedError{Tried: []Tried{a.tried(home, f, req)}}
+		}
 	}
 	both := *req
 	both.Policy = RequireDualStack
@@ -225,7 +239,7 @@ func (a *Allocator) complete(req *Request, h *holding, home *pool, f Family) (*h
 	if !home.admits(req) {
 		return h, &PoolError{Pool: home.Name, Why: ErrNotAdmitted}
 	}
-	tried := []Tried{home.tried(f)} // also where home is no pool that is tried by itself
+	tried := []Tried{a.tried(home, f, req)} // also where home is no pool that is tried by itself
 	if e, ok := errors.AsType[*ExhaustedError](err); ok {
 		for _, t := range e.Tried {
 			if t.Pool != home.Name {
@@ -288,11 +302,15 @@ func (a *Allocator) choose(req *Request) (chosen, error) {
 	var tried []Tried
 	// First what is reserved for the owner, then pools for some owners, then those that serve everybody.
 	for _, group := range [][]*pool{a.withReserved(req), a.restricted(req), a.open} {
-		if c, ok := a.chooseAmong(group, req); ok {
+		c, got := a.chooseAmong(group, req)
+		if got == everything {
 			return c, nil
 		}
 		for _, p := range group {
 			tried = append(tried, a.shortage(p, req)...)
+		}
+		if got == awaited {
+			break
 		}
 	}
 	return chosen{}, &ExhaustedError{Tried: tried}
@@ -319,7 +337,7 @@ func (a *Allocator) chooseFrom(req *Request) (chosen, error) {
 	case !p.admits(req):
 		return chosen{}, &PoolError{Pool: req.Pool, Why: ErrNotAdmitted}
 	}
-	if c, ok := a.chooseAmong([]*pool{p}, req); ok {
+	if c, got := a.chooseAmong([]*pool{p}, req); got == everything {
 		return c, nil
 	}
 	return chosen{}, &ExhaustedError{Tried: a.shortage(p, req)}
@@ -327,34 +345,51 @@ func (a *Allocator) chooseFrom(req *Request) (chosen, error) {
 
 // chooseAmong picks from the first of the pools that gives all families; an owner that only prefers to have both is content with
 // the first that gives the primary one, then the secondary one.
-func (a *Allocator) chooseAmong(pools []*pool, req *Request) (chosen, bool) {
+func (a *Allocator) chooseAmong(pools []*pool, req *Request) (chosen, found) {
 	f := req.Families
 	if req.Policy == SingleStack || !f.Dual() {
 		return a.chooseFamilies(pools, req, f.Primary)
 	}
-	if c, ok := a.chooseFamilies(pools, req, f.Primary, f.Secondary); ok || req.Policy == RequireDualStack {
-		return c, ok
+	if c, got := a.chooseFamilies(pools, req, f.Primary, f.Secondary); got != nothing || req.Policy == RequireDualStack {
+		return c, got
 	}
-	if c, ok := a.chooseFamilies(pools, req, f.Primary); ok {
-		return c, true
+	if c, got := a.chooseFamilies(pools, req, f.Primary); got != nothing {
+		return c, got
 	}
 	return a.chooseFamilies(pools, req, f.Secondary)
 }
 
-func (a *Allocator) chooseFamilies(pools []*pool, req *Request, families ...Family) (chosen, bool) {
+// found is what a look through pools comes to.
+type found uint8
+
+const (
+	nothing    found = iota
+	awaited          // the first pool that could give everything waits for its Provider
+	everything       // an address of each family
+)
+
+func (a *Allocator) chooseFamilies(pools []*pool, req *Request, families ...Family) (chosen, found) {
 next:
 	for _, p := range pools {
+		if slices.ContainsFunc(families, func(f Family) bool { return p.use[index(f)].size == 0 }) {
+			continue
+		}
 		var c chosen
+		got := everything
 		for _, f := range families {
 			k, ok := a.pick(p, f, req)
-			if !ok {
+			switch {
+			case ok:
+				c.set(k)
+			case a.awaits(p, f, req):
+				got = awaited
+			default:
 				continue next
 			}
-			c.set(k)
 		}
-		return c, true
+		return c, got
 	}
-	return chosen{}, false
+	return chosen{}, nothing
 }
 
 // pick returns the first address of family f that p has for req: one that is reserved for its owner, or else the lowest that is
@@ -363,6 +398,9 @@ next:
 func (a *Allocator) pick(p *pool, f Family, req *Request) (key, bool) {
 	if p.use[index(f)].size == 0 {
 		return key{}, false
+	}
+	if p.External {
+		return a.pickGiven(p, f, req)
 	}
 	if k, ok := a.pickReserved(p, f, req); ok {
 		return k, true
@@ -435,6 +473,8 @@ func (a *Allocator) chooseExplicit(req *Request) (chosen, error) {
 			return chosen{}, &UsedError{Addr: addr, Use: r.use}
 		case is:
 			return chosen{}, &ReservedError{Addr: addr, Reservation: r.name, For: r.owner}
+		case pl.pool.External && !a.mayHave(k, req):
+			return chosen{}, &PoolError{Pool: pl.pool.Name, Addr: addr, Why: ErrNotGiven}
 		}
 		home = pl.pool
 		c.set(k)
@@ -444,11 +484,13 @@ func (a *Allocator) chooseExplicit(req *Request) (chosen, error) {
 
 // shortage says what p lacks for req.
 func (a *Allocator) shortage(p *pool, req *Request) []Tried {
+	look := *req
+	look.search = nil
 	var out []Tried
 	for _, f := range []Family{req.Families.Primary, req.Families.Secondary} {
 		if req.Families.Has(f) && req.wants(f) {
-			if _, ok := a.pick(p, f, req); !ok {
-				out = append(out, p.tried(f))
+			if _, ok := a.pick(p, f, &look); !ok {
+				out = append(out, a.tried(p, f, req))
 			}
 		}
 	}

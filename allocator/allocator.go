@@ -20,6 +20,7 @@ type Allocator struct {
 	groups map[Sharing]*group
 
 	reserved reservations
+	external external
 }
 
 // Change says that an address belongs to another pool than before, or to none.
@@ -178,6 +179,7 @@ func (a *Allocator) Len() int { return len(a.owners) }
 func (a *Allocator) Release(owner Owner) Assignment {
 	h := a.owners[owner]
 	if h == nil {
+		delete(a.external.asks, owner)
 		return Assignment{}
 	}
 	was := a.assignment(h)
@@ -192,6 +194,7 @@ func (a *Allocator) remove(h *holding) {
 		}
 	}
 	delete(a.owners, h.owner)
+	delete(a.external.asks, h.owner)
 }
 
 // Restore records that the owner of req already holds addrs, as read from where assignments are kept. It does not ask whether

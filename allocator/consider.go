@@ -127,7 +127,7 @@ func (a *Allocator) consider(p *pool, req *Request) Considered {
 		if k, ok := a.pick(p, f, req); ok {
 			c.Free = append(c.Free, k.addr())
 		} else {
-			tried = append(tried, p.tried(f))
+			tried = append(tried, a.tried(p, f, req))
 		}
 	}
 	if len(tried) > 0 {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"go4.org/netipx"
@@ -104,17 +105,52 @@ type Tried struct {
 	Family Family // the family it could not give
 	InUse  uint64 // addresses of that family that are taken
 	Size   uint64 // addresses of that family that it can assign
+	// Answer is what the Provider of an external pool has said; nil: the pool is none, or has no address of the family. Unfit is why the
+	// address of the answer cannot be used, if it has one.
+	Answer *Answer
+	Unfit  error
 }
 
-// String says how full the pool is.
+// String says how full the pool is, or what its Provider says.
 func (t Tried) String() string {
+	if t.Answer != nil {
+		return fmt.Sprintf("pool %q: %s", t.Pool, t.answered())
+	}
 	if t.Size == 0 {
 		return fmt.Sprintf("pool %q has no %s addresses", t.Pool, t.Family)
 	}
 	return fmt.Sprintf("pool %q has %d of %d %s addresses in use", t.Pool, t.InUse, t.Size, t.Family)
 }
 
-// ExhaustedError lists the pools that were tried. It unwraps to ErrPoolExhausted, or to ErrNoMatchingPool if none was.
+func (t Tried) answered() string {
+	why := ""
+	if t.Answer.Why != "" {
+		why = ": " + t.Answer.Why
+	}
+	switch {
+	case t.Unfit != nil:
+		return fmt.Sprintf("its allocator has given %s, which cannot be used: %v", t.Answer.Addr, t.Unfit)
+	case t.Answer.Refusal != "":
+		return fmt.Sprintf("its allocator gives no %s address%s", t.Family, why)
+	}
+	return fmt.Sprintf("its allocator has given no %s address yet%s", t.Family, why)
+}
+
+// sentinel returns what a refusal by the pool unwraps to.
+func (t Tried) sentinel() error {
+	switch {
+	case t.Answer == nil:
+		return ErrPoolExhausted
+	case t.Unfit != nil:
+		return ErrUnfitAnswer
+	case t.Answer.Refusal != "":
+		return ErrRefused
+	}
+	return ErrAwaitsProvider
+}
+
+// ExhaustedError lists the pools that were tried. It unwraps to ErrNoMatchingPool if there are none; to ErrAwaitsProvider if one waits for its
+// Provider; else to ErrUnfitAnswer or ErrRefused if a Provider is why there is no address; else to ErrPoolExhausted.
 type ExhaustedError struct{ Tried []Tried }
 
 // Error lists at most the first eight pools.
@@ -131,13 +167,18 @@ func (e *ExhaustedError) Error() string {
 		}
 		parts = append(parts, t.String())
 	}
-	return ErrPoolExhausted.Error() + ": " + strings.Join(parts, ", ")
+	return e.Unwrap().Error() + ": " + strings.Join(parts, ", ")
 }
 
 // Unwrap returns the sentinel.
 func (e *ExhaustedError) Unwrap() error {
 	if len(e.Tried) == 0 {
 		return ErrNoMatchingPool
+	}
+	for _, sentinel := range []error{ErrAwaitsProvider, ErrUnfitAnswer, ErrRefused} {
+		if slices.ContainsFunc(e.Tried, func(t Tried) bool { return t.sentinel() == sentinel }) {
+			return sentinel
+		}
 	}
 	return ErrPoolExhausted
 }

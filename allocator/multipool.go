@@ -42,7 +42,10 @@ func (a *Allocator) pickFrom(pools []string, f Family, req *Request) (key, error
 		if k, ok := a.pick(p, f, req); ok {
 			return k, nil
 		}
-		tried = append(tried, p.tried(f))
+		tried = append(tried, a.tried(p, f, req))
+		if a.awaits(p, f, req) {
+			break
+		}
 	}
 	if refused != nil && !slices.ContainsFunc(tried, func(t Tried) bool { return t.Size > 0 }) {
 		return key{}, refused // a pool that has the family at all is the better explanation

@@ -23,6 +23,9 @@ type Pool struct {
 	Restricted bool
 	// Priority orders restricted pools: low first, 0 after all others.
 	Priority int
+	// External pools give out only what their Provider has given for an owner ([Allocator.Answer]), and what can be shared. A pool that
+	// waits for an answer is not passed over for a later one; one whose Provider refuses is.
+	External bool
 }
 
 // order is the one order in which pools are tried.

@@ -245,6 +245,8 @@ type Request struct {
 	Admitted []string
 	Sharing  Sharing
 	Ports    PortSet
+
+	search *search // of the Allocate that is under way; nil: nothing is to be noted
 }
 
 func (r *Request) explicit() bool { return r.IPv4.IsValid() || r.IPv6.IsValid() }

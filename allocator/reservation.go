@@ -191,7 +191,7 @@ func (a *Allocator) withReserved(req *Request) []*pool {
 	}
 	var out []*pool
 	for _, p := range a.pools {
-		if !p.admits(req) {
+		if p.External || !p.admits(req) {
 			continue
 		}
 		for _, f := range []Family{req.Families.Primary, req.Families.Secondary} {
