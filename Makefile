@@ -163,7 +163,7 @@ fuzz: ## fuzz the engine, the range parser and what comes from the wire for FUZZ
 	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./internal/speaker/membership
 
 .PHONY: tools
-tools: $(ASSETS)/kube-apiserver $(ASSETS)/etcd $(BIN)/kubectl $(BIN)/kube-proxy $(BIN)/helm $(BIN)/calico-crds $(BIN)/cilium-crds $(BIN)/confd $(BIN)/confd-templates $(BIN)/bird1 $(BIN)/cilium-lab ## build what tests and demo need
+tools: $(ASSETS)/kube-apiserver $(ASSETS)/etcd $(BIN)/kubectl $(BIN)/kube-proxy $(BIN)/helm $(BIN)/calico-crds $(BIN)/cilium-crds $(BIN)/confd $(BIN)/confd-templates $(BIN)/bird1 $(BIN)/cilium-lab $(BIN)/ipam-provider $(BIN)/ipam-crds ## build what tests and demo need
 
 # Each binary is built again only when the module that pins it changes. A long build says every 20 s that it is still at work.
 define build_tool
@@ -232,6 +232,17 @@ $(BIN)/bird1: Makefile
 		fi; \
 	fi; \
 	dpkg-deb -x $@.tmp/bird_*.deb $@.tmp; mkdir $@; cp $@.tmp/usr/sbin/{bird,bird6,birdc,birdc6} $@/; rm -rf $@.tmp
+
+$(BIN)/ipam-provider: tools/ipam/go.mod
+	$(call build_tool,about two minutes,ipam,sigs.k8s.io/cluster-api-ipam-provider-in-cluster,-s -w)
+
+# The kinds of Cluster API's IPAM contract, of the provider's pools, and Cluster, which the provider watches.
+$(BIN)/ipam-crds: tools/ipam/go.mod
+	@echo "fetching the CRDs of Cluster API's IPAM contract"
+	@mkdir -p $(@D)
+	@dir() { go -C tools/ipam list -m -f '{{.Dir}}' "$$1"; }; go -C tools/ipam mod download sigs.k8s.io/cluster-api sigs.k8s.io/cluster-api-ipam-provider-in-cluster; \
+	rm -rf $@; mkdir $@; cp "$$(dir sigs.k8s.io/cluster-api)"/config/crd/bases/{ipam.cluster.x-k8s.io_*,cluster.x-k8s.io_clusters}.yaml \
+		"$$(dir sigs.k8s.io/cluster-api-ipam-provider-in-cluster)"/config/crd/bases/*.yaml $@/; chmod -R u+w $@; touch $@
 
 $(BIN)/cilium-crds: Makefile
 	@echo "fetching Cilium's CRDs"

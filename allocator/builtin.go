@@ -137,6 +137,19 @@ func (b *Builtin) Watch(ctx context.Context, changed func(id string)) error {
 	return nil
 }
 
+// Pool implements Provider.
+func (b *Builtin) Pool(_ context.Context, name string) (PoolState, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s, ok := b.engine.Stats(name)
+	if !ok {
+		return PoolState{Refusal: RefusedPool, Why: (&PoolError{Pool: name, Why: ErrUnknownPool}).Error()}, nil
+	}
+	total := saturate(addSaturated(uint64(s.TotalIPv4), uint64(s.TotalIPv6)))
+	free := saturate(addSaturated(uint64(s.AvailableIPv4), uint64(s.AvailableIPv6)))
+	return PoolState{Counted: true, Free: free, Total: total}, nil
+}
+
 func (b *Builtin) tell(id string) {
 	for changed := range b.watchers {
 		(*changed)(id)

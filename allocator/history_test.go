@@ -283,7 +283,7 @@ func (h *history) compare() {
 		for i, x := range holders {
 			for _, y := range holders[i+1:] {
 				hx, hy := h.oracle.held[x], h.oracle.held[y]
-				require.True(h.t, hx.sharing.Key != "" && hx.sharing == hy.sharing && !hx.ports.overlaps(hy.ports),
+				require.True(h.t, hx.sharing.Key != "" && hx.sharing == hy.sharing && !hx.ports.Overlaps(hy.ports),
 					"%s is held by %s and %s, which may not share", a, x, y)
 			}
 		}

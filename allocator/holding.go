@@ -56,7 +56,7 @@ func newGroup(s Sharing) *group {
 func (g *group) lowest(s span, ports PortSet, admissible func(key) bool) (key, bool) {
 	var search func(*node[member]) *node[member]
 	search = func(n *node[member]) *node[member] {
-		if n == nil || n.val.common.overlaps(ports) {
+		if n == nil || n.val.common.Overlaps(ports) {
 			return nil
 		}
 		if s.first.less(n.key) {
@@ -64,7 +64,7 @@ func (g *group) lowest(s span, ports PortSet, admissible func(key) bool) (key, b
 				return found
 			}
 		}
-		if s.contains(n.key) && admissible(n.key) && !n.val.ports.overlaps(ports) {
+		if s.contains(n.key) && admissible(n.key) && !n.val.ports.Overlaps(ports) {
 			return n
 		}
 		if n.key.less(s.last) {

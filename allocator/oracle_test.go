@@ -123,7 +123,7 @@ func (o *oracle) refusal(addr netip.Addr, req Request) error {
 			return ErrInUse
 		case req.Sharing != h.sharing:
 			return ErrSharingConflict
-		case req.Ports.overlaps(h.ports):
+		case req.Ports.Overlaps(h.ports):
 			return ErrSharingConflict
 		}
 	}

@@ -23,6 +23,18 @@ type Provider interface {
 	// Watch calls changed with the ID of each claim whose answer may have changed, until ctx ends, and tells of changes that came before it
 	// was called, too. changed does not block. An error means that nothing is told any more; call Watch and List again.
 	Watch(ctx context.Context, changed func(id string)) error
+	// Pool returns what the Provider knows of one of its pools. An error means that it could not be asked.
+	Pool(ctx context.Context, name string) (PoolState, error)
+}
+
+// PoolState is what a Provider knows of one of its pools.
+type PoolState struct {
+	// Refusal is RefusedPool if there is no such pool, and Why says what is wrong with its name; both are empty otherwise.
+	Refusal Refusal
+	Why     string
+	// Free of Total addresses are free, if Counted.
+	Counted     bool
+	Free, Total int64
 }
 
 // A Claim asks a Provider for one address of one family.

@@ -147,7 +147,8 @@ func (s PortSet) common(o PortSet) (Port, bool) {
 	return Port{}, false
 }
 
-func (s PortSet) overlaps(o PortSet) bool {
+// Overlaps reports whether a port is in both sets.
+func (s PortSet) Overlaps(o PortSet) bool {
 	_, ok := s.common(o)
 	return ok
 }
@@ -157,7 +158,7 @@ func (s PortSet) intersect(o PortSet) PortSet {
 	if s == o {
 		return s
 	}
-	if !s.overlaps(o) {
+	if !s.Overlaps(o) {
 		return PortSet{}
 	}
 	var sb strings.Builder
@@ -206,7 +207,7 @@ func (s PortSet) union(o PortSet) PortSet {
 
 // minus returns the ports of s that are not in o.
 func (s PortSet) minus(o PortSet) PortSet {
-	if !s.overlaps(o) {
+	if !s.Overlaps(o) {
 		return s
 	}
 	var sb strings.Builder

@@ -180,6 +180,13 @@ func unknownPool(t *testing.T, s *suite) {
 	got, err := s.Provider.Ask(t.Context(), c)
 	require.NoError(t, err, "that is no reason to ask again at once")
 	assert.False(t, got.Addr.IsValid())
+	state, err := s.Provider.Pool(t.Context(), c.Pool)
+	require.NoError(t, err)
+	assert.Equal(t, allocator.RefusedPool, state.Refusal)
+	assert.Contains(t, state.Why, c.Pool, "it says which pool there is not")
+	state, err = s.Provider.Pool(t.Context(), s.Pool)
+	require.NoError(t, err)
+	assert.Empty(t, state.Refusal)
 	s.address(t, s.claim(1))
 }
 

@@ -2,14 +2,17 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/fairlead/fairlead/backends/calico"
 	"github.com/fairlead/fairlead/backends/cilium"
+	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/controller/admission"
 	"github.com/fairlead/fairlead/internal/controller/delegate"
 	"github.com/fairlead/fairlead/internal/process/cli"
@@ -32,6 +35,10 @@ type Options struct {
 	LoadBalancerClasses    []string
 	ReportOtherClasses     bool
 	CrossNamespaceSharing  bool
+	Allocators             []string
+	AllocatorKubeconfig    string
+	AllocatorNamespace     string
+	ClusterName            string
 	LeaderElect            bool
 	Metrics                scrape.Options
 	HealthProbeBindAddress string
@@ -76,6 +83,12 @@ func (o *Options) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.ReportOtherClasses, "report-other-classes", false, "tell Services of a class that is not served so, by an event")
 	f.BoolVar(&o.CrossNamespaceSharing, "cross-namespace-sharing", true,
 		"let Services of different namespaces share an address by an equal metallb.io/allow-shared-ip; if false, only those that name each other by fairlead.io/share-with-namespaces")
+	f.StringSliceVar(&o.Allocators, "allocators", nil,
+		"who may give out the addresses of pools, besides the built-in allocator (annotation fairlead.io/allocator): cluster-api")
+	f.StringVar(&o.AllocatorKubeconfig, "allocator-kubeconfig", "",
+		"kubeconfig file of the API server that has the claims of cluster-api, if it is another one; it is read again when it changes")
+	f.StringVar(&o.AllocatorNamespace, "allocator-namespace", "", "namespace of the claims of cluster-api (default: --namespace)")
+	f.StringVar(&o.ClusterName, "cluster-name", "", "what claims of this cluster are called on an API server that several clusters use; a DNS label")
 	f.BoolVar(&o.LeaderElect, "leader-elect", true, "act only while holding the Lease fairlead-controller; needed with more than one replica")
 	o.Metrics.AddFlags(f)
 	f.StringVar(&o.HealthProbeBindAddress, "health-probe-bind-address", "0", "address:port for /healthz and /readyz; 0 turns them off")
@@ -94,6 +107,7 @@ func (o *Options) complete() error {
 	o.LoadBalancerClasses = slices.Compact(o.LoadBalancerClasses)
 	var err error
 	o.Namespace, err = cli.Namespace(o.Namespace)
+	o.AllocatorNamespace = cmp.Or(o.AllocatorNamespace, o.Namespace)
 	return err
 }
 
@@ -113,7 +127,30 @@ func (o *Options) validate() error {
 	if o.Webhook != webhookEnabled && o.Webhook != webhookDisabled {
 		return fmt.Errorf("--webhook: %q is neither %s nor %s", o.Webhook, webhookEnabled, webhookDisabled)
 	}
+	if err := o.validateAllocators(); err != nil {
+		return err
+	}
 	return o.Metrics.Validate()
+}
+
+func (o *Options) validateAllocators() error {
+	for _, name := range o.Allocators {
+		if name != config.AllocatorClusterAPI {
+			return fmt.Errorf("--allocators: %q is no allocator besides the built-in one; use %s", name, config.AllocatorClusterAPI)
+		}
+	}
+	if o.ClusterName != "" {
+		if bad := validation.IsDNS1123Label(o.ClusterName); len(bad) > 0 {
+			return fmt.Errorf("--cluster-name: %q: %s", o.ClusterName, bad[0])
+		}
+	}
+	switch {
+	case len(o.Allocators) == 0 && (o.AllocatorKubeconfig != "" || o.AllocatorNamespace != ""):
+		return fmt.Errorf("--allocator-kubeconfig and --allocator-namespace are for --allocators=%s", config.AllocatorClusterAPI)
+	case o.AllocatorKubeconfig != "" && o.ClusterName == "":
+		return errors.New("--cluster-name is needed with --allocator-kubeconfig: it tells the claims of clusters apart")
+	}
+	return nil
 }
 
 // asked returns who is to serve each kind of advertisement.

@@ -67,9 +67,14 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	mgr, err := newManager(rc, o, log)
+	f := fence.New(renewDeadline)
+	mgr, err := newManager(rc, f, o, log)
 	if err != nil {
 		return err
+	}
+	allocators, err := newAllocators(ctx, rc, func(hub *rest.Config) { hub.Wrap(f.Transport) }, o, log)
+	if err != nil {
+		return cli.SetUp(err)
 	}
 	eventsClient, err := eventsclient.NewForConfig(rc)
 	if err != nil {
@@ -79,7 +84,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	services, err := assign.NewTask(assign.Options{
 		Manager: mgr, Namespace: o.Namespace, Registry: metrics.Registry, Recorder: recorder, Log: log,
 		Rules:              assign.Rules{Classes: o.LoadBalancerClasses, IsolateSharing: !o.CrossNamespaceSharing},
-		ReportOtherClasses: o.ReportOtherClasses,
+		ReportOtherClasses: o.ReportOtherClasses, Providers: allocators,
 	})
 	if err != nil {
 		return err
@@ -112,6 +117,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	}
 	services.NodesChanged(watcher.Reconsider)
 	services.AfterConfiguration(watcher.Await)
+	services.Faults(watcher.SetWaits)
 
 	// What follows runs only on the leader, with caches that are complete.
 	err = mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
@@ -133,7 +139,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 		g.Go(func() error {
 			<-looked
 			services.CNIKnown(ctx)
-			return nil
+			return services.RunAllocators(ctx)
 		})
 		g.Go(func() error { return recorder.Start(ctx) })
 		g.Go(func() error { return services.Run(ctx) })
@@ -153,7 +159,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 }
 
 // newLock returns the Lease, and makes rc a connection through which only its holder writes.
-func newLock(rc *rest.Config, o Options) (resourcelock.Interface, error) {
+func newLock(rc *rest.Config, f *fence.Fence, o Options) (resourcelock.Interface, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		return nil, err
@@ -163,13 +169,12 @@ func newLock(rc *rest.Config, o Options) (resourcelock.Interface, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := fence.New(renewDeadline)
 	rc.Wrap(f.Transport)
 	return f.Lock(l), nil
 }
 
-func newManager(rc *rest.Config, o Options, log *slog.Logger) (manager.Manager, error) {
-	lock, err := newLock(rc, o)
+func newManager(rc *rest.Config, f *fence.Fence, o Options, log *slog.Logger) (manager.Manager, error) {
+	lock, err := newLock(rc, f, o)
 	if err != nil {
 		return nil, fmt.Errorf("leader election: %w", err)
 	}

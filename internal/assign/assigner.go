@@ -34,6 +34,7 @@ type Assigner struct {
 	freed    []allocator.Grant        // that nobody has been told of yet
 	holds    map[allocator.Owner]bool // Services whose addresses stay reserved when they go; true: it is gone
 
+	claims    claims                   // of the allocators of external pools
 	foreign   map[allocator.Owner]bool // Services whose status is somebody else's
 	elsewhere elsewhere
 	grace     grace
@@ -46,6 +47,8 @@ type Notify struct {
 	Service func(allocator.Owner)
 	// Pool: the counters of the pool may have changed.
 	Pool func(name string)
+	// Claim: a claim of an allocator should be looked at (Assigner.Claim). It may be nil.
+	Claim func(allocator, id string)
 }
 
 // Rules are what is set for the whole installation.
@@ -54,6 +57,8 @@ type Rules struct {
 	Classes []string
 	// IsolateSharing keeps a sharing key within its namespace unless a Service names others (AnnotationShareWith).
 	IsolateSharing bool
+	// Allocators are those that pools may name and that can be asked, besides the built-in one; nil: all there are.
+	Allocators []string
 }
 
 // New returns an Assigner without pools.
@@ -62,7 +67,7 @@ func New(rules Rules, notify Notify) *Assigner {
 		rules: rules, notify: notify, snapshot: &config.Snapshot{}, waiting: newWaiting(),
 		lost: map[allocator.Owner]*allocator.ConflictError{}, taken: takenOver{}, holds: map[allocator.Owner]bool{},
 		recorded: map[allocator.Owner]bool{}, parting: parting{}, foreign: map[allocator.Owner]bool{},
-		elsewhere: newElsewhere(), grace: grace{left: map[allocator.Owner]time.Time{}},
+		elsewhere: newElsewhere(), claims: newClaims(), grace: grace{left: map[allocator.Owner]time.Time{}},
 	}
 }
 
@@ -85,6 +90,8 @@ type Verdict struct {
 	Again time.Duration
 	// OfNode says which of the addresses that are Held are those of nodes; empty: none.
 	OfNode string
+	// Disagrees says which of the addresses that are Held the allocator of their pool has not given; empty: none.
+	Disagrees string
 	// Contended is set if somebody keeps emptying the status; it is then left alone for a while.
 	Contended bool
 	// Held are the addresses that the status must show.
@@ -220,6 +227,7 @@ func (a *Assigner) SetSnapshot(s *config.Snapshot, namespace NamespaceLabels) er
 		}
 		a.notify.Service(c.Owner)
 	}
+	a.changeAllocators(was)
 	for owner := range a.foreign { // a pool may have come to contain what its status shows
 		a.notify.Service(owner)
 	}
@@ -308,6 +316,7 @@ func (a *Assigner) SelectsNamespaces() bool {
 
 func (a *Assigner) forget(owner allocator.Owner) bool {
 	a.waiting.drop(owner)
+	a.unclaim(owner)
 	delete(a.lost, owner)
 	delete(a.taken, owner)
 	delete(a.foreign, owner)
@@ -329,6 +338,7 @@ func (a *Assigner) free(freed []allocator.Grant) {
 			a.notify.Pool(g.Pool)
 		}
 	}
+	a.lookAt(freed)
 	a.freed = append(a.freed, freed...)
 }
 
@@ -413,6 +423,7 @@ func (a *Assigner) decide(svc *corev1.Service, namespace labels.Set) Verdict {
 	sharing, ports := a.engine.Shares(owner)
 	from4, from6 := service.PoolsByFamily(svc)
 	lingers, left := a.lingers(svc, &req, before)
+	asked := false
 	switch aside := a.setAside(svc, before); {
 	case a.shut && !before.IsZero():
 		v.Held, v.Later = inPool(before, from4, from6), true
@@ -428,11 +439,18 @@ func (a *Assigner) decide(svc *corev1.Service, namespace labels.Set) Verdict {
 	default:
 		a.leaveTaken(svc, &req)
 		a.prefer(svc, &req)
-		v.Held, v.Err = a.engine.Allocate(req)
+		asked = true
+		for again := true; again; {
+			v.Held, v.Err = a.engine.Allocate(req)
+			again = a.claim(svc, &req, v.Held)
+		}
 		v.Held = inPool(v.Held, "", "")
 		v.Err = a.explain(v.Err, svc, namespace)
 	}
-	v.OfNode = a.nodeNote(v.Held)
+	if !asked {
+		a.unclaim(owner)
+	}
+	v.OfNode, v.Disagrees = a.nodeNote(v.Held), a.disagreement(svc, v.Held)
 	if v.Missing = missing(&req, v); v.Missing != 0 {
 		if v.MissingFrom = req.Pools; len(req.Pools) == 0 {
 			v.MissingFrom = []string{v.Held.Pool()}

@@ -12,6 +12,7 @@ func poolsIn(s *config.Snapshot) []allocator.Pool {
 	for i, p := range pools {
 		out[i] = allocator.Pool{
 			Name: p.Name, Ranges: p.Ranges, AvoidBuggy: p.AvoidBuggy, AutoAssign: p.AutoAssign, Restricted: p.Restricted, Priority: p.Priority,
+			External: p.Allocator != "",
 		}
 	}
 	return out

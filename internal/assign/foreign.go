@@ -88,6 +88,7 @@ func (a *Assigner) restore(svc *corev1.Service, req *allocator.Request, shown []
 func (a *Assigner) leaveAlone(owner allocator.Owner, v *Verdict) {
 	a.foreign[owner] = true
 	a.waiting.drop(owner)
+	a.unclaim(owner)
 	v.Kept = a.engine.Held(owner).Addrs()
 	a.shows(owner, slices.DeleteFunc(slices.Clone(v.Foreign), func(addr netip.Addr) bool { return slices.Contains(v.Kept, addr) }))
 	if a.inPools(v.Foreign) {

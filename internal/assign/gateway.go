@@ -29,8 +29,8 @@ func (a *Assigner) prefer(svc *corev1.Service, req *allocator.Request) {
 	}
 	asked := *req
 	for _, addr := range service.Preferred(svc) {
-		if _, ok := a.engine.PoolOf(addr); !ok {
-			return
+		if pool, ok := a.engine.PoolOf(addr); !ok || a.snapshot.Pool(pool).Allocator != "" {
+			return // nobody chooses for an allocator
 		}
 		at := &asked.IPv4
 		if allocator.FamilyOf(addr) == allocator.IPv6 {

@@ -172,9 +172,11 @@ func refusalEvent(v Verdict, message string) *Event {
 	switch {
 	case v.OfNode != "" && v.Err == nil:
 		return &Event{corev1.EventTypeWarning, service.EventAddressOfNode, message}
+	case v.Disagrees != "" && v.Err == nil:
+		return &Event{corev1.EventTypeWarning, service.EventAllocatorDisagrees, message}
 	case v.Missing != 0:
 		return &Event{corev1.EventTypeNormal, service.EventAdditionalAssignFailed, message}
-	case v.Err == nil, errors.Is(v.Err, errCNIUnknown):
+	case v.Err == nil, errors.Is(v.Err, errCNIUnknown), errors.Is(v.Err, allocator.ErrAwaitsProvider):
 		return nil
 	case errors.Is(v.Err, errNoClusterIP):
 		return &Event{corev1.EventTypeWarning, service.EventNoClusterIPs, message}
@@ -199,6 +201,8 @@ func verdictCondition(v Verdict) (metav1.ConditionStatus, string, string) {
 		return metav1.ConditionTrue, service.ReasonAddressKept, fmt.Sprintf("%s is kept: %v; %s", has, v.Err, v.OfNode)
 	case v.OfNode != "":
 		return metav1.ConditionTrue, service.ReasonAddressOfNode, fmt.Sprintf("%s; %s", has, v.OfNode)
+	case v.Disagrees != "" && v.Err == nil:
+		return metav1.ConditionTrue, service.ReasonAllocatorDisagrees, v.Disagrees
 	case v.Missing != 0:
 		return metav1.ConditionTrue, service.ReasonAllocated,
 			fmt.Sprintf("%s; pool %q has no %s address to add", has, strings.Join(v.MissingFrom, ","), v.Missing)
@@ -227,6 +231,10 @@ var reasons = []struct {
 	{allocator.ErrReserved, service.ReasonAddressReserved},
 	{allocator.ErrSharingConflict, service.ReasonSharingConflict},
 	{allocator.ErrInUse, service.ReasonAddressInUse},
+	{allocator.ErrNotGiven, service.ReasonAllocatorRefused},
+	{allocator.ErrAwaitsProvider, service.ReasonWaitingForAllocator},
+	{allocator.ErrUnfitAnswer, service.ReasonAllocatorDisagrees},
+	{allocator.ErrRefused, service.ReasonAllocatorRefused},
 	{allocator.ErrPoolExhausted, service.ReasonPoolExhausted},
 	{allocator.ErrNoMatchingPool, service.ReasonNoMatchingPool},
 	{allocator.ErrNotInPool, service.ReasonAddressNotInPool},

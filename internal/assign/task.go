@@ -44,7 +44,9 @@ type Options struct {
 	ReportOtherClasses bool
 	Registry           prometheus.Registerer
 	Recorder           Recorder
-	Log                *slog.Logger
+	// Providers give out the addresses of pools that name them, by the name that pools have for them (config.Allocators).
+	Providers map[string]allocator.Provider
+	Log       *slog.Logger
 }
 
 // Task is the running whole of this package: it adopts what exists, then serves Services until it is stopped.
@@ -58,6 +60,8 @@ type Task struct {
 	namespace  string
 	log        *slog.Logger
 	queue      atomic.Pointer[requestQueue]
+	providers  map[string]*provider
+	faults     func([]config.Fault)
 
 	nodesChanged func()
 }
@@ -66,7 +70,8 @@ type Task struct {
 func NewTask(o Options) (*Task, error) {
 	c := o.Manager.GetClient()
 	t := &Task{manager: o.Manager, log: o.Log, namespace: o.Namespace, pools: newPoolStatus(c, o.Manager.GetCache(), o.Namespace, o.Log)}
-	t.assigner = New(o.Rules, Notify{Service: t.enqueue, Pool: t.pools.Mark})
+	o.Rules.Allocators = providers(o.Providers)
+	t.assigner = New(o.Rules, Notify{Service: t.enqueue, Pool: t.pools.Mark, Claim: t.lookAtClaim})
 	t.assigner.LetLeave(time.Now)
 	t.assigner.AwaitCNI()
 	t.pools.Assigner = t.assigner
@@ -75,6 +80,9 @@ func NewTask(o Options) (*Task, error) {
 	m := NewMetrics(t.assigner)
 	if err := o.Registry.Register(m); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	if err := t.addProviders(o); err != nil {
+		return nil, err
 	}
 	t.reconciler = &reconciler{
 		Client: c, Assigner: t.assigner, Holds: holds, Adopted: &adopted{reader: live}, Recorder: o.Recorder, Metrics: m, Log: o.Log,
@@ -196,7 +204,12 @@ func (t *Task) Adopt(ctx context.Context, s *config.Snapshot) error {
 
 // SetSnapshot puts a new configuration in force.
 func (t *Task) SetSnapshot(ctx context.Context, s *config.Snapshot) error {
-	return t.assigner.SetSnapshot(s, t.namespaceLabels(ctx))
+	err := t.assigner.SetSnapshot(s, t.namespaceLabels(ctx))
+	for _, p := range t.providers {
+		p.pools.Set()
+	}
+	t.reportFaults()
+	return err
 }
 
 func (t *Task) namespaceLabels(ctx context.Context) NamespaceLabels {
@@ -225,6 +238,18 @@ func (t *Task) CNIKnown(ctx context.Context) { t.assigner.OpenGate(t.namespaceLa
 
 // Reconsider has a Service looked at again.
 func (t *Task) Reconsider(owner allocator.Owner) { t.enqueue(owner) }
+
+// RunAllocators asks allocators for what Services want of them, until ctx ends. CNIKnown must have been called.
+func (t *Task) RunAllocators(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, p := range t.providers {
+		g.Go(func() error { return p.Run(ctx) })
+	}
+	return g.Wait()
+}
+
+// Faults sets who is told of the faults of pools that their allocators know of. It must be called before Run, and must not block.
+func (t *Task) Faults(f func([]config.Fault)) { t.faults = f }
 
 // Run serves Services until ctx ends. Adopt must have returned before. Until CNIKnown is called, nothing new is given out.
 func (t *Task) Run(ctx context.Context) error {

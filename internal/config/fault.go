@@ -47,7 +47,7 @@ type Fault struct {
 	PoolsOnly bool
 	// Missing is set if the fault is a reference to something that does not exist, perhaps not yet.
 	Missing bool
-	// Waits is set if the object is valid, and a node cannot serve it before something outside it is mended.
+	// Waits is set if the object is valid, and cannot be served before something outside it is mended.
 	Waits bool
 }
 
@@ -64,6 +64,8 @@ func (f Fault) Message() string {
 // Consequence says what is in force instead of the faulty version.
 func (f Fault) Consequence() string {
 	switch {
+	case f.Waits && f.Object.Kind == "IPAddressPool":
+		return "until then the pool gives no new address; Services keep the addresses they have"
 	case f.Waits:
 		return "until then a session that is up stays, and another does not begin"
 	case f.LastValid:

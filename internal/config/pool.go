@@ -25,6 +25,9 @@ type Pool struct {
 	AutoAssign bool // spec.autoAssign, true unless it says otherwise
 	Restricted bool // it has a spec.serviceAllocation
 	Priority   int  // of that; 0: none
+	// Allocator is who gives out the addresses (AnnotationAllocator), empty for the built-in engine, and AllocatorPool is the pool of its own
+	// that it takes them from.
+	Allocator, AllocatorPool string
 
 	Ref    Ref
 	Labels labels.Set
@@ -125,6 +128,7 @@ func parsePool(o *v1beta1.IPAddressPool) (*Pool, []Fault) {
 		}
 		p.Ranges = append(p.Ranges, r)
 	}
+	p.Allocator, p.AllocatorPool = allocatorOf(o.Annotations, add)
 	if a := o.Spec.AllocateTo; a != nil {
 		p.Restricted, p.Priority, p.namespaces = true, a.Priority, a.Namespaces
 		var err error

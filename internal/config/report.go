@@ -77,8 +77,13 @@ func (r *reporter) state() (types.NamespacedName, map[string]string) {
 		map[string]string{stateComponent: "speaker", presence.LabelNode: backends.LabelValue(r.node)}
 }
 
-func (r *reporter) report(ctx context.Context, s *Snapshot, reservations []v1alpha1.AddressReservation, remarks []Remark) {
-	for _, f := range s.Faults() {
+// tell tells of faults that are new: of those of a Snapshot, and, in the controller, of those that only the outside knows of.
+func (r *reporter) tell(ctx context.Context, s *Snapshot) {
+	faults := s.Faults()
+	if r.node == "" && r.about != nil {
+		faults = r.about(ctx, faults)
+	}
+	for _, f := range faults {
 		if slices.Contains(r.reported, f) {
 			continue
 		}
@@ -88,7 +93,11 @@ func (r *reporter) report(ctx context.Context, s *Snapshot, reservations []v1alp
 		}
 		r.recorder.Eventf(f.Object.Reference(), nil, corev1.EventTypeWarning, eventConfigurationError, "Validate", "%s", f.Message())
 	}
-	r.reported = s.Faults()
+	r.reported = faults
+}
+
+func (r *reporter) report(ctx context.Context, s *Snapshot, reservations []v1alpha1.AddressReservation, remarks []Remark) {
+	r.tell(ctx, s)
 	for _, x := range remarks {
 		if slices.Contains(r.remarked, x) {
 			continue

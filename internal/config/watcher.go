@@ -70,6 +70,7 @@ func NewWatcher(o WatcherOptions) (*Watcher, error) {
 	}
 	if o.Node == "" {
 		w.reporter.readiness = w.reporter.newReadiness(o.Manager.GetCache())
+		w.reporter.about = w.withWaits
 	} else {
 		w.reporter.recorder, w.reporter.about = nil, w.aboutNode
 	}
@@ -125,7 +126,8 @@ func (w *Watcher) watchNode(o WatcherOptions) error {
 // stateRequest has it worked out what the ConfigurationState says, and nothing else.
 var stateRequest = reconcile.Request{NamespacedName: types.NamespacedName{Name: "state"}}
 
-// SetWaits says which peers this speaker cannot serve before something outside them is mended, such as a Secret. It does not block.
+// SetWaits says which objects cannot be served before something outside them is mended: a speaker's BGPPeers without their Secret, pools
+// whose allocator does not know them. It does not block.
 func (w *Watcher) SetWaits(waits []Fault) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -144,6 +146,11 @@ func (w *Watcher) aboutNode(ctx context.Context, faults []Fault) []Fault {
 	if err := w.reader.Get(ctx, types.NamespacedName{Name: w.reporter.node}, &node); err == nil {
 		faults = about(faults, w.peers, node.Labels)
 	}
+	return w.withWaits(ctx, faults)
+}
+
+// withWaits returns the faults with those that were set as SetWaits says.
+func (w *Watcher) withWaits(_ context.Context, faults []Fault) []Fault {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Concat(faults, w.waits)
@@ -165,6 +172,7 @@ func (w *Watcher) Reconcile(ctx context.Context, r reconcile.Request) (reconcile
 		if w.last == nil {
 			return reconcile.Result{}, nil // it will be reported
 		}
+		w.reporter.tell(ctx, w.last)
 		w.reporter.setState(ctx, w.last)
 		return reconcile.Result{}, nil
 	}

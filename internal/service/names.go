@@ -40,6 +40,8 @@ const (
 	ReasonAddressNotUsable    = "AddressNotUsable"
 	ReasonAddressOfNode       = "AddressOfNode"
 	ReasonAddressReserved     = "AddressReserved"
+	ReasonAllocatorDisagrees  = "AllocatorDisagrees"
+	ReasonAllocatorRefused    = "AllocatorRefused"
 	ReasonCNIUnknown          = "CNIUnknown"
 	ReasonForeignStatus       = "ForeignStatus"
 	ReasonIPAMConflict        = "IPAMConflict"
@@ -53,6 +55,7 @@ const (
 	ReasonPoolNotFound        = "PoolNotFound"
 	ReasonSharingConflict     = "SharingConflict"
 	ReasonStatusContended     = "StatusContended"
+	ReasonWaitingForAllocator = "WaitingForAllocator"
 )
 
 // Reasons of events on Services. Those down to EventDeprecatedAnnotation are MetalLB's.
@@ -67,6 +70,7 @@ const (
 	EventDeprecatedAnnotation   = "deprecatedAnnotation"
 	EventAddressConflict        = "AddressConflict"
 	EventAddressOfNode          = "AddressOfNode"
+	EventAllocatorDisagrees     = "AllocatorDisagrees"
 	EventForeignStatus          = "ForeignStatus"
 	EventStatusContended        = "StatusContended"
 	EventClassNotServed         = "ClassNotServed"
