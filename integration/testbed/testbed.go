@@ -230,9 +230,13 @@ func (b *Bed) Start(t testing.TB, namespace string, args ...string) *Process {
 
 // Launch is Start outside a test: the caller stops the controller. It advertises nothing unless args choose a backend.
 func (b *Bed) Launch(namespace string, args ...string) (*Process, error) {
-	p := &Process{done: make(chan struct{})}
 	args = append([]string{"--kubeconfig", b.kubeconfig, "--namespace", namespace, "--log-format=text", "--backend=none"}, args...)
-	p.cmd = exec.Command(b.controller, args...)
+	return b.launch(b.controller, args...)
+}
+
+func (b *Bed) launch(binary string, args ...string) (*Process, error) {
+	p := &Process{done: make(chan struct{})}
+	p.cmd = exec.Command(binary, args...)
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.cmd.Start(); err != nil {

@@ -153,10 +153,12 @@ func (c *Cluster) InstallCRDs(crds ...*apiextensionsv1.CustomResourceDefinition)
 // Stop stops both processes and removes their folders.
 func (c *Cluster) Stop() error { return errors.Join(c.env.Stop(), os.RemoveAll(c.certs)) }
 
-// The folders with the CustomResourceDefinitions of Calico (group crd.projectcalico.org) and Cilium, as 'make tools' names them.
+// The folders with the CustomResourceDefinitions of Calico (group crd.projectcalico.org), of Cilium, and of Cluster API's IPAM contract with
+// its in-cluster provider, as 'make tools' names them.
 const (
 	CalicoCRDs = "calico-crds"
 	CiliumCRDs = "cilium-crds"
+	IPAMCRDs   = "ipam-crds"
 )
 
 // ReadCRDs returns the CustomResourceDefinitions in the folder of that name, from the first of folders that holds it.

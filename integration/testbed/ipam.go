@@ -1,0 +1,23 @@
+package testbed
+
+import (
+	"github.com/fairlead/fairlead/internal/tool/localcluster"
+)
+
+// ServeIPAM has the cluster serve Cluster API's IPAM contract, and starts its in-cluster provider; the caller stops it.
+func (b *Bed) ServeIPAM() (*Process, error) {
+	all, err := localcluster.ReadCRDs(localcluster.IPAMCRDs, Folder("bin"))
+	if err != nil {
+		return nil, err
+	}
+	if err := b.InstallCRDs(all...); err != nil {
+		return nil, err
+	}
+	return b.LaunchIPAM()
+}
+
+// LaunchIPAM starts the in-cluster provider; the caller stops it. It makes its addresses from GlobalInClusterIPPools and InClusterIPPools.
+func (b *Bed) LaunchIPAM() (*Process, error) {
+	return b.launch(Folder("bin", "ipam-provider"), "--kubeconfig", b.kubeconfig, "--webhook-port", "0",
+		"--health-probe-bind-address", "127.0.0.1:0", "--diagnostics-address", "0")
+}
