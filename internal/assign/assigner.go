@@ -483,6 +483,9 @@ func (a *Assigner) settle(svc *corev1.Service, before allocator.Assignment, shar
 		if g.Pool != "" {
 			a.notify.Pool(g.Pool)
 		}
+		if c := a.claims.by[a.claims.given(g.Addr)]; c != nil && c.Owner != owner {
+			a.notify.Service(c.Owner) // it may have to ask anew
+		}
 	}
 	freed := before.Grants()
 	if sharing == nowSharing && ports == nowPorts {

@@ -23,7 +23,7 @@ import (
 // has to be counted.
 type claims struct {
 	by   map[string]*claim            // by ID
-	at   map[netip.Addr]string        // ID of the claim that was answered with an address
+	at   map[netip.Addr][]string      // IDs of claims that were answered with an address; the first counts, a second one is a mistake
 	has  map[netip.Addr]string        // ID of the claim that is to confirm an address that is held already
 	want map[allocator.Owner][]string // IDs that a Service asks with
 	told map[allocator.Ask]string     // ID of the claim whose answer the engine knows
@@ -47,9 +47,36 @@ type claim struct {
 
 func newClaims() claims {
 	return claims{
-		by: map[string]*claim{}, at: map[netip.Addr]string{}, has: map[netip.Addr]string{}, want: map[allocator.Owner][]string{},
+		by: map[string]*claim{}, at: map[netip.Addr][]string{}, has: map[netip.Addr]string{}, want: map[allocator.Owner][]string{},
 		told: map[allocator.Ask]string{}, listed: map[string]bool{}, silent: map[string]string{}, unknown: map[string]map[string]string{},
 	}
+}
+
+// given returns the ID of the claim that was answered with an address; empty: none was.
+func (c *claims) given(addr netip.Addr) string {
+	if ids := c.at[addr]; len(ids) > 0 {
+		return ids[0]
+	}
+	return ""
+}
+
+// move notes that a claim is answered with another address than it was. It returns who else's claim counts for the old one now, nil if
+// nobody's does.
+func (c *claims) move(id string, was, is netip.Addr) *claim {
+	var next *claim
+	if was.IsValid() {
+		first := c.given(was) == id
+		ids := slices.DeleteFunc(c.at[was], func(x string) bool { return x == id })
+		if c.at[was] = ids; len(ids) == 0 {
+			delete(c.at, was)
+		} else if first {
+			next = c.by[ids[0]]
+		}
+	}
+	if is.IsValid() {
+		c.at[is] = append(c.at[is], id)
+	}
+	return next
 }
 
 // claimID returns the ID of the nth claim for an address: it has the UID of the Service that it is made for, the family, and the hash of the
@@ -104,26 +131,34 @@ func (a *Assigner) claim(svc *corev1.Service, req *allocator.Request, held alloc
 	}
 	for _, g := range held.Grants() {
 		p := a.snapshot.Pool(g.Pool)
-		if p == nil || p.Allocator == "" || !a.claims.listed[p.Allocator] || a.claims.at[g.Addr] != "" {
+		if p == nil || p.Allocator == "" || !a.claims.listed[p.Allocator] || a.claims.given(g.Addr) != "" {
 			continue
 		}
 		if other := a.claims.has[g.Addr]; other != "" && !slices.Contains(a.claims.want[req.Owner], other) {
 			continue // who shares it asks
 		}
 		id := a.next(svc, p, allocator.FamilyOf(g.Addr))
-		a.make(svc, req, p, id, allocator.FamilyOf(g.Addr)).Has = g.Addr
-		a.claims.has[g.Addr] = id
+		a.confirm(a.make(svc, req, p, id, allocator.FamilyOf(g.Addr)), g.Addr)
 		ids = append(ids, id)
 	}
 	a.wants(req.Owner, ids)
 	return again
 }
 
-// next returns the ID of the first claim of svc that nobody else has come to hold the address of.
+// confirm has c be for an address that is held already.
+func (a *Assigner) confirm(c *claim, addr netip.Addr) {
+	if a.claims.has[c.Has] == c.ID {
+		delete(a.claims.has, c.Has)
+	}
+	c.Has, a.claims.has[addr] = addr, c.ID
+}
+
+// next returns the ID of the first claim of svc that does not stand for an address that somebody else has come to hold. What was given to
+// two of them does not count: it is the allocator's fault, and asking on and on would not mend it.
 func (a *Assigner) next(svc *corev1.Service, p *config.Pool, f allocator.Family) string {
 	for nth := 0; ; nth++ {
 		id := claimID(svc, f, p, nth)
-		if c := a.claims.by[id]; c == nil || !a.heldByOthers(c.answer.Addr, ownerOf(svc)) {
+		if c := a.claims.by[id]; c == nil || a.claims.given(c.answer.Addr) != id || !a.heldByOthers(c.answer.Addr, ownerOf(svc)) {
 			return id
 		}
 	}
@@ -227,7 +262,7 @@ func (a *Assigner) wanted(c *claim) bool {
 	case !c.answer.Addr.IsValid():
 		return false
 	case len(a.engine.Holders(c.answer.Addr)) > 0:
-		return a.claims.at[c.answer.Addr] == c.ID
+		return a.claims.given(c.answer.Addr) == c.ID
 	}
 	return slices.ContainsFunc(a.engine.Reserved(c.answer.Addr), func(r allocator.Reservation) bool { return r.Use == "" })
 }
@@ -249,14 +284,13 @@ func (a *Assigner) answered(c *claim, answer allocator.Answer) {
 		return
 	}
 	c.answer = answer
-	if a.claims.at[was.Addr] == c.ID {
-		delete(a.claims.at, was.Addr)
-	}
-	if answer.Addr.IsValid() && a.claims.at[answer.Addr] == "" {
-		a.claims.at[answer.Addr] = c.ID
+	concerned := slices.Concat([]allocator.Owner{c.Owner}, a.engine.Holders(was.Addr), a.engine.Holders(answer.Addr))
+	if was.Addr != answer.Addr {
+		if next := a.claims.move(c.ID, was.Addr, answer.Addr); next != nil {
+			concerned = append(concerned, next.Owner)
+		}
 	}
 	a.tell(c)
-	concerned := slices.Concat([]allocator.Owner{c.Owner}, a.engine.Holders(was.Addr), a.engine.Holders(answer.Addr))
 	a.reconsider(concerned)
 	a.follow(c)
 	a.look(c.ID) // it may not be wanted any more
@@ -386,8 +420,9 @@ func (a *Assigner) ReleasedClaim(id string) {
 		return
 	}
 	delete(a.claims.by, id)
-	if a.claims.at[c.answer.Addr] == id {
-		delete(a.claims.at, c.answer.Addr)
+	var concerned []allocator.Owner
+	if next := a.claims.move(id, c.answer.Addr, netip.Addr{}); next != nil {
+		concerned = append(a.engine.Holders(c.answer.Addr), next.Owner)
 	}
 	if a.claims.has[c.Has] == id {
 		delete(a.claims.has, c.Has)
@@ -398,13 +433,14 @@ func (a *Assigner) ReleasedClaim(id string) {
 		a.engine.Answer(ask, allocator.Answer{})
 	}
 	a.follow(c)
+	a.reconsider(slices.Concat(concerned, a.engine.Holders(c.Has))) // somebody else may have to ask for it now
 	a.wake()
 }
 
 // lookAt has the claims looked at whose addresses changed hands.
 func (a *Assigner) lookAt(freed []allocator.Grant) {
 	for _, g := range freed {
-		for _, id := range []string{a.claims.at[g.Addr], a.claims.has[g.Addr]} {
+		for _, id := range []string{a.claims.given(g.Addr), a.claims.has[g.Addr]} {
 			if id != "" {
 				a.look(id)
 			}
@@ -444,7 +480,7 @@ func (a *Assigner) disagreement(svc *corev1.Service, held allocator.Assignment) 
 	var out []string
 	for _, g := range held.Grants() {
 		p := a.snapshot.Pool(g.Pool)
-		if p == nil || p.Allocator == "" || a.claims.at[g.Addr] != "" {
+		if p == nil || p.Allocator == "" || a.claims.given(g.Addr) != "" {
 			continue
 		}
 		if !a.claims.listed[p.Allocator] {

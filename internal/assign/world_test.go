@@ -43,6 +43,7 @@ type world struct {
 	assigner *Assigner
 	snapshot *config.Snapshot
 	queue    []allocator.Owner
+	looks    []string // IDs of claims that are to be looked at
 }
 
 func newWorld(t require.TestingT, pools ...v1beta1.IPAddressPool) *world {
@@ -53,10 +54,11 @@ func newWorld(t require.TestingT, pools ...v1beta1.IPAddressPool) *world {
 
 // start starts a controller that knows nothing but what the API server tells it, Services in random order.
 func (w *world) start() {
-	w.queue, w.snapshot = nil, nil
+	w.queue, w.looks, w.snapshot = nil, nil, nil
 	w.assigner = New(w.rules, Notify{
 		Service: func(o allocator.Owner) { w.queue = append(w.queue, o) },
 		Pool:    func(string) {},
+		Claim:   func(_, id string) { w.looks = append(w.looks, id) },
 	})
 	w.assigner.LetLeave(w.clockwork)
 	w.assigner.SetNodes(w.nodes)
