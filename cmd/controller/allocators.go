@@ -7,7 +7,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -55,10 +54,13 @@ func clusterUID(ctx context.Context, rc *rest.Config) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("connect to the API server: %w", err)
 	}
-	ns := metav1.PartialObjectMetadata{}
-	ns.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
-	if err := c.Get(ctx, types.NamespacedName{Name: metav1.NamespaceSystem}, &ns); err != nil {
+	list := metav1.PartialObjectMetadataList{}
+	list.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("NamespaceList"))
+	if err := c.List(ctx, &list, client.MatchingFields{"metadata.name": metav1.NamespaceSystem}); err != nil {
 		return "", fmt.Errorf("read namespace %s, whose UID tells clusters apart: %w", metav1.NamespaceSystem, err)
 	}
-	return string(ns.UID), nil
+	if len(list.Items) != 1 {
+		return "", fmt.Errorf("there is no namespace %s, whose UID tells clusters apart", metav1.NamespaceSystem)
+	}
+	return string(list.Items[0].UID), nil
 }
