@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/fsnotify/fsnotify"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
@@ -74,9 +75,17 @@ func (c *connection) mapping(kind schema.GroupKind, versions ...string) (*meta.R
 		m, err = c.mapper.RESTMapping(kind, versions...)
 	}
 	if err != nil && !meta.IsNoMatchError(err) {
-		return nil, fmt.Errorf("ask for the kinds that the API server of the claims has: %w", err)
+		return nil, fmt.Errorf("ask for the kinds that the API server of the claims has: %w", accepted(err))
 	}
 	return m, err
+}
+
+// accepted returns an error with a word on credentials, if it is about them.
+func accepted(err error) error {
+	if apierrors.IsUnauthorized(err) {
+		return fmt.Errorf("it does not accept the credentials, which may have expired (Unauthorized): %w", err)
+	}
+	return err
 }
 
 // errFileChanged ends a Watch whose connection may have come to be another one.

@@ -131,7 +131,7 @@ func (p *Provider) Ask(ctx context.Context, c allocator.Claim) (allocator.Answer
 			claim, err = in.Get(ctx, p.name(c.ID), metav1.GetOptions{})
 		}
 		if err != nil {
-			return allocator.Answer{}, fmt.Errorf("create IPAddressClaim %s/%s: %w", p.Namespace, p.name(c.ID), err)
+			return allocator.Answer{}, fmt.Errorf("create IPAddressClaim %s/%s: %w", p.Namespace, p.name(c.ID), accepted(err))
 		}
 	}
 	if !p.ours(claim) {

@@ -30,6 +30,7 @@ import (
 var (
 	calicoGroup = schema.GroupVersion{Group: "crd.projectcalico.org", Version: "v1"}
 	ciliumGroup = schema.GroupVersion{Group: "cilium.io", Version: "v2"}
+	ipamGroup   = schema.GroupVersion{Group: "ipam.cluster.x-k8s.io", Version: "v1beta2"}
 	policyGroup = schema.GroupVersion{Group: "cilium.io", Version: "v2alpha1"}
 )
 
@@ -300,6 +301,42 @@ func TestRights(t *testing.T) {
 		})
 		s.end()
 	})
+	t.Run("cluster-api", func(t *testing.T) {
+		provider, err := bed.ServeIPAM()
+		require.NoError(t, err)
+		t.Cleanup(provider.Kill)
+		pool := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"addresses": []any{"10.94.0.0/28"}, "prefix": int64(24)}}}
+		pool.SetGroupVersionKind(schema.GroupVersionKind{Group: ipamGroup.Group, Version: "v1alpha2", Kind: "GlobalInClusterIPPool"})
+		pool.SetName("lb")
+		require.NoError(t, bed.Client.Create(t.Context(), pool))
+		s := begin(t, r, "backend=none", "allocators.clusterAPI.enabled=true")
+		note(s)
+		// An address that a Service has already is made known to the provider; one that somebody takes away stays.
+		main := &v1beta1.IPAddressPool{ObjectMeta: s.object("main")}
+		edit(t, main, func() {
+			main.Spec.Addresses = []string{"10.90.0.0/28", "2001:db8:90::/124", "10.94.0.0/28"}
+			main.Annotations = map[string]string{
+				"fairlead.io/allocator": "cluster-api", "fairlead.io/allocator-pool": "GlobalInClusterIPPool." + ipamGroup.Group + "/lb",
+			}
+		})
+		r.await(t, ipamGroup.Group+" ipaddresses create")
+		r.await(t, ipamGroup.Group+" ipaddressclaims patch")
+		r.await(t, ipamGroup.Group+" globalinclusterippools watch")
+		more := s.service("more")
+		addressed(t, more)
+		var list unstructured.UnstructuredList
+		list.SetGroupVersionKind(ipamGroup.WithKind("IPAddressList"))
+		require.NoError(t, bed.Client.List(t.Context(), &list, client.InNamespace(s.name)))
+		for i := range list.Items {
+			list.Items[i].SetFinalizers(nil)
+			require.NoError(t, bed.Client.Update(t.Context(), &list.Items[i]))
+			require.NoError(t, client.IgnoreNotFound(bed.Client.Delete(t.Context(), &list.Items[i])))
+		}
+		r.await(t, ipamGroup.Group+" ipaddresses get")
+		require.NoError(t, bed.Client.Delete(t.Context(), more))
+		r.await(t, ipamGroup.Group+" ipaddressclaims delete")
+		s.end()
+	})
 	if t.Failed() {
 		return
 	}
@@ -330,6 +367,10 @@ var unused = map[string]string{
 	"rbac.authorization.k8s.io roles update":               "putting right what somebody has changed",
 	"rbac.authorization.k8s.io rolebindings update":        "putting right what somebody has changed",
 	"migration.projectcalico.org datastoremigrations list": "standing still while Calico moves its objects",
+	"ipam.cluster.x-k8s.io ipaddressclaims get":            "looking at a claim that somebody else has made under a name of ours",
+	"ipam.cluster.x-k8s.io inclusterippools get":           "pools of this kind, as those of globalinclusterippools",
+	"ipam.cluster.x-k8s.io inclusterippools list":          "pools of this kind, as those of globalinclusterippools",
+	"ipam.cluster.x-k8s.io inclusterippools watch":         "pools of this kind, as those of globalinclusterippools",
 	"cilium.io ciliumbgpadvertisements get":                "after somebody else has written",
 	"cilium.io ciliumbgpclusterconfigs get":                "after somebody else has written",
 	"cilium.io ciliumbgppeerconfigs get":                   "after somebody else has written",
