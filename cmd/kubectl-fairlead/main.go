@@ -57,7 +57,7 @@ func command() *cobra.Command {
 		Use:   "kubectl-fairlead",
 		Short: "See what Fairlead does, and why",
 		Long: `kubectl fairlead tells why a Service has the address it has, or has none; how full the pools are; who advertises; what is wrong with an
-installation; and what a change would do before it is made. But for migrate, which asks first, it writes nothing to the cluster. It
+installation; and what a change would do before it is made. But for migrate and allocator release, which ask first, it writes nothing to the cluster. It
 needs no more than permission to read; what it may not read, it says.`,
 		Version:       cli.Version(),
 		SilenceUsage:  true,
@@ -66,6 +66,6 @@ needs no more than permission to read; what it may not read, it says.`,
 	}
 	cmd.AddCommand(statusCommand(), explainCommand(), checkCommand(), poolsCommand(), peersCommand(), backendsCommand(), planCommand(),
 		doctorCommand(),
-		convertCommand(), migrateCommand(), demoCommand(), versionCommand())
+		allocatorCommand(), convertCommand(), migrateCommand(), demoCommand(), versionCommand())
 	return cmd
 }

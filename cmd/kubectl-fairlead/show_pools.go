@@ -60,6 +60,16 @@ func poolRows(p *explain.PoolUse) [][]screen.Cell {
 	if p.AvoidBuggyIPs {
 		notes = append(notes, "without .0 and .255")
 	}
+	if a := p.Allocator; a != nil {
+		note := fmt.Sprintf("%s gives from %s", a.Name, a.Pool)
+		switch {
+		case a.Problem != "":
+			note += ": " + a.Problem
+		case a.Free != nil:
+			note += fmt.Sprintf(", %s of %s free there", number(*a.Free), number(*a.Total))
+		}
+		notes = append(notes, note)
+	}
 	if len(p.Reservations) > 0 {
 		notes = append(notes, "reservations: "+strings.Join(p.Reservations, ", "))
 	}
@@ -174,6 +184,9 @@ func showAddress(s *screen.Screen, r *explain.OneAddress, wide bool) {
 		reserved = append(reserved, text)
 	}
 	list("Reserved by", reserved, "")
+	if r.Claim != nil {
+		showClaims(s, []explain.Claim{*r.Claim})
+	}
 	if len(r.Advertisements) > 0 {
 		s.Heading("Advertised by")
 		showAdvertisements(s, r.Advertisements, wide)

@@ -41,6 +41,7 @@ func showService(s *screen.Screen, r *explain.Service, wide bool) {
 		}
 		s.Table(rows...)
 	}
+	showClaims(s, r.Claims)
 	if len(r.Conditions) > 0 {
 		s.Heading("Conditions")
 		showConditions(s, r.Conditions)
@@ -59,6 +60,31 @@ func showService(s *screen.Screen, r *explain.Service, wide bool) {
 	showSessions(s, r.Sessions, wide)
 	showNotes(s, r.Notes, r.Gaps)
 	showFix(s, r.Fix, len(r.Gaps) == 0)
+}
+
+func showClaims(s *screen.Screen, claims []explain.Claim) {
+	if len(claims) == 0 {
+		return
+	}
+	s.Heading("Claims")
+	var rows [][]screen.Cell
+	for _, c := range claims {
+		answer, why := screen.C("no %s address yet", c.Family).In(screen.Doubtful), c.Why
+		switch {
+		case c.Address != "":
+			answer = screen.C("gave %s", c.Address).In(screen.Good)
+		case c.Refusal != "":
+			answer = screen.C("refuses: %s", c.Refusal).In(screen.Bad)
+		}
+		if len(c.Conditions) > 0 {
+			why = strings.Join(c.Conditions, "; ")
+		}
+		rows = append(rows, []screen.Cell{screen.C("%s", c.AllocatorPool), answer, screen.C("%s", why)})
+	}
+	s.Table(rows...)
+	for _, c := range claims {
+		s.Line(screen.C("  kubectl -n %s get ipaddressclaim %s", c.Namespace, c.Name).In(screen.Faint))
+	}
 }
 
 func showRequest(s *screen.Screen, r *explain.Request) {

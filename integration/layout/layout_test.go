@@ -16,7 +16,7 @@ const module = "github.com/fairlead/fairlead/"
 // core (service, config, announce, assign), which is pure or nearly so, and what is built on it: the controller, the speaker and the
 // user's tool.
 var may = map[string][]string{
-	"cmd":                 {"internal", "backends", "api"},
+	"cmd":                 {"internal", "allocator", "backends", "api"},
 	"internal/process":    {"backends", "api"},
 	"internal/config":     {"internal/process", "backends", "api"},
 	"internal/service":    {"internal/process", "backends", "api"},
@@ -50,6 +50,7 @@ var may = map[string][]string{
 	},
 
 	"allocator":            nil,
+	"allocator/clusterapi": {"allocator"},
 	"api":                  nil,
 	"backends":             nil,
 	"backends/backendtest": {"backends"},
@@ -60,6 +61,7 @@ var may = map[string][]string{
 	"backends/layer2":      {"backends"},
 
 	"integration":                {"integration", "internal", "api"},
+	"integration/allocators":     {"integration/testbed", "internal/config", "internal/service", "allocator", "api"},
 	"integration/backends":       {"integration/testbed", "internal/tool/localcluster", "backends", "api"},
 	"integration/bgp":            {"integration/testbed", "backends", "api"},
 	"integration/bfd":            {"integration/testbed", "backends/bgp/bfd"},

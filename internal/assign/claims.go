@@ -529,14 +529,14 @@ func (a *Assigner) PoolsOf(name string) []*config.Pool {
 	return slices.DeleteFunc(a.snapshot.Pools(), func(p *config.Pool) bool { return p.Allocator != name })
 }
 
-// ClaimFor returns what is known of the claims for what a Service holds or asks for, by ID.
-func (a *Assigner) ClaimFor(owner allocator.Owner) []allocator.Claimed {
+// ClaimsFor returns the claims that were made for a Service, or for an address that it holds, by ID.
+func (a *Assigner) ClaimsFor(owner allocator.Owner) []allocator.Claimed {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var out []allocator.Claimed
 	for _, id := range slices.Sorted(maps.Keys(a.claims.by)) {
 		c := a.claims.by[id]
-		if c.Owner == owner && a.wanted(c) || slices.Contains(a.engine.Holders(c.answer.Addr), owner) {
+		if c.Owner == owner || slices.Contains(a.engine.Holders(c.answer.Addr), owner) {
 			out = append(out, allocator.Claimed{Claim: c.Claim, Answer: c.answer})
 		}
 	}

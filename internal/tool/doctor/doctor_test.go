@@ -13,9 +13,12 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/allocator/clusterapi"
 	"github.com/fairlead/fairlead/api/crds"
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/tool/migrate"
 	"github.com/fairlead/fairlead/internal/tool/rehearse"
 	"github.com/fairlead/fairlead/internal/tool/survey"
@@ -28,6 +31,19 @@ func healthy(s *survey.Survey) {
 	for i := range s.Sessions {
 		s.Sessions[i].Status.State = "Established"
 	}
+}
+
+// external has a pool take its addresses from an allocator.
+func external(s *survey.Survey) {
+	s.Config.Pools[0].Annotations = map[string]string{config.AnnotationAllocator: config.AllocatorClusterAPI, config.AnnotationAllocatorPool: "K.example.org/lb"}
+}
+
+// claimFor returns a claim that was made for a Service at a time.
+func claimFor(owner allocator.Owner, at time.Time) clusterapi.Found {
+	f := clusterapi.Found{Namespace: "metallb-system", Claimed: allocator.Claimed{Claim: allocator.Claim{ID: "claim", Owner: owner}}}
+	f.Object.SetName("claim")
+	f.Object.SetCreationTimestamp(metav1.NewTime(at))
+	return f
 }
 
 func TestChecks(t *testing.T) {
@@ -123,6 +139,23 @@ func TestChecks(t *testing.T) {
 				ClientConfig: &apiextensionsv1.WebhookClientConfig{Service: &apiextensionsv1.ServiceReference{Namespace: "metallb-system", Name: "gone"}},
 			}}
 		})}, check: "crds", severity: Error, what: "Service metallb-system/gone; it has no endpoints"},
+
+		{name: "a claim that nobody needs", survey: []func(*survey.Survey){func(s *survey.Survey) {
+			s.Claims = []clusterapi.Found{
+				claimFor(allocator.Owner{Namespace: "shop", Name: "gone"}, s.At.Add(-2*time.Minute)),
+				claimFor(allocator.Owner{Namespace: "shop", Name: "new"}, s.At.Add(-time.Second)),
+			}
+		}}, check: "allocators", severity: Warning, what: "nobody needs 1 claim any more: claim (for shop/gone)", command: "delete ipaddressclaims.ipam.cluster.x-k8s.io claim"},
+		{name: "an allocator that is not asked", survey: []func(*survey.Survey){external}, check: "allocators", severity: Error,
+			what: "takes its addresses from allocator cluster-api, and the controller does not ask it", command: "allocators.clusterAPI.enabled=true"},
+		{name: "no kind to ask by", survey: []func(*survey.Survey){external, func(s *survey.Survey) {
+			s.Controller.Settings["allocators"] = "cluster-api"
+			s.Gaps = []survey.Gap{{What: survey.IPAddressClaims, Missing: true}}
+		}}, check: "allocators", severity: Error, what: "the API server has no IPAddressClaims", command: "kubectl get crd"},
+		{name: "a pool that the allocator does not have", survey: []func(*survey.Survey){external, func(s *survey.Survey) {
+			s.Controller.Settings["allocators"] = "cluster-api"
+			s.AllocatorPools = map[string]allocator.PoolState{"K.example.org/lb": {Refusal: allocator.RefusedPool, Why: "K.example.org/lb does not exist"}}
+		}}, check: "allocators", severity: Error, what: "K.example.org/lb does not exist", command: "edit ipaddresspools"},
 
 		{name: "Lease run out", survey: []func(*survey.Survey){stopped}, check: "controller", severity: Error, what: "has not renewed the Lease fairlead-controller for 1h0m5s", command: "get pods"},
 		{name: "no Lease", survey: []func(*survey.Survey){func(s *survey.Survey) { s.Controller.LeaseFound = false }}, check: "controller", severity: Error, what: "no controller has run there", command: "get pods"},

@@ -17,7 +17,7 @@ const (
 
 // Finding is one thing that was found.
 type Finding struct {
-	// Check is what found it: crds, controller, configuration, pools, backends, metallb, kube-proxy, webhook, speakers, sessions, services.
+	// Check is what found it: crds, controller, configuration, pools, allocators, backends, metallb, kube-proxy, webhook, speakers, sessions, services.
 	Check string `json:"check"`
 	// Severity is error, warning or info.
 	Severity string `json:"severity"`
@@ -76,7 +76,7 @@ func Examine(f *Facts) *Report {
 		do   func(*Facts, *check)
 	}{
 		{"crds", crdsCheck}, {"controller", controllerCheck}, {"metallb", metallbCheck}, {"configuration", configurationCheck},
-		{"pools", poolsCheck},
+		{"pools", poolsCheck}, {"allocators", allocatorsCheck},
 		{"backends", backendsCheck}, {"speakers", speakersCheck}, {"kube-proxy", proxyCheck}, {"sessions", sessionsCheck},
 		{"webhook", webhookCheck}, {"services", servicesCheck},
 	} {

@@ -50,6 +50,8 @@ type OneAddress struct {
 	AskedBy []string `json:"askedBy,omitempty"`
 	// Reservations keep it.
 	Reservations []Reservation `json:"reservations"`
+	// Claim is the one that an allocator has answered with the address; absent: none was.
+	Claim *Claim `json:"claim,omitempty"`
 	// Advertisements are those that select a Service that has the address.
 	Advertisements []Advertisement `json:"advertisements"`
 	// Nodes announce it.
@@ -80,7 +82,7 @@ func OfAddress(m *survey.Model, addr netip.Addr) *OneAddress {
 	addr = addr.Unmap()
 	out := &OneAddress{
 		IP: addr.String(), Family: allocator.FamilyOf(addr).String(), Holders: []string{}, Advertisements: []Advertisement{}, Nodes: []Node{},
-		Reservations: reservationsOf(m, addr),
+		Reservations: reservationsOf(m, addr), Claim: claimOf(m, addr),
 	}
 	pool, usable := m.Assigner.PoolOf(addr)
 	if pool != nil {
@@ -114,7 +116,7 @@ func OfAddress(m *survey.Model, addr netip.Addr) *OneAddress {
 	if m.Need("Services") != nil && pool != nil || m.Need("IPAddressPools") != nil && len(holders) == 0 {
 		out.State = AddressUnknown
 	}
-	out.Gaps = gaps(m.Survey, "IPAddressPools", "AddressReservations", "Services", "ServiceL2Statuses", "ServiceBGPStatuses")
+	out.Gaps = gaps(m.Survey, "IPAddressPools", "AddressReservations", "Services", "ServiceL2Statuses", "ServiceBGPStatuses", survey.IPAddressClaims)
 	return out
 }
 
@@ -205,6 +207,9 @@ func poolNotes(p *config.Pool) []string {
 	}
 	if p.AvoidBuggy {
 		out = append(out, "the pool does not give out addresses that end in .0 or .255 (avoidBuggyIPs)")
+	}
+	if p.Allocator != "" {
+		out = append(out, fmt.Sprintf("allocator %s gives out the addresses of the pool, from %s", p.Allocator, p.AllocatorPool))
 	}
 	return out
 }

@@ -86,7 +86,8 @@ func fixAllocation(m *survey.Model, svc *corev1.Service, r *Service) *Fix {
 		return &Fix{Reason: FixNotJudged, What: "the controller has said nothing of this Service",
 			Help: "wait a moment; if it stays so, see its log"}
 	}
-	if c.Status == metav1.ConditionTrue && c.Reason != service.ReasonAddressKept && c.Reason != service.ReasonAddressOfNode {
+	if c.Status == metav1.ConditionTrue && c.Reason != service.ReasonAddressKept && c.Reason != service.ReasonAddressOfNode &&
+		c.Reason != service.ReasonAllocatorDisagrees {
 		return nil
 	}
 	f := &Fix{Reason: c.Reason, What: c.Message, Help: Help(m.Survey, c.Reason), Command: lookInto(m, svc, c.Reason, r)}

@@ -34,7 +34,20 @@ type PoolUse struct {
 	Reservations []string `json:"reservations,omitempty"`
 	// Waiting are the Services that the pool could not serve.
 	Waiting int `json:"waiting"`
+	// Allocator gives out the addresses; absent: the built-in one does.
+	Allocator *AllocatorUse `json:"allocator,omitempty"`
 	// Problem says why the pool is set aside; absent: it is in force.
+	Problem string `json:"problem,omitempty"`
+}
+
+// AllocatorUse is an allocator, and how full its pool is.
+type AllocatorUse struct {
+	Name string `json:"name"`
+	Pool string `json:"pool"`
+	// Free of Total addresses are free, for all who ask it; absent: that is not known.
+	Free  *int64 `json:"free,omitempty"`
+	Total *int64 `json:"total,omitempty"`
+	// Problem says why there is no such pool; absent: there is.
 	Problem string `json:"problem,omitempty"`
 }
 
@@ -68,7 +81,7 @@ type Holder struct {
 
 // OfPools tells of the pools of these names, or of all.
 func OfPools(m *survey.Model, only ...string) *Pools {
-	out := &Pools{Pools: []PoolUse{}, Gaps: gaps(m.Survey, "IPAddressPools", "Services", "AddressReservations", "Namespaces")}
+	out := &Pools{Pools: []PoolUse{}, Gaps: gaps(m.Survey, "IPAddressPools", "Services", "AddressReservations", "Namespaces", survey.IPAddressClaims)}
 	wanted := func(name string) bool {
 		for _, o := range only {
 			if o == name {
@@ -93,6 +106,9 @@ func OfPools(m *survey.Model, only ...string) *Pools {
 			AvoidBuggyIPs: p.AvoidBuggy,
 			Families:      families(m, name), Holders: []Holder{}, Waiting: waiting[name],
 		}
+		if p.Allocator != "" {
+			u.Allocator = allocatorUse(m, p)
+		}
 		for _, h := range holdings[name] {
 			x := Holder{IP: h.Addr.String()}
 			for _, o := range h.Owners {
@@ -114,6 +130,17 @@ func OfPools(m *survey.Model, only ...string) *Pools {
 				Name: name, Addresses: append([]string{}, specs[name]...), Families: []FamilyUse{}, Holders: []Holder{},
 				Problem: fmt.Sprintf("%s: %s", fault.Field, fault.Problem),
 			})
+		}
+	}
+	return out
+}
+
+func allocatorUse(m *survey.Model, p *config.Pool) *AllocatorUse {
+	out := &AllocatorUse{Name: p.Allocator, Pool: p.AllocatorPool}
+	if s, known := m.AllocatorPools[p.AllocatorPool]; known {
+		out.Problem = s.Why
+		if s.Counted {
+			out.Free, out.Total = &s.Free, &s.Total
 		}
 	}
 	return out

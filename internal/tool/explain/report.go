@@ -18,6 +18,8 @@ type Service struct {
 	// Pools are all pools, those that are considered first, in their order.
 	Pools     []Pool    `json:"pools"`
 	Addresses []Address `json:"addresses"`
+	// Claims are those by which allocators were asked for the Service.
+	Claims []Claim `json:"claims,omitempty"`
 	// Conditions are fairlead.io/Allocated and fairlead.io/Advertised, as far as they are there.
 	Conditions     []Condition     `json:"conditions"`
 	Advertisements []Advertisement `json:"advertisements"`
@@ -87,6 +89,23 @@ type Address struct {
 	Pool string `json:"pool,omitempty"`
 	// SharedWith are the other Services that have it, as namespace/name.
 	SharedWith []string `json:"sharedWith,omitempty"`
+}
+
+// Claim is a claim by which an allocator was asked for an address.
+type Claim struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	Family    string `json:"family"`
+	// AllocatorPool is the allocator's name of its pool.
+	AllocatorPool string `json:"allocatorPool"`
+	// For is the Service that it was made for, as namespace/name.
+	For string `json:"for"`
+	// Address is what the allocator has given; absent: nothing. Refusal is why it gives none, if it refuses, and Why is what it says.
+	Address string `json:"address,omitempty"`
+	Refusal string `json:"refusal,omitempty"`
+	Why     string `json:"why,omitempty"`
+	// Conditions are those of the claim.
+	Conditions []string `json:"conditions,omitempty"`
 }
 
 // Condition is a condition of an object.

@@ -30,6 +30,7 @@ func OfService(m *survey.Model, namespace, name string) *Service {
 		}
 	}
 	out.Addresses = addressesOf(m, svc)
+	out.Claims = claimsFor(m, ownerOf(svc))
 	out.Endpoints, out.Nodes = EndpointsOf(m, svc)
 	if svc.Spec.Type == corev1.ServiceTypeLoadBalancer {
 		if _, err := m.Assigner.Consider(svc, m.NamespaceLabels(namespace)); err != nil {
@@ -43,7 +44,7 @@ func OfService(m *survey.Model, namespace, name string) *Service {
 	out.Notes = notes(m, svc)
 	out.Gaps = gaps(m.Survey, "IPAddressPools", "BGPAdvertisements", "L2Advertisements", "AddressReservations", "Services", "Namespaces",
 		"EndpointSlices",
-		"Backends", "ServiceL2Statuses", "ServiceBGPStatuses", "BGPSessions", "Leases")
+		"Backends", "ServiceL2Statuses", "ServiceBGPStatuses", "BGPSessions", "Leases", survey.IPAddressClaims)
 	out.Fix = firstFix(m, svc, out)
 	return out
 }

@@ -53,7 +53,15 @@ func (s *Survey) Model() (*Model, error) {
 	if !slices.Contains(s.spared, ServiceBGPStatuses) {
 		m.addUnsaid(func(types.NamespacedName) bool { return true })
 	}
-	return m, m.Assigner.Observe(m.Snapshot, services, assign.Reserves(s.Config.Reservations))
+	err := m.Assigner.Observe(m.Snapshot, services, assign.Reserves(s.Config.Reservations))
+	if s.ClaimsKnown {
+		claims := make([]allocator.Claimed, len(s.Claims))
+		for i, x := range s.Claims {
+			claims[i] = x.Claimed
+		}
+		m.Assigner.Listed(config.AllocatorClusterAPI, claims)
+	}
+	return m, err
 }
 
 // NamespaceLabels returns the labels of a namespace.

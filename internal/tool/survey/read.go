@@ -110,6 +110,9 @@ func ReadAt(ctx context.Context, c client.Reader, namespace string, at time.Time
 	if err := s.readController(ctx, c); err != nil {
 		return s, err
 	}
+	if err := s.readClaims(ctx, c); err != nil {
+		return s, err
+	}
 	return s, s.readSilent(ctx, c)
 }
 

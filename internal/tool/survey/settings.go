@@ -56,6 +56,12 @@ func (s *Survey) Rules() (rules assign.Rules, known bool) {
 	set := s.Controller.Settings
 	rules.IsolateSharing = set["cross-namespace-sharing"] == "false"
 	if set != nil {
+		rules.Allocators = []string{}
+		for name := range strings.SplitSeq(set["allocators"], ",") {
+			if name != "" {
+				rules.Allocators = append(rules.Allocators, name)
+			}
+		}
 		rules.Classes = []string{""}
 		if v, ok := set["lb-class"]; ok {
 			rules.Classes = strings.Split(v, ",")

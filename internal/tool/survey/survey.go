@@ -17,6 +17,8 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/fairlead/fairlead/allocator"
+	"github.com/fairlead/fairlead/allocator/clusterapi"
 	"github.com/fairlead/fairlead/api/v1alpha1"
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/backends"
@@ -43,6 +45,11 @@ type Survey struct {
 	L2         []v1beta1.ServiceL2Status
 	BGP        []v1beta1.ServiceBGPStatus
 	Sessions   []v1alpha1.BGPSession
+	// Claims are those of the installation by which allocators are asked, with the IDs that the controller has for them; ClaimsKnown is set if
+	// they were read. AllocatorPools is what the pools of allocators say of themselves, by the name that pools have for them.
+	Claims         []clusterapi.Found
+	ClaimsKnown    bool
+	AllocatorPools map[string]allocator.PoolState
 	// Silent are the nodes whose speakers give no sign of life, and since when.
 	Silent map[string]time.Time
 	// Controller is what is known of the process that assigns addresses.
