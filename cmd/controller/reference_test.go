@@ -22,6 +22,6 @@ func TestReference(t *testing.T) {
 		"Written by `make reference`. A flag on the command line comes before its environment variable.\n\n" +
 		reference.Flags(cli.EnvName, append([]*cobra.Command{cmd}, cmd.Commands()...)...) +
 		"## Metrics\n\nOn `--metrics-bind-address`, path `/metrics`. Those of controller-runtime, of client-go and of the Go runtime are there, too.\n\n" +
-		reference.Metrics(t, assign.NewMetrics(nil), new(config.Metrics), delegate.NewMetrics())
+		reference.Metrics(t, assign.NewMetrics(nil), assign.NewProviderMetrics(nil), new(config.Metrics), delegate.NewMetrics())
 	reference.Check(t, "../../docs/reference/controller.md", text, *update)
 }

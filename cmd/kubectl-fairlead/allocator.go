@@ -21,7 +21,8 @@ import (
 func allocatorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "allocator", Short: "See and free the claims of a cluster that is gone",
-		Long: "What cluster-api was asked for stays claimed until the cluster that has asked releases it. These commands are for a cluster that cannot.",
+		Long:    "What cluster-api was asked for stays claimed until the cluster that has asked releases it. These commands are for a cluster that cannot.",
+		Example: "  kubectl fairlead allocator release --context hub --cluster blue",
 	}
 	cmd.AddCommand(releaseCommand())
 	return cmd

@@ -19,7 +19,7 @@ import (
 )
 
 // everyAlert are values with which all alerts and the dashboard are rendered.
-const everyAlert = "speaker.enabled=true,prometheus.prometheusRule.enabled=true,prometheus.grafanaDashboard.enabled=true,prometheus.prometheusRule.addressPoolUsage.excludePools=^a.b$"
+const everyAlert = "speaker.enabled=true,allocators.clusterAPI.enabled=true,prometheus.prometheusRule.enabled=true,prometheus.grafanaDashboard.enabled=true,prometheus.prometheusRule.addressPoolUsage.excludePools=^a.b$"
 
 // expressions returns the PromQL of all alerts and of the dashboard.
 func expressions(t testing.TB) (alerts, panels []string) {

@@ -40,7 +40,7 @@ type provider struct {
 	provider allocator.Provider
 	assigner *Assigner
 	queue    workqueue.TypedRateLimitingInterface[string] // of IDs
-	metrics  *providerMetrics
+	metrics  *ProviderMetrics
 	log      *slog.Logger
 	faults   func()      // tells of what is wrong with pools
 	pools    wake.Signal // they are to be looked at
@@ -49,7 +49,7 @@ type provider struct {
 	state map[string]allocator.PoolState // by the allocator's name of the pool
 }
 
-func newProvider(name string, p allocator.Provider, a *Assigner, m *providerMetrics, log *slog.Logger) *provider {
+func newProvider(name string, p allocator.Provider, a *Assigner, m *ProviderMetrics, log *slog.Logger) *provider {
 	return &provider{
 		name: name, provider: p, assigner: a, metrics: m, log: log.With("allocator", name), pools: wake.New(), faults: func() {},
 		state: map[string]allocator.PoolState{},
@@ -237,8 +237,8 @@ func (p *provider) refused() []config.Fault {
 	return out
 }
 
-// providerMetrics are what is counted of allocators.
-type providerMetrics struct {
+// ProviderMetrics are what is counted of allocators.
+type ProviderMetrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	pending  *prometheus.Desc
@@ -246,8 +246,9 @@ type providerMetrics struct {
 	names    []string
 }
 
-func newProviderMetrics(a *Assigner, names []string) *providerMetrics {
-	return &providerMetrics{
+// NewProviderMetrics returns the metrics of the allocators of these names; it registers nothing.
+func NewProviderMetrics(a *Assigner, names ...string) *ProviderMetrics {
+	return &ProviderMetrics{
 		assigner: a, names: names,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fairlead_allocator_requests_total", Help: "Requests to allocators beside the built-in one, by what was asked and what came of it.",
@@ -269,7 +270,7 @@ const (
 	askedError   = "error"
 )
 
-func (m *providerMetrics) asked(name, request string, start time.Time, answer allocator.Answer, err error) {
+func (m *ProviderMetrics) asked(name, request string, start time.Time, answer allocator.Answer, err error) {
 	result := askedNotYet
 	switch {
 	case err != nil:
@@ -286,14 +287,14 @@ func (m *providerMetrics) asked(name, request string, start time.Time, answer al
 }
 
 // Describe implements prometheus.Collector.
-func (m *providerMetrics) Describe(ch chan<- *prometheus.Desc) {
+func (m *ProviderMetrics) Describe(ch chan<- *prometheus.Desc) {
 	m.requests.Describe(ch)
 	m.duration.Describe(ch)
 	ch <- m.pending
 }
 
 // Collect implements prometheus.Collector.
-func (m *providerMetrics) Collect(ch chan<- prometheus.Metric) {
+func (m *ProviderMetrics) Collect(ch chan<- prometheus.Metric) {
 	m.requests.Collect(ch)
 	m.duration.Collect(ch)
 	for _, name := range m.names {
@@ -302,7 +303,7 @@ func (m *providerMetrics) Collect(ch chan<- prometheus.Metric) {
 }
 
 func (t *Task) addProviders(o Options) error {
-	m := newProviderMetrics(t.assigner, providers(o.Providers))
+	m := NewProviderMetrics(t.assigner, providers(o.Providers)...)
 	if err := o.Registry.Register(m); err != nil {
 		return fmt.Errorf("register metrics: %w", err)
 	}

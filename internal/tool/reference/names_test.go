@@ -27,7 +27,7 @@ func TestNamesReference(t *testing.T) {
 	text, err := os.ReadFile("../../../docs/reference/annotations.md")
 	require.NoError(t, err)
 	seen := map[string]bool{}
-	for _, dir := range []string{"api", "backends", "cmd", "internal"} {
+	for _, dir := range []string{"allocator", "api", "backends", "cmd", "internal"} {
 		err := filepath.WalkDir(filepath.Join("..", "..", "..", dir), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") {
 				return err
