@@ -1,6 +1,10 @@
 package allocators
 
 import (
+	"errors"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,13 +38,25 @@ func TestTool(t *testing.T) {
 
 	from := providerPool(t, c.namespace, "10.81.0.1-10.81.0.2")
 	p := c.pool("p", from, "10.81.0.0/24")
-	process := c.start("--cluster-name=blue", "--leader-elect=false")
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	metrics := free.Addr().String()
+	require.NoError(t, free.Close())
+	process := c.start("--cluster-name=blue", "--leader-elect=false", "--metrics-bind-address="+metrics)
 	web := c.service("web")
 	c.has(web, "10.81.0.1")
 	c.has(c.service("last"), "10.81.0.2")
 	waits := c.service("waits")
 	c.says(waits, `False WaitingForAllocator: waiting for an allocator: pool "p": its allocator has given no IPv4 address yet: `+
 		from+" has 0 of 2 addresses free")
+
+	answer, err := http.Get("http://" + metrics + "/metrics")
+	require.NoError(t, err)
+	exported, err := io.ReadAll(answer.Body)
+	require.NoError(t, errors.Join(err, answer.Body.Close()))
+	assert.Contains(t, string(exported), `fairlead_allocator_pending{allocator="cluster-api"} 1`)
+	assert.Regexp(t, `fairlead_allocator_requests_total\{allocator="cluster-api",request="ask",result="address"\} [1-9]`, string(exported))
+	assert.Contains(t, string(exported), `fairlead_allocator_duration_seconds_count{allocator="cluster-api",request="ask"}`)
 
 	system := []string{"--system-namespace", c.namespace}
 	out := run(false, append([]string{"explain", "service", "web", "-n", c.namespace}, system...)...)

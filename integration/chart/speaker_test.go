@@ -159,7 +159,8 @@ func scrape(t testing.TB, c *http.Client, addr string) string {
 }
 
 // found are series that are exported only if there is something to tell.
-var found = map[string]bool{"fairlead_services_pending": true, "fairlead_delegation_findings": true, "fairlead_faulty_objects": true, "metallb_bfd_session_up": true, "fairlead_layer2_conflicts_total": true}
+var found = map[string]bool{"fairlead_services_pending": true, "fairlead_delegation_findings": true, "fairlead_faulty_objects": true, "metallb_bfd_session_up": true, "fairlead_layer2_conflicts_total": true,
+	"fairlead_allocator_pending": true, "fairlead_allocator_requests_total": true}
 
 // alerts checks that every series that an alert or the dashboard looks at is among those that are exported.
 func alerts(t testing.TB, exported string) {

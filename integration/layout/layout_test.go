@@ -62,7 +62,7 @@ var may = map[string][]string{
 	"backends/layer2":         {"backends"},
 
 	"integration":                {"integration", "internal", "api"},
-	"integration/allocators":     {"integration/testbed", "internal/config", "internal/service", "allocator", "api"},
+	"integration/allocators":     {"integration/testbed", "internal/config", "internal/service", "allocator", "backends", "api"},
 	"integration/backends":       {"integration/testbed", "internal/tool/localcluster", "backends", "api"},
 	"integration/bgp":            {"integration/testbed", "backends", "api"},
 	"integration/bfd":            {"integration/testbed", "backends/bgp/bfd"},

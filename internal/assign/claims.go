@@ -257,7 +257,7 @@ func (a *Assigner) Claim(id string) (c allocator.Claim, ok bool) {
 
 func (a *Assigner) wanted(c *claim) bool {
 	switch {
-	case slices.Contains(a.claims.want[c.Owner], c.ID):
+	case slices.Contains(a.claims.want[c.Owner], c.ID), a.confirms(c):
 		return true
 	case !c.answer.Addr.IsValid():
 		return false
@@ -265,6 +265,16 @@ func (a *Assigner) wanted(c *claim) bool {
 		return a.claims.given(c.answer.Addr) == c.ID
 	}
 	return slices.ContainsFunc(a.engine.Reserved(c.answer.Addr), func(r allocator.Reservation) bool { return r.Use == "" })
+}
+
+// confirms reports whether c is to confirm an address that somebody holds, of a pool of its allocator, and that no other claim stands for.
+func (a *Assigner) confirms(c *claim) bool {
+	if a.claims.has[c.Has] != c.ID || a.claims.given(c.Has) != "" || len(a.engine.Holders(c.Has)) == 0 {
+		return false
+	}
+	name, _ := a.engine.PoolOf(c.Has)
+	p := a.snapshot.Pool(name)
+	return p != nil && p.Allocator == c.allocator
 }
 
 // Answered notes what an allocator says to a claim.
@@ -284,10 +294,16 @@ func (a *Assigner) answered(c *claim, answer allocator.Answer) {
 		return
 	}
 	c.answer = answer
-	concerned := slices.Concat([]allocator.Owner{c.Owner}, a.engine.Holders(was.Addr), a.engine.Holders(answer.Addr))
+	concerned := slices.Concat([]allocator.Owner{c.Owner}, a.engine.Holders(was.Addr), a.engine.Holders(answer.Addr), a.engine.Holders(c.Has))
 	if was.Addr != answer.Addr {
 		if next := a.claims.move(c.ID, was.Addr, answer.Addr); next != nil {
 			concerned = append(concerned, next.Owner)
+		}
+		if was.Addr.IsValid() && a.claims.given(was.Addr) == "" && a.claims.has[was.Addr] == "" && len(a.engine.Holders(was.Addr)) > 0 {
+			a.confirm(c, was.Addr) // it goes on standing for what it gave
+		}
+		if other := a.claims.has[answer.Addr]; other != "" && other != c.ID {
+			a.look(other) // c stands for the address now
 		}
 	}
 	a.tell(c)
