@@ -63,6 +63,7 @@ var may = map[string][]string{
 
 	"integration":                {"integration", "internal", "api"},
 	"integration/allocators":     {"integration/testbed", "internal/config", "internal/service", "allocator", "backends", "api"},
+	"integration/chaos":          {"integration", "internal", "allocator", "api"},
 	"integration/backends":       {"integration/testbed", "internal/tool/localcluster", "backends", "api"},
 	"integration/bgp":            {"integration/testbed", "backends", "api"},
 	"integration/bfd":            {"integration/testbed", "backends/bgp/bfd"},
