@@ -140,6 +140,10 @@ bench-bgp: tools ## measure the speakers' BGP with FRR and BIRD on a network of 
 	go test -run '^$$' -bench Create -benchtime 1x -timeout 60m ./integration/bench/bgp
 	go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./integration/bench/status
 
+.PHONY: bench-allocators
+bench-allocators: tools ## measure Services whose addresses a provider gives, beside what the provider needs itself
+	go test -run '^$$' -bench . -benchtime 1x -timeout 30m ./integration/bench/allocators
+
 .PHONY: bench-tool
 bench-tool: tools ## measure each command of kubectl fairlead with 10,000 Services and 500 nodes
 	go test -run '^$$' -bench . -benchtime 3x -timeout 30m ./integration/bench/tool

@@ -4,7 +4,7 @@ import (
 	"github.com/fairlead/fairlead/internal/tool/localcluster"
 )
 
-// ServeIPAM has the cluster serve Cluster API's IPAM contract, and starts its in-cluster provider; the caller stops it.
+// ServeIPAM has the cluster serve Cluster API's IPAM contract, and starts its in-cluster provider, which ends with the Bed at the latest.
 func (b *Bed) ServeIPAM() (*Process, error) {
 	all, err := localcluster.ReadCRDs(localcluster.IPAMCRDs, Folder("bin"))
 	if err != nil {
@@ -16,8 +16,13 @@ func (b *Bed) ServeIPAM() (*Process, error) {
 	return b.LaunchIPAM()
 }
 
-// LaunchIPAM starts the in-cluster provider; the caller stops it. It makes its addresses from GlobalInClusterIPPools and InClusterIPPools.
+// LaunchIPAM starts the in-cluster provider, which ends with the Bed at the latest. It makes its addresses from GlobalInClusterIPPools and
+// InClusterIPPools.
 func (b *Bed) LaunchIPAM() (*Process, error) {
-	return b.launch(Folder("bin", "ipam-provider"), "--kubeconfig", b.kubeconfig, "--webhook-port", "0",
+	p, err := b.launch(Folder("bin", "ipam-provider"), "--kubeconfig", b.kubeconfig, "--webhook-port", "0",
 		"--health-probe-bind-address", "127.0.0.1:0", "--diagnostics-address", "0")
+	if err == nil {
+		b.helpers = append(b.helpers, p)
+	}
+	return p, err
 }

@@ -47,6 +47,8 @@ type Bed struct {
 	kubeconfig string
 	controller string
 
+	helpers []*Process // that end with the Bed
+
 	mu    sync.Mutex // protects races
 	races []string   // reports of the race detector
 }
@@ -141,6 +143,9 @@ func (b *Bed) build(command, env string, flags ...string) (string, error) {
 
 // Close stops the API server and removes its files. It is an error, too, if a controller has had a data race; see DetectRaces.
 func (b *Bed) Close() error {
+	for _, p := range b.helpers {
+		p.Kill()
+	}
 	return errors.Join(b.Stop(), os.RemoveAll(b.dir), b.raced())
 }
 
