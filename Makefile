@@ -24,9 +24,10 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Without these the demo of a CNI does not show a router, and says so.
-DEMO_CNI := $(if $(findstring cilium,$(DEMO_ARGS)),$(BIN)/cilium-lab,$(if $(findstring speaker,$(DEMO_ARGS)),,$(BIN)/confd $(BIN)/confd-templates $(BIN)/bird1))
+DEMO_CNI := $(if $(findstring cluster-api,$(DEMO_ARGS)),,$(if $(findstring cilium,$(DEMO_ARGS)),$(BIN)/cilium-lab,$(if $(findstring speaker,$(DEMO_ARGS)),,$(BIN)/confd $(BIN)/confd-templates $(BIN)/bird1)))
 .PHONY: demo
 demo: $(ASSETS)/kube-apiserver $(ASSETS)/etcd $(BIN)/kubectl $(BIN)/calico-crds $(BIN)/cilium-crds build ## show everything on a cluster of its own; DEMO_ARGS=--once runs through and ends
+	@$(if $(findstring cluster-api,$(DEMO_ARGS)),$(MAKE) -s --no-print-directory $(BIN)/ipam-provider $(BIN)/ipam-crds)
 	@$(if $(DEMO_CNI),$(MAKE) --no-print-directory $(DEMO_CNI) || true)
 	@$(BIN)/kubectl-fairlead demo $(DEMO_ARGS)
 

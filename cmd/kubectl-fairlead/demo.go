@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/tool/demo"
 	"github.com/fairlead/fairlead/internal/tool/localcluster"
 )
@@ -29,6 +30,8 @@ starts the controller, applies pools and advertisements, creates Services, and s
   --backend=speaker  three nodes with the real speaker, a client and a router with FRR, in network namespaces: which node
                      answers ARP and NDP, who takes over when its speaker is killed and how soon, and the router's routes
 
+With --allocator=cluster-api the addresses come from Cluster API's in-cluster IPAM provider, which then runs, too.
+
 Neither Calico nor Cilium runs, no pod and no kube-proxy. It touches no other cluster, and nothing of this machine's own
 network. Ctrl-C stops and removes everything.
 
@@ -40,6 +43,9 @@ It needs the binaries kube-apiserver, etcd and controller, and the CRDs of the C
 
   # Run through and tell by the exit code whether every step worked:
   kubectl fairlead demo --backend=cilium --once
+
+  # Addresses from another IPAM:
+  kubectl fairlead demo --allocator=cluster-api --once
 
   # Speakers on a network of namespaces:
   sudo kubectl-fairlead demo --backend=speaker
@@ -79,6 +85,8 @@ It needs the binaries kube-apiserver, etcd and controller, and the CRDs of the C
 	}
 	cmd.Flags().StringVar(&o.Backend, "backend", demo.Backends[0], "who advertises: "+strings.Join(demo.Backends, ", "))
 	complete(cmd, "backend", cobra.FixedCompletions(demo.Backends, cobra.ShellCompDirectiveNoFileComp))
+	cmd.Flags().StringVar(&o.Allocator, "allocator", config.AllocatorBuiltin, "who gives out the addresses: "+strings.Join(config.Allocators, ", "))
+	complete(cmd, "allocator", cobra.FixedCompletions(config.Allocators, cobra.ShellCompDirectiveNoFileComp))
 	cmd.Flags().BoolVar(&o.Once, "once", false, "end after the last step; the exit code tells whether all went well")
 	cmd.Flags().StringVar(&o.Controller, "controller", "", "path of the controller binary; default: beside this binary")
 	cmd.Flags().StringVar(&o.Speaker, "speaker", "", "path of the speaker binary; default: beside this binary")

@@ -240,3 +240,16 @@ func TestBackendIsChecked(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "calico\ncilium\nspeaker\n:4\n", string(out))
 }
+
+// TestAllocator: addresses from Cluster API's in-cluster provider, which is stopped and started again on the way.
+func TestAllocator(t *testing.T) {
+	tmp := t.TempDir()
+	r := begin(t, command(tmp, "--allocator=cluster-api", "--once"))
+	require.NoError(t, <-r.ended, "%s", r.printed())
+	out := r.printed()
+	assert.Contains(t, out, "demo/late says WaitingForAllocator: waiting for an allocator: pool \"shared\": its allocator has given no IPv4 address yet")
+	assert.Regexp(t, `late has 10\.7\.0\.22`, out)
+	assert.Regexp(t, `demo/shop +10\.7\.0\.2[01]`, out)
+	assert.Contains(t, out, "- cidr: 10.7.0.0/24")
+	assertNothingLeft(t, tmp, out)
+}

@@ -30,7 +30,10 @@ func (d *demo) calicoSteps() []step {
 	}, d.routerSteps(calicoSpeaks)...)
 }
 
-func (d *demo) showCalico(ctx context.Context) error {
+func (d *demo) showCalico(ctx context.Context) error { return d.showCalicoList(ctx, blocks...) }
+
+// showCalicoList shows Calico's list when it holds these blocks.
+func (d *demo) showCalicoList(ctx context.Context, blocks ...string) error {
 	u := &unstructured.Unstructured{}
 	u.SetGroupVersionKind(schema.GroupVersionKind{Group: "crd.projectcalico.org", Version: "v1", Kind: "BGPConfiguration"})
 	err := d.until(ctx, "BGPConfiguration/default to hold "+strings.Join(blocks, ", "), func(ctx context.Context) (bool, error) {

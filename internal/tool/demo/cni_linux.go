@@ -79,21 +79,6 @@ func (s *speakers) lacks(c speaking) []string {
 	return missing
 }
 
-// file returns where a file of the tools is; empty if nowhere.
-func (d *demo) file(name string) string {
-	for _, dir := range d.Folders {
-		if path := filepath.Join(dir, name); exists(path) {
-			return path
-		}
-	}
-	return ""
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return err == nil
-}
-
 // makeNode makes the node n1 and the router, on one bridge.
 func (s *speakers) makeNode(ctx context.Context) error {
 	var err error

@@ -27,6 +27,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/fairlead/fairlead/api/crds"
+	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/tool/localcluster"
 )
 
@@ -53,6 +54,7 @@ var Backends = []string{Calico, Cilium, Speaker}
 // Options are what a Demo needs.
 type Options struct {
 	Backend    string   // one of Backends
+	Allocator  string   // one of config.Allocators
 	Assets     string   // folder with kube-apiserver and etcd
 	Folders    []string // where kubectl, calico-crds and cilium-crds are looked for
 	Controller string   // path of the controller binary
@@ -75,6 +77,7 @@ type demo struct {
 	client    client.Client
 	processes []*process
 	network   *network // of the speakers; nil without
+	provider  *process // of addresses; nil without
 }
 
 // Run shows everything, step by step. It removes what it has started before it returns. The error names the step that failed.
@@ -110,6 +113,13 @@ func Run(ctx context.Context, o Options) (err error) {
 
 // steps returns those of the backend. The error names all that is missing for them; nothing has been started then.
 func (d *demo) steps() ([]step, error) {
+	switch d.Allocator {
+	case config.AllocatorClusterAPI:
+		return d.allocatorSteps()
+	case "", config.AllocatorBuiltin:
+	default:
+		return nil, fmt.Errorf("allocator %q: want one of %s", d.Allocator, strings.Join(config.Allocators, ", "))
+	}
 	switch d.Backend {
 	case Calico:
 		return d.calicoSteps(), nil
@@ -119,6 +129,21 @@ func (d *demo) steps() ([]step, error) {
 		return d.speakerSteps()
 	}
 	return nil, fmt.Errorf("backend %q: want one of %s", d.Backend, strings.Join(Backends, ", "))
+}
+
+// file returns where a file of the tools is; empty if nowhere.
+func (d *demo) file(name string) string {
+	for _, dir := range d.Folders {
+		if path := filepath.Join(dir, name); exists(path) {
+			return path
+		}
+	}
+	return ""
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }
 
 func (d *demo) startCluster(context.Context) (err error) {
@@ -164,6 +189,9 @@ func (d *demo) startController(ctx context.Context) error {
 	}
 	cmd := exec.Command(d.Controller, "--kubeconfig", d.kubeconfig(), "--namespace", configNamespace, "--backend="+d.Backend,
 		"--log-format=text")
+	if d.Allocator == config.AllocatorClusterAPI {
+		cmd.Args = append(cmd.Args, "--allocators="+d.Allocator)
+	}
 	// Its own process group: Ctrl-C is for the demo, which stops the controller in its turn.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if _, err := d.launch("controller", cmd, here); err != nil {
@@ -263,12 +291,8 @@ func asked(s *corev1.Service) string {
 
 func (d *demo) showNext() {
 	kubectl := "kubectl"
-	for _, dir := range d.Folders {
-		path := filepath.Join(dir, "kubectl")
-		if _, err := os.Stat(path); err == nil {
-			kubectl = path
-			break
-		}
+	if path := d.file("kubectl"); path != "" {
+		kubectl = path
 	}
 	fmt.Fprintf(d.Out, `
 The cluster stays up until Ctrl-C. In another terminal:
@@ -282,6 +306,9 @@ The cluster stays up until Ctrl-C. In another terminal:
 		Cilium:  "," + strings.Join(ciliumResources(), ","),
 		Speaker: ",servicel2statuses.metallb.io,bgpsessions.fairlead.io -n " + configNamespace,
 	}[d.Backend])
+	if d.provider != nil {
+		fmt.Fprintf(d.Out, "  %s get ipaddressclaims,ipaddresses -n %s\n", kubectl, configNamespace)
+	}
 	d.network.showNext(d.Out)
 	fmt.Fprintf(d.Out, "\nThe controller's log is in %s.\n", d.logFile("controller"))
 }
