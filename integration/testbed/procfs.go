@@ -75,3 +75,16 @@ func Stat(pid int) (name string, fields []string, err error) {
 	}
 	return name, fields, nil
 }
+
+// RSS returns the bytes of memory that a process has in use.
+func RSS(pid int) (int64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0, err
+	}
+	var size, resident int64
+	if _, err := fmt.Sscan(string(b), &size, &resident); err != nil {
+		return 0, fmt.Errorf("/proc/%d/statm: %w", pid, err)
+	}
+	return resident * int64(os.Getpagesize()), nil
+}
