@@ -2,6 +2,7 @@ package allocator
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 )
 
@@ -21,7 +22,8 @@ type Provider interface {
 	// what it has.
 	List(ctx context.Context) ([]Claimed, error)
 	// Watch calls changed with the ID of each claim whose answer may have changed, until ctx ends, and tells of changes that came before it
-	// was called, too. changed does not block. An error means that nothing is told any more; call Watch and List again.
+	// was called, too. changed does not block. An error means that nothing is told any more; call Watch and List again. It is ErrGone if there are
+	// no claims any more.
 	Watch(ctx context.Context, changed func(id string)) error
 	// Pool returns what the Provider knows of one of its pools. An error means that it could not be asked.
 	Pool(ctx context.Context, name string) (PoolState, error)
@@ -36,6 +38,9 @@ type PoolState struct {
 	Counted     bool
 	Free, Total int64
 }
+
+// ErrGone: what held the claims of a Provider does not exist, or does not exist any more.
+var ErrGone = errors.New("what holds the claims does not exist")
 
 // A Claim asks a Provider for one address of one family.
 type Claim struct {

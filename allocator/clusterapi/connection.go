@@ -16,6 +16,8 @@ import (
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/restmapper"
+
+	"github.com/fairlead/fairlead/allocator"
 )
 
 // connection is how the API server of the claims is reached.
@@ -51,7 +53,15 @@ func (p *Provider) connected() (*connection, error) {
 }
 
 // errNoCRDs: the contract's kinds are not there.
-var errNoCRDs = fmt.Errorf("the API server has no kind IPAddressClaim of group %s; install the CRDs of Cluster API's IPAM contract", Group)
+var errNoCRDs error = gone{}
+
+type gone struct{}
+
+func (gone) Error() string {
+	return "the API server has no kind IPAddressClaim of group " + Group + "; install the CRDs of Cluster API's IPAM contract"
+}
+
+func (gone) Unwrap() error { return allocator.ErrGone }
 
 // resources returns what claims and addresses are called where they are.
 func (c *connection) resources() (claims, addresses schema.GroupVersionResource, err error) {

@@ -401,7 +401,7 @@ func (p *Provider) Watch(ctx context.Context, changed func(id string)) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	w, err := newWatch(ctx, p, conn, changed)
+	w, err := newWatch(ctx, p, conn, changed, cancel)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"sync"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -33,7 +34,8 @@ const (
 	byAddress = "address"
 )
 
-func newWatch(ctx context.Context, p *Provider, conn *connection, changed func(id string)) (*watch, error) {
+// newWatch returns a watch that is yet to run. lost is called if the kinds vanish.
+func newWatch(ctx context.Context, p *Provider, conn *connection, changed func(id string), lost func(error)) (*watch, error) {
 	claims, addresses, err := conn.resources()
 	if err != nil {
 		return nil, err
@@ -78,6 +80,10 @@ func newWatch(ctx context.Context, p *Provider, conn *connection, changed func(i
 	}))
 	for _, x := range []cache.SharedIndexInformer{w.claims, w.addresses} {
 		err2 = errors.Join(err2, x.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) {
+			if apierrors.IsNotFound(err) {
+				lost(errNoCRDs)
+				return
+			}
 			p.Log.Warn("the API server of the claims cannot be watched; it is tried again", "namespace", p.Namespace, "err", err)
 		}))
 	}

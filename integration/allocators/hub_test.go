@@ -201,11 +201,13 @@ func TestHub(t *testing.T) {
 		return err
 	})
 	require.NoError(t, look(t.Context(), addresses-1))
+	members[1].faulty("IPAddressPool " + members[1].namespace + `/p: metadata.annotations[fairlead.io/allocator]: "cluster-api" cannot be asked: `)
 	members[0].process.Kill() // and it starts while the hub is away
 	members[0].run()
 	require.NoError(t, bed.StartAPIServer())
 	restartProvider(t)
 	settled("the hub to be back")
+	members[1].faulty("")
 
 	for i := range 20 {
 		dropped := drop(members[i%2])

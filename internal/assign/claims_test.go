@@ -209,11 +209,13 @@ func (w *world) unmoved(held map[types.UID][]netip.Addr) {
 // it something else, after a lie, is passed over.
 func (w *world) agrees(o *outsider) {
 	var want, got []string
-	disagrees := map[allocator.Owner]bool{}
+	disagreed := map[netip.Addr]bool{} // addresses for which something else was given
 	for owner := range w.services {
 		if strings.Contains(w.condition(owner), "True AllocatorDisagrees") {
 			require.Contains(w.t, w.condition(owner), " instead")
-			disagrees[owner] = true
+			for _, a := range w.addrs(owner) {
+				disagreed[a] = true
+			}
 			continue
 		}
 		for _, a := range w.addrs(owner) {
@@ -223,7 +225,8 @@ func (w *world) agrees(o *outsider) {
 	all, err := o.List(context.Background())
 	require.NoError(w.t, err)
 	for _, x := range all {
-		if x.Answer.Addr.IsValid() && (!disagrees[x.Owner] || slices.Contains(want, x.Answer.Addr.String())) {
+		instead := disagreed[w.assigner.claims.by[x.ID].Has]
+		if x.Answer.Addr.IsValid() && (!instead || slices.Contains(want, x.Answer.Addr.String())) {
 			got = append(got, x.Answer.Addr.String())
 		}
 	}

@@ -47,12 +47,14 @@ type provider struct {
 
 	mu    sync.Mutex                     // protects what is below
 	state map[string]allocator.PoolState // by the allocator's name of the pool
+	// why the allocator cannot be asked, by what failed: the ID of a claim, or empty for Watch
+	failing map[string]string
 }
 
 func newProvider(name string, p allocator.Provider, a *Assigner, m *ProviderMetrics, log *slog.Logger) *provider {
 	return &provider{
 		name: name, provider: p, assigner: a, metrics: m, log: log.With("allocator", name), pools: wake.New(), faults: func() {},
-		state: map[string]allocator.PoolState{},
+		state: map[string]allocator.PoolState{}, failing: map[string]string{},
 		queue: workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[string](askAgainAfter, askAgainAtMost)),
 	}
 }
@@ -104,6 +106,7 @@ func (p *provider) watch(ctx context.Context) {
 					break // so does Watch
 				}
 				pause = askAgainAfter
+				p.failed("", nil)
 				p.pools.Set()
 				if !started {
 					started = true
@@ -113,7 +116,8 @@ func (p *provider) watch(ctx context.Context) {
 				}
 			case <-time.After(askTimeout):
 				if listed != nil {
-					p.assigner.Unreachable(p.name, "it cannot be asked: it does not answer")
+					p.failed("", context.DeadlineExceeded)
+					p.assigner.Unreachable(p.name, "it cannot be asked: "+reach(context.DeadlineExceeded))
 				}
 			}
 		}
@@ -126,6 +130,10 @@ func (p *provider) watch(ctx context.Context) {
 		}
 		if err != nil {
 			p.log.Warn("allocator cannot be followed; it is tried again", "err", err, "after", pause)
+			if errors.Is(err, allocator.ErrGone) {
+				p.assigner.Listed(p.name, nil)
+			}
+			p.failed("", err)
 			p.assigner.Unreachable(p.name, "it cannot be asked: "+reach(err))
 		}
 		select {
@@ -162,6 +170,7 @@ func (p *provider) serve(ctx context.Context, id string) error {
 	if !wanted {
 		err := p.provider.Release(ctx, id)
 		p.metrics.asked(p.name, "release", start, allocator.Answer{}, err)
+		p.failed(id, err)
 		if err == nil {
 			p.assigner.ReleasedClaim(id)
 		}
@@ -169,6 +178,7 @@ func (p *provider) serve(ctx context.Context, id string) error {
 	}
 	answer, err := p.provider.Ask(ctx, c)
 	p.metrics.asked(p.name, "ask", start, answer, err)
+	p.failed(id, err)
 	if err != nil {
 		p.assigner.Unanswered(id, "it cannot be asked: "+reach(err))
 		return err
@@ -176,6 +186,31 @@ func (p *provider) serve(ctx context.Context, id string) error {
 	p.assigner.Answered(id, answer)
 	p.pools.Set() // it may be the pool that has no address, or one that is outside
 	return nil
+}
+
+// failed notes whether something could be done; the pools of an allocator that cannot be asked are faulty until it can.
+func (p *provider) failed(what string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	was := len(p.failing) > 0
+	if err != nil {
+		p.failing[what] = reach(err)
+	} else {
+		delete(p.failing, what)
+	}
+	if was != (len(p.failing) > 0) {
+		p.pools.Set()
+	}
+}
+
+// silent says why the allocator cannot be asked; empty: it can.
+func (p *provider) silent() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, what := range slices.Sorted(maps.Keys(p.failing)) {
+		return p.failing[what]
+	}
+	return ""
 }
 
 // reach says why something could not be reached, in words that do not change from one try to the next, as the ports of a client do.
@@ -329,14 +364,17 @@ func (t *Task) reportFaults() {
 	}
 	var out []config.Fault
 	for _, name := range config.Allocators {
+		silent := notEnabled(name)
 		if p := t.providers[name]; p != nil {
 			out = append(out, p.refused()...)
-			continue
+			if silent = p.silent(); silent == "" {
+				continue
+			}
 		}
 		for _, pool := range t.assigner.PoolsOf(name) {
 			out = append(out, config.Fault{
 				Object: pool.Ref, Field: fmt.Sprintf("metadata.annotations[%s]", config.AnnotationAllocator),
-				Problem: fmt.Sprintf("%q cannot be asked: %s", name, notEnabled(name)), Waits: true,
+				Problem: fmt.Sprintf("%q cannot be asked: %s", name, silent), Waits: true,
 			})
 		}
 	}
