@@ -166,6 +166,7 @@ fuzz: ## fuzz the engine, the range parser and what comes from the wire for FUZZ
 	go test -run '^$$' -fuzz FuzzOpen -fuzztime $(FUZZTIME) ./backends/bgp
 	go test -run '^$$' -fuzz FuzzReceive -fuzztime $(FUZZTIME) ./backends/bgp
 	go test -run '^$$' -fuzz FuzzConvert -fuzztime $(FUZZTIME) -fuzzminimizetime 10x ./internal/tool/convert
+	go test -run '^$$' -fuzz FuzzPool -fuzztime $(FUZZTIME) ./allocator/clusterapi
 	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./internal/speaker/membership
 
 .PHONY: tools

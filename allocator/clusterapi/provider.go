@@ -300,20 +300,23 @@ func Read(o *unstructured.Unstructured) allocator.Claim {
 // answer returns what a provider says to a claim of ours.
 func (p *Provider) answer(ctx context.Context, claim *unstructured.Unstructured, pool PoolRef) (allocator.Answer, error) {
 	w := p.watching()
-	if w == nil {
-		return allocator.Answer{}, fmt.Errorf("read IPAddressClaim %s/%s: nobody watches the claims", p.Namespace, claim.GetName())
-	}
-	list, _ := w.addresses.GetIndexer().ByIndex(byClaim, claim.GetName())
-	addresses := make([]*unstructured.Unstructured, len(list))
-	for i, x := range list {
-		addresses[i] = x.(*unstructured.Unstructured)
+	var addresses []*unstructured.Unstructured
+	if w != nil {
+		list, _ := w.addresses.GetIndexer().ByIndex(byClaim, claim.GetName())
+		for _, x := range list {
+			addresses = append(addresses, x.(*unstructured.Unstructured))
+		}
 	}
 	if ref := addressRef(claim); ref != "" && len(addresses) == 0 { // the claim may have been seen before its address
-		_, resource, err := w.resources()
+		conn, err := p.connected()
 		if err != nil {
 			return allocator.Answer{}, err
 		}
-		o, err := w.client.Resource(resource).Namespace(p.Namespace).Get(ctx, ref, metav1.GetOptions{})
+		_, resource, err := conn.resources()
+		if err != nil {
+			return allocator.Answer{}, err
+		}
+		o, err := conn.client.Resource(resource).Namespace(p.Namespace).Get(ctx, ref, metav1.GetOptions{})
 		switch {
 		case err == nil:
 			addresses = append(addresses, o)
@@ -322,7 +325,7 @@ func (p *Provider) answer(ctx context.Context, claim *unstructured.Unstructured,
 		}
 	}
 	answer := answerOf(claim, oldestFirst(addresses))
-	if answer == (allocator.Answer{}) {
+	if answer == (allocator.Answer{}) && w != nil {
 		answer.Why = w.shortage(pool, p.Namespace)
 	}
 	return answer, nil

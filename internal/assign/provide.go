@@ -129,7 +129,7 @@ func (p *provider) watch(ctx context.Context) {
 			break
 		}
 		if err != nil {
-			p.log.Warn("allocator cannot be followed; it is tried again", "err", err, "after", pause)
+			p.log.Debug("allocator cannot be followed; it is tried again", "err", err, "after", pause)
 			if errors.Is(err, allocator.ErrGone) {
 				p.assigner.Listed(p.name, nil)
 			}
@@ -152,7 +152,7 @@ func (p *provider) work(ctx context.Context) {
 			return
 		}
 		if err := p.serve(ctx, id); err != nil && ctx.Err() == nil {
-			p.log.Warn("claim not served; it is tried again", "claim", id, "err", err)
+			p.log.Debug("claim not served; it is tried again", "claim", id, "err", err)
 			p.queue.AddRateLimited(id)
 		} else {
 			p.queue.Forget(id)
@@ -198,7 +198,12 @@ func (p *provider) failed(what string, err error) {
 	} else {
 		delete(p.failing, what)
 	}
-	if was != (len(p.failing) > 0) {
+	switch is := len(p.failing) > 0; {
+	case is && !was:
+		p.log.Warn("allocator cannot be asked; it is tried again and again", "err", err)
+		p.pools.Set()
+	case was && !is:
+		p.log.Info("allocator can be asked again")
 		p.pools.Set()
 	}
 }
