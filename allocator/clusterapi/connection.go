@@ -11,6 +11,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/discovery/cached/memory"
@@ -22,6 +23,7 @@ import (
 
 // connection is how the API server of the claims is reached.
 type connection struct {
+	namespace string // of the claims
 	client    dynamic.Interface
 	discovery discovery.CachedDiscoveryInterface
 	mapper    meta.ResettableRESTMapper
@@ -41,7 +43,7 @@ func (p *Provider) dial() (*connection, error) {
 		return nil, fmt.Errorf("connect to the API server of the claims: %w", err)
 	}
 	cached := memory.NewMemCacheClient(d)
-	return &connection{client: client, discovery: cached, mapper: restmapper.NewDeferredDiscoveryRESTMapper(cached)}, nil
+	return &connection{namespace: p.Namespace, client: client, discovery: cached, mapper: restmapper.NewDeferredDiscoveryRESTMapper(cached)}, nil
 }
 
 // connected returns the connection of the Watch that is under way, or a new one if there is none.
@@ -63,17 +65,32 @@ func (gone) Error() string {
 
 func (gone) Unwrap() error { return allocator.ErrGone }
 
-// resources returns what claims and addresses are called where they are.
-func (c *connection) resources() (claims, addresses schema.GroupVersionResource, err error) {
+// errNotTold: discovery does not tell of the contract's kinds, as while an API server starts.
+var errNotTold = fmt.Errorf("the API server does not tell of the kinds of group %s yet", Group)
+
+// resources returns what claims and addresses are called where they are. The error is errNoCRDs only if that is certain.
+func (c *connection) resources(ctx context.Context) (claims, addresses schema.GroupVersionResource, err error) {
 	m, err := c.mapping(schema.GroupKind{Group: Group, Kind: "IPAddressClaim"}, Versions...)
 	if meta.IsNoMatchError(err) {
-		return claims, addresses, errNoCRDs
+		return claims, addresses, c.absent(ctx)
 	} else if err != nil {
 		return claims, addresses, err
 	}
 	claims, addresses = m.Resource, m.Resource
 	addresses.Resource = "ipaddresses"
 	return claims, addresses, nil
+}
+
+// absent asks for claims of each version, of which discovery tells nothing, and returns errNoCRDs if there is none that could be asked for. An
+// API server that has yet to read its CRDs answers otherwise.
+func (c *connection) absent(ctx context.Context) error {
+	for _, version := range Versions {
+		claims := schema.GroupVersionResource{Group: Group, Version: version, Resource: "ipaddressclaims"}
+		if _, err := c.client.Resource(claims).Namespace(c.namespace).List(ctx, metav1.ListOptions{Limit: 1}); !apierrors.IsNotFound(err) {
+			return errNotTold
+		}
+	}
+	return errNoCRDs
 }
 
 // mapping asks discovery for a kind, and once more without what it remembers if it is not known.

@@ -111,7 +111,7 @@ func (p *Provider) Ask(ctx context.Context, c allocator.Claim) (allocator.Answer
 	if err != nil {
 		return allocator.Answer{}, err
 	}
-	claims, _, err := conn.resources()
+	claims, _, err := conn.resources(ctx)
 	if err != nil {
 		return allocator.Answer{}, err
 	}
@@ -173,7 +173,7 @@ func poolRef(p PoolRef) map[string]any {
 
 // bind gives a claim that is paused the address that its owner has already, unless somebody has it, and then lets the provider see it.
 func (p *Provider) bind(ctx context.Context, conn *connection, claim *unstructured.Unstructured, c allocator.Claim, pool PoolRef) error {
-	claims, addresses, err := conn.resources()
+	claims, addresses, err := conn.resources(ctx)
 	if err != nil {
 		return err
 	}
@@ -226,7 +226,7 @@ func (p *Provider) Release(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	claims, _, err := conn.resources()
+	claims, _, err := conn.resources(ctx)
 	if errors.Is(err, errNoCRDs) {
 		return nil // and so are the claims
 	} else if err != nil {
@@ -312,7 +312,7 @@ func (p *Provider) answer(ctx context.Context, claim *unstructured.Unstructured,
 		if err != nil {
 			return allocator.Answer{}, err
 		}
-		_, resource, err := conn.resources()
+		_, resource, err := conn.resources(ctx)
 		if err != nil {
 			return allocator.Answer{}, err
 		}
@@ -365,6 +365,9 @@ func (p *Provider) Pool(ctx context.Context, name string) (allocator.PoolState, 
 	}
 	m, err := conn.mapping(ref.GroupKind)
 	if meta.IsNoMatchError(err) {
+		if _, _, err := conn.resources(ctx); err != nil {
+			return allocator.PoolState{}, err // it is not certain either
+		}
 		return allocator.PoolState{Refusal: allocator.RefusedPool, Why: fmt.Sprintf(
 			"%s: the API server has no kind %q in group %q; install its provider, or name another kind", ref, ref.Kind, ref.Group)}, nil
 	} else if err != nil {

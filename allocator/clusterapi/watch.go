@@ -36,7 +36,7 @@ const (
 
 // newWatch returns a watch that is yet to run. lost is called if the kinds vanish.
 func newWatch(ctx context.Context, p *Provider, conn *connection, changed func(id string), lost func(error)) (*watch, error) {
-	claims, addresses, err := conn.resources()
+	claims, addresses, err := conn.resources(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +81,7 @@ func newWatch(ctx context.Context, p *Provider, conn *connection, changed func(i
 	for _, x := range []cache.SharedIndexInformer{w.claims, w.addresses} {
 		err2 = errors.Join(err2, x.SetWatchErrorHandlerWithContext(func(_ context.Context, _ *cache.Reflector, err error) {
 			if apierrors.IsNotFound(err) {
-				lost(errNoCRDs)
+				lost(conn.absent(ctx))
 				return
 			}
 			p.Log.Warn("the API server of the claims cannot be watched; it is tried again", "namespace", p.Namespace, "err", err)
