@@ -116,12 +116,22 @@ func (w *watch) follow(p *Provider, m *meta.RESTMapping) {
 	}
 	x := dynamicinformer.NewFilteredDynamicInformer(w.client, m.Resource, namespace, 0, cache.Indexers{}, nil).Informer()
 	w.pools[m.GroupVersionKind.GroupKind()] = x
-	_, _ = x.AddEventHandler(cache.ResourceEventHandlerFuncs{UpdateFunc: func(was, is any) { // it has not been started
-		before, now := counts(was.(*unstructured.Unstructured)), counts(is.(*unstructured.Unstructured))
-		if (before.Free == 0) != (now.Free == 0) {
-			w.tellWaiting(p)
-		}
-	}})
+	empty := func(o any) bool {
+		s := counts(o.(*unstructured.Unstructured))
+		return s.Counted && s.Free == 0
+	}
+	_, _ = x.AddEventHandler(cache.ResourceEventHandlerFuncs{ // it has not been started: there is no error
+		AddFunc: func(o any) {
+			if empty(o) {
+				w.tellWaiting(p)
+			}
+		},
+		UpdateFunc: func(was, is any) {
+			if empty(was) != empty(is) {
+				w.tellWaiting(p)
+			}
+		},
+	})
 	w.group.Go(func() { x.RunWithContext(w.ctx) })
 }
 
