@@ -473,7 +473,7 @@ func (a *Allocator) chooseExplicit(req *Request) (chosen, error) {
 			return chosen{}, &UsedError{Addr: addr, Use: r.use}
 		case is:
 			return chosen{}, &ReservedError{Addr: addr, Reservation: r.name, For: r.owner}
-		case pl.pool.External && !a.mayHave(k, req):
+		case pl.pool.External && !a.mayHave(pl.pool, k, req):
 			return chosen{}, &PoolError{Pool: pl.pool.Name, Addr: addr, Why: ErrNotGiven}
 		}
 		home = pl.pool

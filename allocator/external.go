@@ -30,7 +30,6 @@ type Ask struct {
 // external is what the engine knows of external pools: what was answered, and what is asked.
 type external struct {
 	answers map[Ask]Answer
-	given   map[key]Owner   // addresses of answers, and for whom they are; zero: for whoever asks for one by address
 	asks    map[Owner][]Ask // of the last Allocate of each owner
 }
 
@@ -40,25 +39,17 @@ type search struct {
 	had  chosen // what the owner held when it began
 }
 
-// Answer enters what the Provider of ask.Pool says. An address is for ask.Owner alone, or, if that is zero, for whoever asks for it by
-// address; whether it can be used is looked at when it is picked. The zero Answer withdraws what was said before. Nobody gains or loses
-// anything before the next Allocate.
+// Answer enters what the Provider of ask.Pool says. An address is for ask.Owner alone; whether it can be used is looked at when it is picked.
+// The zero Answer withdraws what was said before. Nobody gains or loses anything before the next Allocate.
 func (a *Allocator) Answer(ask Ask, answer Answer) {
-	x := &a.external
-	if x.answers == nil {
-		x.answers, x.given = map[Ask]Answer{}, map[key]Owner{}
-	}
-	if old := x.answers[ask]; old.Addr.IsValid() && x.given[keyOf(old.Addr)] == ask.Owner {
-		delete(x.given, keyOf(old.Addr))
-	}
 	if answer == (Answer{}) {
-		delete(x.answers, ask)
+		delete(a.external.answers, ask)
 		return
 	}
-	x.answers[ask] = answer
-	if answer.Addr.IsValid() {
-		x.given[keyOf(answer.Addr)] = ask.Owner
+	if a.external.answers == nil {
+		a.external.answers = map[Ask]Answer{}
 	}
+	a.external.answers[ask] = answer
 }
 
 // Asks returns what the Providers of external pools would have to give for owner to have what it last asked for, in the order in which
@@ -150,10 +141,10 @@ func (a *Allocator) tried(p *pool, f Family, req *Request) Tried {
 	return t
 }
 
-// mayHave reports whether the owner of req may have an address of an external pool by asking for it: one that was given for it or for
-// whoever asks, one that it has, or one that somebody has with whom it can share.
-func (a *Allocator) mayHave(k key, req *Request) bool {
-	if owner, given := a.external.given[k]; given && (owner == req.Owner || owner == Owner{}) {
+// mayHave reports whether the owner of req may have k of the external pool p by asking for it: it was given for it, it has it, or somebody has
+// it with whom it can share.
+func (a *Allocator) mayHave(p *pool, k key, req *Request) bool {
+	if addr := a.external.answers[Ask{req.Owner, p.Name, k.family()}].Addr; addr.IsValid() && keyOf(addr) == k {
 		return true
 	}
 	i := index(k.family())
