@@ -227,7 +227,6 @@ func (a *Assigner) SetSnapshot(s *config.Snapshot, namespace NamespaceLabels) er
 		}
 		a.notify.Service(c.Owner)
 	}
-	a.changeAllocators(was)
 	for owner := range a.foreign { // a pool may have come to contain what its status shows
 		a.notify.Service(owner)
 	}
@@ -240,10 +239,13 @@ func (a *Assigner) SetSnapshot(s *config.Snapshot, namespace NamespaceLabels) er
 			}
 		}
 	}
-	// Holders need another look only where admission changed; their addresses stay in any case.
+	for id := range a.claims.by { // what is reserved may have changed
+		a.look(id)
+	}
+	// Holders need another look only where admission or the allocator changed; their addresses stay in any case.
 	changed := map[string]bool{}
 	for _, p := range s.Pools() {
-		if old := was.Pool(p.Name); old != nil && !old.SameAdmission(p) {
+		if old := was.Pool(p.Name); old != nil && !(old.SameAdmission(p) && old.SameAllocator(p)) {
 			changed[p.Name] = true
 		}
 	}

@@ -282,10 +282,15 @@ func (a *Assigner) Answered(id string, answer allocator.Answer) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if c := a.claims.by[id]; c != nil {
-		c.said = answer
-		a.answered(c, a.corrected(c, answer))
+		a.heard(c, answer)
 		a.wake()
 	}
+}
+
+// heard takes in what an allocator says to c.
+func (a *Assigner) heard(c *claim, said allocator.Answer) {
+	c.said = said
+	a.answered(c, a.corrected(c, said))
 }
 
 func (a *Assigner) answered(c *claim, answer allocator.Answer) {
@@ -333,7 +338,7 @@ func (a *Assigner) PoolsKnown(name string, state map[string]allocator.PoolState)
 	}
 	for _, id := range slices.Sorted(maps.Keys(a.claims.by)) {
 		if c := a.claims.by[id]; c.allocator == name && !c.answer.Addr.IsValid() {
-			a.answered(c, a.corrected(c, c.said))
+			a.heard(c, c.said)
 		}
 	}
 	a.wake()
@@ -382,14 +387,12 @@ func (a *Assigner) Listed(name string, list []allocator.Claimed) {
 			c = &claim{Claim: x.Claim, allocator: name, followers: map[allocator.Owner]bool{}}
 			a.claims.by[x.ID] = c
 		}
-		c.said = x.Answer
-		a.answered(c, a.corrected(c, x.Answer))
+		a.heard(c, x.Answer)
 		a.look(x.ID)
 	}
 	for _, id := range slices.Sorted(maps.Keys(a.claims.by)) {
 		if c := a.claims.by[id]; c.allocator == name && !there[id] {
-			c.said = allocator.Answer{}
-			a.answered(c, a.corrected(c, c.said))
+			a.heard(c, allocator.Answer{})
 			a.look(id)
 		}
 	}
@@ -430,8 +433,7 @@ func (a *Assigner) ReleasedClaim(id string) {
 		return
 	}
 	if a.wanted(c) { // again, meanwhile
-		c.said = allocator.Answer{}
-		a.answered(c, a.corrected(c, c.said))
+		a.heard(c, allocator.Answer{})
 		a.look(id)
 		return
 	}
@@ -461,32 +463,6 @@ func (a *Assigner) lookAt(freed []allocator.Grant) {
 				a.look(id)
 			}
 		}
-	}
-}
-
-// changeAllocators has those told whose pool has come to have another allocator than in was, and all claims looked at: what is reserved may
-// have changed, too.
-func (a *Assigner) changeAllocators(was *config.Snapshot) {
-	changed := map[string]bool{}
-	for _, p := range a.snapshot.Pools() {
-		old := was.Pool(p.Name)
-		if old == nil {
-			old = &config.Pool{}
-		}
-		if p.Allocator != old.Allocator || p.AllocatorPool != old.AllocatorPool {
-			changed[p.Name] = true
-		}
-	}
-	if len(changed) == 0 && len(a.claims.by) == 0 {
-		return
-	}
-	for owner, held := range a.engine.All() {
-		if !isParting(owner) && (changed[held.IPv4.Pool] || changed[held.IPv6.Pool]) {
-			a.notify.Service(owner)
-		}
-	}
-	for id := range a.claims.by {
-		a.look(id)
 	}
 }
 

@@ -97,6 +97,11 @@ func (p *Pool) SameAdmission(o *Pool) bool {
 	return equality.Semantic.DeepEqual(p.spec.AllocateTo, o.spec.AllocateTo)
 }
 
+// SameAllocator reports whether the same allocator gives out the addresses of both, from the same pool of its own.
+func (p *Pool) SameAllocator(o *Pool) bool {
+	return p.Allocator == o.Allocator && p.AllocatorPool == o.AllocatorPool
+}
+
 // SelectsNamespaces reports whether the labels of namespaces matter to the pool.
 func (p *Pool) SelectsNamespaces() bool { return len(p.namespaceSelector) > 0 }
 
