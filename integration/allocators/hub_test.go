@@ -21,6 +21,7 @@ import (
 
 	"github.com/fairlead/fairlead/allocator/clusterapi"
 	"github.com/fairlead/fairlead/integration/testbed"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // member is a cluster whose claims are on the hub.
@@ -101,10 +102,10 @@ func (m *member) services(ctx context.Context) (has map[string]string, waits map
 	has, waits = map[string]string{}, map[string]string{}
 	for i := range list.Items {
 		s := &list.Items[i]
-		if a := ips(s); a != "" {
+		if a := testbed.IPs(s); a != "" {
 			has[s.Name] = a
 		} else {
-			waits[s.Name] = condition(s)
+			waits[s.Name] = testbed.Condition(s, service.ConditionAllocated)
 		}
 	}
 	return has, waits, nil

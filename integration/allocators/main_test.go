@@ -11,7 +11,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -107,22 +106,6 @@ func families(policy corev1.IPFamilyPolicy, families ...corev1.IPFamily) func(*c
 	return func(s *corev1.Service) { s.Spec.IPFamilyPolicy, s.Spec.IPFamilies = &policy, families }
 }
 
-func ips(s *corev1.Service) string {
-	var out []string
-	for _, in := range s.Status.LoadBalancer.Ingress {
-		out = append(out, in.IP)
-	}
-	return strings.Join(out, " ")
-}
-
-func condition(s *corev1.Service) string {
-	c := meta.FindStatusCondition(s.Status.Conditions, service.ConditionAllocated)
-	if c == nil {
-		return ""
-	}
-	return fmt.Sprintf("%s %s: %s", c.Status, c.Reason, c.Message)
-}
-
 // has waits until the Service has these addresses, and returns what its condition says then.
 func (c *cluster) has(s *corev1.Service, want string) string {
 	c.t.Helper()
@@ -130,12 +113,12 @@ func (c *cluster) has(s *corev1.Service, want string) string {
 		if err := c.bed.Client.Get(ctx, client.ObjectKeyFromObject(s), s); err != nil {
 			return err
 		}
-		if got := ips(s); got != want {
-			return fmt.Errorf("has %q, want %q (%s)", got, want, condition(s))
+		if got := testbed.IPs(s); got != want {
+			return fmt.Errorf("has %q, want %q (%s)", got, want, testbed.Condition(s, service.ConditionAllocated))
 		}
 		return nil
 	})
-	return condition(s)
+	return testbed.Condition(s, service.ConditionAllocated)
 }
 
 // says waits until the condition of the Service begins so.
@@ -145,7 +128,7 @@ func (c *cluster) says(s *corev1.Service, want string) {
 		if err := c.bed.Client.Get(ctx, client.ObjectKeyFromObject(s), s); err != nil {
 			return err
 		}
-		if got := condition(s); !strings.HasPrefix(got, want) {
+		if got := testbed.Condition(s, service.ConditionAllocated); !strings.HasPrefix(got, want) {
 			return fmt.Errorf("is %q, want %q", got, want)
 		}
 		return nil

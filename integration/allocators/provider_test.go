@@ -82,12 +82,12 @@ func TestAddresses(t *testing.T) {
 	// An address that the provider has not given is refused; one that it has is not.
 	asks := c.service("asks", annotated("metallb.io/loadBalancerIPs", "10.67.0.15"))
 	c.says(asks, `False AllocatorRefused: address 10.67.0.15: pool "four": the pool's allocator has not given this address`)
-	edit(t, c.bed, a, func(s *corev1.Service) { s.Annotations["metallb.io/loadBalancerIPs"] = "10.67.0.10" })
+	testbed.Edit(t, c.bed, a, func(s *corev1.Service) { s.Annotations["metallb.io/loadBalancerIPs"] = "10.67.0.10" })
 	claimed(t, c.namespace, "a IPv4", "b IPv6", "both IPv4", "both IPv6")
 
 	// Restarts and edits change nothing.
 	p.Kill()
-	edit(t, c.bed, both, func(s *corev1.Service) { s.Spec.Ports[0].Port = 8080 })
+	testbed.Edit(t, c.bed, both, func(s *corev1.Service) { s.Spec.Ports[0].Port = 8080 })
 	c.start("--leader-elect=false")
 	later := c.service("later")
 	c.has(later, "10.67.0.12")
@@ -101,18 +101,6 @@ func TestAddresses(t *testing.T) {
 	claimed(t, c.namespace, "later IPv4")
 	again := c.service("again")
 	c.has(again, "10.67.0.10")
-}
-
-// edit changes an object as a user would, again if somebody else was faster.
-func edit[T client.Object](t *testing.T, b *testbed.Bed, o T, change func(T)) {
-	t.Helper()
-	testbed.Eventually(t, "an edit to go through", func(ctx context.Context) error {
-		if err := b.Client.Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {
-			return err
-		}
-		change(o)
-		return b.Client.Update(ctx, o)
-	})
 }
 
 // TestSharedAddress: Services that share an address use one claim, whoever of them comes first or goes.
@@ -149,7 +137,7 @@ func TestSwitch(t *testing.T) {
 	a, b := c.service("a"), c.service("b")
 	c.has(a, "10.69.0.1")
 	c.has(b, "10.69.0.2")
-	edit(t, bed, p, func(p *v1beta1.IPAddressPool) { p.Annotations = external(from) })
+	testbed.Edit(t, bed, p, func(p *v1beta1.IPAddressPool) { p.Annotations = external(from) })
 	claimed(t, c.namespace, "a IPv4", "b IPv4")
 	c.says(a, `True Allocated: 10.69.0.1 from pool "p"`)
 	c.says(b, `True Allocated: 10.69.0.2 from pool "p"`)
@@ -158,7 +146,7 @@ func TestSwitch(t *testing.T) {
 	require.NoError(t, bed.Client.Delete(t.Context(), a))
 	claimed(t, c.namespace, "b IPv4", "next IPv4")
 
-	edit(t, bed, p, func(p *v1beta1.IPAddressPool) { p.Annotations = nil })
+	testbed.Edit(t, bed, p, func(p *v1beta1.IPAddressPool) { p.Annotations = nil })
 	c.has(c.service("builtin"), "10.69.0.1")
 	c.has(b, "10.69.0.2")
 	c.has(next, "10.69.0.3")
@@ -212,7 +200,7 @@ func TestNoSuchPool(t *testing.T) {
 	c.faulty("IPAddressPool " + c.namespace + "/kind: metadata.annotations[fairlead.io/allocator-pool]: " + unknown +
 		`: the API server has no kind "NoSuchPool" in group "example.org"; install its provider, or name another kind; `)
 	from := "GlobalInClusterIPPool." + clusterapi.Group + "/" + c.namespace
-	edit(t, bed, kind, func(p *v1beta1.IPAddressPool) { p.Annotations = external(from) })
+	testbed.Edit(t, bed, kind, func(p *v1beta1.IPAddressPool) { p.Annotations = external(from) })
 	c.says(s, `False AllocatorRefused: an allocator refuses: pool "kind": its allocator gives no IPv4 address: `+from+" does not exist")
 	c.faulty("IPAddressPool " + c.namespace + "/kind: metadata.annotations[fairlead.io/allocator-pool]: " + from + " does not exist; ")
 	providerPool(t, c.namespace, "10.73.0.7-10.73.0.9")

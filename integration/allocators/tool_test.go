@@ -16,6 +16,7 @@ import (
 
 	"github.com/fairlead/fairlead/allocator/clusterapi"
 	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/integration/testbed"
 )
 
 // TestTool: kubectl fairlead tells of claims, of the provider's pool, of what cannot be foretold, and of claims that nobody needs; and it frees
@@ -94,7 +95,7 @@ func TestTool(t *testing.T) {
 	labels[clusterapi.LabelServiceName] = "gone"
 	orphan.SetLabels(labels)
 	require.NoError(t, bed.Client.Create(t.Context(), orphan))
-	edit(t, bed, p, func(p *v1beta1.IPAddressPool) { p.Annotations = external(from + "-unknown") })
+	testbed.Edit(t, bed, p, func(p *v1beta1.IPAddressPool) { p.Annotations = external(from + "-unknown") })
 	cmd := exec.Command(binary, append([]string{"doctor", "--kubeconfig", config}, system...)...)
 	report, _ := cmd.CombinedOutput()
 	assert.Contains(t, string(report), from+"-unknown does not exist")

@@ -28,7 +28,7 @@ func TestOlderVersion(t *testing.T) {
 		for _, plural := range []string{"ipaddressclaims", "ipaddresses"} {
 			crd := &apiextensionsv1.CustomResourceDefinition{}
 			crd.Name = plural + "." + clusterapi.Group
-			edit(t, bed, crd, func(crd *apiextensionsv1.CustomResourceDefinition) {
+			testbed.Edit(t, bed, crd, func(crd *apiextensionsv1.CustomResourceDefinition) {
 				for i := range crd.Spec.Versions {
 					if v := &crd.Spec.Versions[i]; v.Name == clusterapi.Versions[0] {
 						v.Served = newer

@@ -224,7 +224,7 @@ func TestCalicoSteadyState(t *testing.T) {
 	require.NoError(t, err)
 
 	// The same addresses in other words: the object is looked at, and left alone.
-	edit(t, p, func(p *v1beta1.IPAddressPool) {
+	testbed.Edit(t, bed, p, func(p *v1beta1.IPAddressPool) {
 		p.Spec.Addresses = []string{"2001:db8:52::/65", "10.52.0.0/17", "10.52.128.0-10.52.255.255", "2001:db8:52:0:8000::/65"}
 	})
 	marker := i.pool("marker", "10.53.0.0/24")

@@ -36,7 +36,7 @@ func admitAnything(t *testing.T) {
 		}
 	}
 	var original *apiextensionsv1.JSONSchemaProps
-	edit(t, crd, func(c *apiextensionsv1.CustomResourceDefinition) {
+	testbed.Edit(t, bed, crd, func(c *apiextensionsv1.CustomResourceDefinition) {
 		original = rules(c).DeepCopy()
 		open := rules(c).DeepCopy()
 		open.XValidations, open.Items.Schema.XValidations = nil, nil
@@ -80,7 +80,7 @@ func TestFaultyPools(t *testing.T) {
 		bad := i.pool(name, f.addresses...)
 		hasEvents(t, bad, "Warning ConfigurationError: "+f.message+aside)
 	}
-	edit(t, edited, func(p *v1beta1.IPAddressPool) { p.Spec.Addresses = []string{"10.31.0.0/240"} })
+	testbed.Edit(t, bed, edited, func(p *v1beta1.IPAddressPool) { p.Spec.Addresses = []string{"10.31.0.0/240"} })
 	hasEvents(t, edited, `Warning ConfigurationError: spec.addresses[0]: "10.31.0.0/240" is neither a CIDR like 192.0.2.0/24 or 2001:db8::/64 nor a range like 192.0.2.10-192.0.2.20; its last valid version stays in force`)
 
 	state := &v1beta1.ConfigurationState{}
@@ -108,13 +108,13 @@ func TestFaultyPools(t *testing.T) {
 	p.Kill()
 	i.start("--leader-elect=false")
 	refused(t, web, `True AddressKept: 10.31.0.0 from pool "edited" is kept: pool is set aside: IPAddressPool `)
-	assert.Equal(t, "10.31.0.0", ips(web))
+	assert.Equal(t, "10.31.0.0", testbed.IPs(web))
 
 	// A Service that asks for the faulty pool is told why.
 	refused(t, i.service("late", annotated("metallb.io/address-pool", "edited")),
 		fmt.Sprintf(`False PoolNotFound: pool "edited": no such pool (IPAddressPool %s/edited: spec.addresses[0]: "10.31.0.0/240" is neither`, i.namespace))
 
-	edit(t, edited, func(p *v1beta1.IPAddressPool) { p.Spec.Addresses = []string{"10.31.0.0/24"} })
+	testbed.Edit(t, bed, edited, func(p *v1beta1.IPAddressPool) { p.Spec.Addresses = []string{"10.31.0.0/24"} })
 	refused(t, web, `True Allocated: 10.31.0.0 from pool "edited"`)
 }
 

@@ -97,7 +97,7 @@ func TestGateways(t *testing.T) {
 	// Who has an address keeps it: spec.addresses decides only the first one.
 	kept := i.service("kept", gateways["nginx"](""))
 	has(t, kept, "10.76.0.2")
-	edit(t, kept, func(s *corev1.Service) { s.Spec.ExternalIPs = []string{"10.76.0.99"} })
+	testbed.Edit(t, bed, kept, func(s *corev1.Service) { s.Spec.ExternalIPs = []string{"10.76.0.99"} })
 	has(t, i.service("later"), "10.76.0.3")
 	has(t, kept, "10.76.0.2")
 }

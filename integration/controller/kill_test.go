@@ -63,7 +63,7 @@ func (v *invariants) follow(ctx context.Context, namespace string) error {
 func (v *invariants) note(s *corev1.Service, event string) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	was, now := v.held[s.UID], ips(s)
+	was, now := v.held[s.UID], testbed.IPs(s)
 	v.names[s.UID] = s.Name
 	if event == "DELETED" {
 		delete(v.held, s.UID)
@@ -155,7 +155,7 @@ func TestKilledController(t *testing.T) {
 			}
 			got := map[string]bool{}
 			for k := range list.Items {
-				if a := ips(&list.Items[k]); a != "" {
+				if a := testbed.IPs(&list.Items[k]); a != "" {
 					got[a] = true
 				}
 			}
@@ -167,7 +167,7 @@ func TestKilledController(t *testing.T) {
 	}
 	testbed.Eventually(t, "every address to be in use", served(room))
 	// Nothing leaked: with room for all, all are served, and the pool counts what the Services hold.
-	edit(t, p, func(p *v1beta1.IPAddressPool) {
+	testbed.Edit(t, bed, p, func(p *v1beta1.IPAddressPool) {
 		p.Spec.Addresses = []string{fmt.Sprintf("10.40.0.0-10.40.0.%d", services-1)}
 	})
 	testbed.Eventually(t, "every Service to be served", served(services))

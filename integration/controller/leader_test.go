@@ -88,7 +88,7 @@ func TestLeaderIsLost(t *testing.T) {
 				}
 				served := map[string]bool{}
 				for k := range list.Items {
-					if a := ips(&list.Items[k]); a != "" {
+					if a := testbed.IPs(&list.Items[k]); a != "" {
 						served[a] = true
 					}
 				}

@@ -60,7 +60,7 @@ func TestCrashedNode(t *testing.T) {
 		svc := i.service(pool, annotated("metallb.io/address-pool", pool))
 		services[pool] = svc
 		testbed.Eventually(t, "an address of "+pool, func(ctx context.Context) error {
-			if err := bed.Client.Get(ctx, client.ObjectKeyFromObject(svc), svc); err != nil || ips(svc) == "" {
+			if err := bed.Client.Get(ctx, client.ObjectKeyFromObject(svc), svc); err != nil || testbed.IPs(svc) == "" {
 				return fmt.Errorf("none yet: %w", err)
 			}
 			return nil
@@ -97,7 +97,7 @@ func TestCrashedNode(t *testing.T) {
 	advertised("routed", "False NoSpeaker")
 	advertised("link", "False NoSpeaker")
 
-	edit(t, lease, func(l *coordinationv1.Lease) { now := metav1.NowMicro(); l.Spec.RenewTime = &now })
+	testbed.Edit(t, bed, lease, func(l *coordinationv1.Lease) { now := metav1.NowMicro(); l.Spec.RenewTime = &now })
 	advertised("routed", "True Advertised")
 	advertised("link", "True Advertised")
 

@@ -12,7 +12,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -51,18 +50,6 @@ func (i *installation) pool(name string, addresses ...string) *v1beta1.IPAddress
 	return p
 }
 
-// edit changes an object as a user would, again if somebody else was faster.
-func edit[T client.Object](t *testing.T, o T, change func(T)) {
-	t.Helper()
-	testbed.Eventually(t, "an edit to go through", func(ctx context.Context) error {
-		if err := bed.Client.Get(ctx, client.ObjectKeyFromObject(o), o); err != nil {
-			return err
-		}
-		change(o)
-		return bed.Client.Update(ctx, o)
-	})
-}
-
 // define returns a Service of the installation's class; it does not create it.
 func (i *installation) define(name string, change ...func(*corev1.Service)) *corev1.Service {
 	s := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: i.namespace, Name: name, Annotations: map[string]string{}}}
@@ -86,22 +73,6 @@ func annotated(key, value string) func(*corev1.Service) {
 	return func(s *corev1.Service) { s.Annotations[key] = value }
 }
 
-func ips(s *corev1.Service) string {
-	var out []string
-	for _, in := range s.Status.LoadBalancer.Ingress {
-		out = append(out, in.IP)
-	}
-	return strings.Join(out, " ")
-}
-
-func condition(s *corev1.Service) string {
-	c := meta.FindStatusCondition(s.Status.Conditions, service.ConditionAllocated)
-	if c == nil {
-		return ""
-	}
-	return fmt.Sprintf("%s %s: %s", c.Status, c.Reason, c.Message)
-}
-
 // has waits until the Service has exactly these addresses.
 func has(t *testing.T, s *corev1.Service, want string) {
 	t.Helper()
@@ -109,8 +80,8 @@ func has(t *testing.T, s *corev1.Service, want string) {
 		if err := bed.Client.Get(ctx, client.ObjectKeyFromObject(s), s); err != nil {
 			return err
 		}
-		if got := ips(s); got != want {
-			return fmt.Errorf("has %q, want %q (%s)", got, want, condition(s))
+		if got := testbed.IPs(s); got != want {
+			return fmt.Errorf("has %q, want %q (%s)", got, want, testbed.Condition(s, service.ConditionAllocated))
 		}
 		return nil
 	})
@@ -123,7 +94,7 @@ func refused(t *testing.T, s *corev1.Service, want string) {
 		if err := bed.Client.Get(ctx, client.ObjectKeyFromObject(s), s); err != nil {
 			return err
 		}
-		if got := condition(s); !strings.HasPrefix(got, want) {
+		if got := testbed.Condition(s, service.ConditionAllocated); !strings.HasPrefix(got, want) {
 			return fmt.Errorf("is %q, want %q", got, want)
 		}
 		return nil

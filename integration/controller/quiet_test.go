@@ -110,7 +110,7 @@ func TestNoWriteWithoutAChange(t *testing.T) {
 		slice.Endpoints = []discoveryv1.Endpoint{{Addresses: []string{"10.0.0.1"}, Conditions: discoveryv1.EndpointConditions{Ready: &ready}}}
 		require.NoError(t, bed.Client.Update(t.Context(), slice))
 		s := services[beat%len(services)]
-		edit(t, s, func(s *corev1.Service) { s.Annotations["example.com/beat"] = strconv.Itoa(beat) })
+		testbed.Edit(t, bed, s, func(s *corev1.Service) { s.Annotations["example.com/beat"] = strconv.Itoa(beat) })
 	}
 	assert.Equal(t, settled, quiet(t, i, address, "after"), "requests that write, of the controller")
 }

@@ -118,7 +118,7 @@ func TestHold(t *testing.T) {
 	assert.Contains(t, out, "1h0m0s")
 
 	// A shorter hold runs out, also over a restart.
-	edit(t, s, func(s *corev1.Service) { s.Annotations["fairlead.io/hold-address"] = "2s" })
+	testbed.Edit(t, bed, s, func(s *corev1.Service) { s.Annotations["fairlead.io/hold-address"] = "2s" })
 	list := &v1alpha1.AddressReservationList{}
 	testbed.Eventually(t, "the hold to follow", func(ctx context.Context) error {
 		if err := bed.Client.List(ctx, list, client.InNamespace(i.namespace)); err != nil {
@@ -142,7 +142,7 @@ func TestHold(t *testing.T) {
 	// Taking the annotation away ends a hold too.
 	other := i.service("other", annotated("fairlead.io/hold-address", "1h"), annotated("metallb.io/loadBalancerIPs", "10.61.0.1"))
 	refused(t, other, "")
-	edit(t, other, func(s *corev1.Service) { delete(s.Annotations, "fairlead.io/hold-address") })
+	testbed.Edit(t, bed, other, func(s *corev1.Service) { delete(s.Annotations, "fairlead.io/hold-address") })
 	testbed.Eventually(t, "no hold to be left", func(ctx context.Context) error {
 		if err := bed.Client.List(ctx, list, client.InNamespace(i.namespace)); err != nil {
 			return err

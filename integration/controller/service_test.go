@@ -40,9 +40,9 @@ func TestAddressIsOneWrite(t *testing.T) {
 			t.Fatalf("watch: %v", e.Object)
 		}
 		now := e.Object.(*corev1.Service)
-		seen = append(seen, fmt.Sprintf("%s [%s] pool=%q annotation=%q", e.Type, ips(now),
+		seen = append(seen, fmt.Sprintf("%s [%s] pool=%q annotation=%q", e.Type, testbed.IPs(now),
 			now.Labels[service.LabelPool], now.Annotations[service.AnnotationFromPool]))
-		if ips(now) != "" {
+		if testbed.IPs(now) != "" {
 			break
 		}
 	}
@@ -51,7 +51,7 @@ func TestAddressIsOneWrite(t *testing.T) {
 		`MODIFIED [10.20.0.0 2001:db8:20::] pool="main" annotation="main"`,
 	}, seen, "status, label and annotation come in one write")
 	has(t, s, "10.20.0.0 2001:db8:20::")
-	assert.Equal(t, `True Allocated: 10.20.0.0 from pool "main", 2001:db8:20:: from pool "main"`, condition(s))
+	assert.Equal(t, `True Allocated: 10.20.0.0 from pool "main", 2001:db8:20:: from pool "main"`, testbed.Condition(s, service.ConditionAllocated))
 	hasEvents(t, s, `Normal IPAllocated: Assigned IP ["10.20.0.0" "2001:db8:20::"] from pool "main"`)
 
 	testbed.Eventually(t, "the counters of the pool", func(ctx context.Context) error {
@@ -81,7 +81,7 @@ func TestRelease(t *testing.T) {
 	// On change of type: everything of ours goes, everything else stays.
 	third := i.service("third")
 	refused(t, third, "False PoolExhausted")
-	edit(t, second, func(s *corev1.Service) {
+	testbed.Edit(t, bed, second, func(s *corev1.Service) {
 		s.Spec.Type, s.Spec.LoadBalancerClass, s.Spec.AllocateLoadBalancerNodePorts = corev1.ServiceTypeClusterIP, nil, nil
 		s.Spec.Ports[0].NodePort = 0
 		s.Spec.ExternalTrafficPolicy = ""
@@ -92,7 +92,7 @@ func TestRelease(t *testing.T) {
 		if err := bed.Client.Get(ctx, client.ObjectKeyFromObject(second), second); err != nil {
 			return err
 		}
-		if len(second.Labels) > 0 || len(second.Annotations) != 1 || len(second.Status.Conditions) > 0 || ips(second) != "" {
+		if len(second.Labels) > 0 || len(second.Annotations) != 1 || len(second.Status.Conditions) > 0 || testbed.IPs(second) != "" {
 			return fmt.Errorf("labels %v, annotations %v, status %+v", second.Labels, second.Annotations, second.Status)
 		}
 		return nil
@@ -129,9 +129,9 @@ func TestNamespaceLabelOpensPool(t *testing.T) {
 	refused(t, s, "False NoMatchingPool")
 	ns := &corev1.Namespace{}
 	ns.Name = i.namespace
-	edit(t, ns, func(ns *corev1.Namespace) { ns.Labels["tier"] = "gold" })
+	testbed.Edit(t, bed, ns, func(ns *corev1.Namespace) { ns.Labels["tier"] = "gold" })
 	has(t, s, "10.23.0.0")
-	edit(t, ns, func(ns *corev1.Namespace) { delete(ns.Labels, "tier") })
+	testbed.Edit(t, bed, ns, func(ns *corev1.Namespace) { delete(ns.Labels, "tier") })
 	refused(t, s, `True AddressKept: 10.23.0.0 from pool "gold" is kept`)
 }
 
@@ -151,7 +151,7 @@ func TestRestartWritesNothing(t *testing.T) {
 			if err := bed.Client.Get(ctx, client.ObjectKeyFromObject(s), s); err != nil {
 				return err
 			}
-			if condition(s) == "" {
+			if testbed.Condition(s, service.ConditionAllocated) == "" {
 				return fmt.Errorf("%s has none", s.Name)
 			}
 		}
@@ -170,7 +170,7 @@ func TestRestartWritesNothing(t *testing.T) {
 		before := s.DeepCopy()
 		require.NoError(t, bed.Client.Get(t.Context(), client.ObjectKeyFromObject(s), s))
 		assert.Equal(t, before.ResourceVersion, s.ResourceVersion, "%s was written to", s.Name)
-		if ips(s) != "" {
+		if testbed.IPs(s) != "" {
 			served++
 		}
 	}

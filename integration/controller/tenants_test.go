@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/integration/testbed"
 )
 
 // TestTenants goes through docs/tenants.md. It is not parallel: its controller tells the Services of all other classes that it does
@@ -18,7 +19,7 @@ func TestTenants(t *testing.T) {
 	i := install(t)
 	i.pool("main", "10.73.0.0/28")
 	private := i.pool("private", "10.73.1.0/28")
-	edit(t, private, func(p *v1beta1.IPAddressPool) {
+	testbed.Edit(t, bed, private, func(p *v1beta1.IPAddressPool) {
 		p.Spec.AutoAssign = new(bool)
 		p.Spec.AllocateTo = &v1beta1.ServiceAllocation{Namespaces: []string{i.namespace}}
 	})

@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/integration/testbed"
+	"github.com/fairlead/fairlead/internal/service"
 )
 
 // writeStatus writes the addresses of a Service as another controller would.
@@ -42,12 +43,12 @@ func TestSecondWriter(t *testing.T) {
 	writeStatus(t, s, "other-lb", "203.0.113.9")
 	says := `False ForeignStatus: status.loadBalancer.ingress holds 203.0.113.9, which was not assigned here but written by field manager "other-lb"; it is left alone`
 	refused(t, s, says)
-	assert.Equal(t, "203.0.113.9", ips(s))
+	assert.Equal(t, "203.0.113.9", testbed.IPs(s))
 	hasEvents(t, s, "Normal IPAllocated", "Warning ForeignStatus")
 	has(t, i.service("next"), "10.71.0.1")
 
 	// Its next write gets no answer: the condition says all there is to say.
-	edit(t, s, func(s *corev1.Service) { s.Labels = map[string]string{"touched": "yes"} })
+	testbed.Edit(t, bed, s, func(s *corev1.Service) { s.Labels = map[string]string{"touched": "yes"} })
 	has(t, i.service("more"), "10.71.0.2")
 	version := s.ResourceVersion
 	_, err := p.Stop()
@@ -55,7 +56,7 @@ func TestSecondWriter(t *testing.T) {
 	i.start()
 	has(t, i.service("last"), "10.71.0.3") // 10.71.0.0 is kept for web, over the restart, too
 	require.NoError(t, bed.Client.Get(t.Context(), client.ObjectKeyFromObject(s), s))
-	assert.Equal(t, version, s.ResourceVersion, "the restarted controller wrote: %s", condition(s))
+	assert.Equal(t, version, s.ResourceVersion, "the restarted controller wrote: %s", testbed.Condition(s, service.ConditionAllocated))
 	hasEvents(t, s, "Normal IPAllocated", "Warning ForeignStatus")
 
 	writeStatus(t, s, "other-lb")
@@ -76,7 +77,7 @@ func TestEmptiedStatus(t *testing.T) {
 	}
 	refused(t, s, "False StatusContended: somebody keeps emptying status.loadBalancer.ingress after 10.71.1.0 was written; "+
 		"others who write to the status are cni-operator; it is written again every 10m0s")
-	assert.Empty(t, ips(s))
+	assert.Empty(t, testbed.IPs(s))
 	testbed.Eventually(t, "one event", func(ctx context.Context) error {
 		all, err := events(ctx, i.namespace, s.UID)
 		if err != nil {

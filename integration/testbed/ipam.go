@@ -19,8 +19,7 @@ func (b *Bed) ServeIPAM() (*Process, error) {
 // LaunchIPAM starts the in-cluster provider, which ends with the Bed at the latest. It makes its addresses from GlobalInClusterIPPools and
 // InClusterIPPools.
 func (b *Bed) LaunchIPAM() (*Process, error) {
-	p, err := b.launch(Folder("bin", "ipam-provider"), "--kubeconfig", b.kubeconfig, "--webhook-port", "0",
-		"--health-probe-bind-address", "127.0.0.1:0", "--diagnostics-address", "0")
+	p, err := b.launch(Folder("bin", localcluster.IPAMProvider), localcluster.IPAMArgs(b.kubeconfig)...)
 	if err == nil {
 		b.helpers = append(b.helpers, p)
 	}

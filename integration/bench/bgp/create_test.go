@@ -53,18 +53,7 @@ func createAndDelete(b *testing.B, n int) {
 	for _, node := range s.Nodes() {
 		routing.Await(b, "the session of "+node.Name(), func() bool { return r.Neighbor(node.Addr(false).String()).BGPState == "Established" })
 	}
-	services := make([]*corev1.Service, n)
-	single := corev1.IPFamilyPolicySingleStack
-	for i := range services {
-		services[i] = &corev1.Service{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: fmt.Sprint("web-", i), Annotations: map[string]string{"metallb.io/address-pool": "many"}},
-			Spec: corev1.ServiceSpec{
-				Type: corev1.ServiceTypeLoadBalancer, IPFamilyPolicy: &single, IPFamilies: []corev1.IPFamily{corev1.IPv4Protocol}, AllocateLoadBalancerNodePorts: new(bool),
-				Ports: []corev1.ServicePort{{Name: "http", Port: 80, TargetPort: intstr.FromInt32(8080), Protocol: corev1.ProtocolTCP}},
-			},
-		}
-		s.SetEndpoints(services[i], netlab.Ready(s.Nodes()...)...)
-	}
+	services := define(s, n, corev1.ServiceExternalTrafficPolicyCluster)
 	quiet(b, s)
 
 	m := measure(b, s)
@@ -73,6 +62,24 @@ func createAndDelete(b *testing.B, n int) {
 	m = measure(b, s)
 	took = each(b, services, func(ctx context.Context, o *corev1.Service) error { return s.Bed.Client.Delete(ctx, o) })
 	m.report("delete", n, took, k.has(many, 0, "no route"))
+}
+
+// define returns n Services of the pool many, which it does not create, with an endpoint on every node, which it does.
+func define(s *site.Site, n int, policy corev1.ServiceExternalTrafficPolicy) []*corev1.Service {
+	services := make([]*corev1.Service, n)
+	single := corev1.IPFamilyPolicySingleStack
+	for i := range services {
+		services[i] = &corev1.Service{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: fmt.Sprint("web-", i), Annotations: map[string]string{"metallb.io/address-pool": "many"}},
+			Spec: corev1.ServiceSpec{
+				Type: corev1.ServiceTypeLoadBalancer, IPFamilyPolicy: &single, IPFamilies: []corev1.IPFamily{corev1.IPv4Protocol}, AllocateLoadBalancerNodePorts: new(bool),
+				ExternalTrafficPolicy: policy,
+				Ports:                 []corev1.ServicePort{{Name: "http", Port: 80, TargetPort: intstr.FromInt32(8080), Protocol: corev1.ProtocolTCP}},
+			},
+		}
+		s.SetEndpoints(services[i], netlab.Ready(s.Nodes()...)...)
+	}
+	return services
 }
 
 // each has the clients do something with each Service, and returns how long all took.

@@ -10,12 +10,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/integration/testbed"
-	"github.com/fairlead/fairlead/integration/testbed/netlab"
 	"github.com/fairlead/fairlead/integration/testbed/routing"
 	"github.com/fairlead/fairlead/integration/testbed/site"
 )
@@ -48,19 +46,7 @@ func newHostile(b *testing.B) *hostile {
 	h.Create(&v1beta1.IPAddressPool{ObjectMeta: h.Meta("many"), Spec: v1beta1.IPAddressPoolSpec{Addresses: []string{many.String()}, AutoAssign: new(bool)}})
 	h.Create(&v1beta1.BGPAdvertisement{ObjectMeta: h.Meta("adv"), Spec: v1beta1.BGPAdvertisementSpec{IPAddressPools: []string{"many"}}})
 	h.established()
-	single := corev1.IPFamilyPolicySingleStack
-	for i := range hostileServices {
-		svc := &corev1.Service{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: fmt.Sprint("web-", i), Annotations: map[string]string{"metallb.io/address-pool": "many"}},
-			Spec: corev1.ServiceSpec{
-				Type: corev1.ServiceTypeLoadBalancer, IPFamilyPolicy: &single, IPFamilies: []corev1.IPFamily{corev1.IPv4Protocol}, AllocateLoadBalancerNodePorts: new(bool),
-				ExternalTrafficPolicy: corev1.ServiceExternalTrafficPolicyLocal,
-				Ports:                 []corev1.ServicePort{{Name: "http", Port: 80, TargetPort: intstr.FromInt32(8080), Protocol: corev1.ProtocolTCP}},
-			},
-		}
-		h.services = append(h.services, svc)
-		h.SetEndpoints(svc, netlab.Ready(h.Nodes()...)...)
-	}
+	h.services = define(h.Site, hostileServices, corev1.ServiceExternalTrafficPolicyLocal)
 	each(b, h.services, func(ctx context.Context, o *corev1.Service) error { return h.Bed.Client.Create(ctx, o) })
 	h.kernel.has(many, hostileServices, "all routes")
 	quiet(b, h.Site)

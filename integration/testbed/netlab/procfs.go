@@ -3,7 +3,6 @@ package netlab
 import (
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 
 	"github.com/stretchr/testify/require"
@@ -15,9 +14,9 @@ import (
 func (p *Process) RSS() int64 {
 	t := p.host.lab.t
 	t.Helper()
-	kilobytes, err := strconv.ParseInt(strings.TrimSuffix(p.Status("VmRSS"), " kB"), 10, 64)
+	bytes, err := testbed.RSS(p.PID())
 	require.NoError(t, err)
-	return kilobytes << 10
+	return bytes
 }
 
 // CPU returns the seconds of processor time, user and system, that the process has used.

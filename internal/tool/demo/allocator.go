@@ -22,16 +22,13 @@ import (
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
-// ipamProvider is the binary of Cluster API's in-cluster provider, as 'make tools' names it.
-const ipamProvider = "ipam-provider"
-
 // allocatorSteps show addresses that a provider of Cluster API's IPAM contract gives, and Calico advertises.
 func (d *demo) allocatorSteps() ([]step, error) {
 	if d.Backend != Calico {
 		return nil, fmt.Errorf("allocator %s is shown with backend %s, not %s", config.AllocatorClusterAPI, Calico, d.Backend)
 	}
-	if d.file(ipamProvider) == "" {
-		return nil, fmt.Errorf("the binary %s is in none of %s; run 'make tools'", ipamProvider, strings.Join(d.Folders, ", "))
+	if d.file(localcluster.IPAMProvider) == "" {
+		return nil, fmt.Errorf("the binary %s is in none of %s; run 'make tools'", localcluster.IPAMProvider, strings.Join(d.Folders, ", "))
 	}
 	return []step{
 		{"start etcd and kube-apiserver", d.startCluster},
@@ -48,8 +45,7 @@ func (d *demo) allocatorSteps() ([]step, error) {
 }
 
 func (d *demo) startProvider(context.Context) (err error) {
-	cmd := exec.Command(d.file(ipamProvider), "--kubeconfig", d.kubeconfig(), "--webhook-port", "0", "--health-probe-bind-address", "127.0.0.1:0",
-		"--diagnostics-address", "0")
+	cmd := exec.Command(d.file(localcluster.IPAMProvider), localcluster.IPAMArgs(d.kubeconfig())...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if d.provider, err = d.launch("provider", cmd, here); err != nil {
 		return fmt.Errorf("start the provider: %w", err)

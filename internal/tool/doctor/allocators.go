@@ -5,6 +5,7 @@ import (
 
 	"github.com/fairlead/fairlead/allocator/clusterapi"
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/tool/explain"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
@@ -50,7 +51,7 @@ func allocatorsCheck(f *Facts, c *check) {
 	}
 	if len(orphans) > 0 {
 		c.add(Warning, Finding{
-			What: fmt.Sprintf("nobody needs %s any more: %s", counted(len(orphans), "claim"), some(names)),
+			What: fmt.Sprintf("nobody needs %s any more: %s", counted(len(orphans), "claim"), explain.Some(names)),
 			Why:  "the allocator keeps their addresses from everybody; the controller releases them when it runs",
 			Command: fmt.Sprintf("kubectl -n %s delete ipaddressclaims.%s %s", orphans[0].Namespace, clusterapi.Group,
 				orphans[0].Object.GetName()),

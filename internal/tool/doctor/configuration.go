@@ -213,7 +213,7 @@ func unserved(f *Facts, c *check) {
 		}},
 	} {
 		if len(x.names) > 0 {
-			c.add(Warning, Finding{What: "nobody serves " + some(x.names), Why: f.advice(x.why), Command: f.command(x.how)})
+			c.add(Warning, Finding{What: "nobody serves " + explain.Some(x.names), Why: f.advice(x.why), Command: f.command(x.how)})
 		}
 	}
 }
@@ -261,7 +261,7 @@ func servicesCheck(f *Facts, c *check) {
 			command = service.EmptyStatus(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}})
 		}
 		c.add(k[0], Finding{
-			What: fmt.Sprintf("%s: %s (%s): %s", counted(len(names), "Service"), k[1], k[2], some(names)), Why: explain.Help(f.Survey, k[2]),
+			What: fmt.Sprintf("%s: %s (%s): %s", counted(len(names), "Service"), k[1], k[2], explain.Some(names)), Why: explain.Help(f.Survey, k[2]),
 			Command: command,
 		})
 	}

@@ -8,6 +8,7 @@ import (
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 
+	"github.com/fairlead/fairlead/internal/tool/explain"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
@@ -47,7 +48,7 @@ func crdsCheck(f *Facts, c *check) {
 	}
 	if len(foreign) > 0 {
 		c.add(Warning, Finding{
-			What: fmt.Sprintf("%s belong to the Helm release %s", some(foreign), owner),
+			What: fmt.Sprintf("%s belong to the Helm release %s", explain.Some(foreign), owner),
 			Why:  "that release can change or remove them, and all objects with them; Helm refuses to install over them",
 			Command: cmp.Or(f.command(takeOwnership),
 				"kubectl annotate crd "+strings.Join(foreign, " ")+" helm.sh/resource-policy=keep --overwrite"),
@@ -95,7 +96,7 @@ func lacks(f *Facts, c *check, have, want *apiextensionsv1.CustomResourceDefinit
 		fields := missingFields("", schemaOf(have.Spec.Versions[i]), schemaOf(w))
 		if len(fields) > 0 {
 			c.add(Warning, Finding{
-				What: fmt.Sprintf("CustomResourceDefinition %s, version %s, lacks %s", want.Name, w.Name, some(fields)),
+				What: fmt.Sprintf("CustomResourceDefinition %s, version %s, lacks %s", want.Name, w.Name, explain.Some(fields)),
 				Why:  "it is that of an older version of MetalLB or of this product; what a manifest says there is dropped", Command: f.installCRDs(),
 			})
 		}

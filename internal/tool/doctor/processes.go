@@ -12,6 +12,7 @@ import (
 
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/controller/admission"
+	"github.com/fairlead/fairlead/internal/tool/explain"
 	"github.com/fairlead/fairlead/internal/tool/migrate"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
@@ -179,7 +180,7 @@ func sessionsCheck(f *Facts, c *check) {
 			severity, why = Error, "nobody advertises anything to the peer"
 		}
 		slices.Sort(down[peer])
-		c.add(severity, Finding{What: fmt.Sprintf("no session with BGPPeer %q on %s%s", peer, some(down[peer]), said[peer]), Why: why,
+		c.add(severity, Finding{What: fmt.Sprintf("no session with BGPPeer %q on %s%s", peer, explain.Some(down[peer]), said[peer]), Why: why,
 			Command: f.tool("peers")})
 	}
 }

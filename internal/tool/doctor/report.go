@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // The severities of a Finding.
@@ -95,15 +94,6 @@ func Examine(f *Facts) *Report {
 		r.Gaps = append(r.Gaps, g.String())
 	}
 	return r
-}
-
-// some names a few of many.
-func some(names []string) string {
-	const most = 5
-	if len(names) <= most {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
 // counted is "1 Service" or "2 Services".

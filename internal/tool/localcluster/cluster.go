@@ -161,6 +161,14 @@ const (
 	IPAMCRDs   = "ipam-crds"
 )
 
+// IPAMProvider is the binary of Cluster API's in-cluster IPAM provider, as 'make tools' names it.
+const IPAMProvider = "ipam-provider"
+
+// IPAMArgs returns the arguments with which IPAMProvider serves the cluster of a kubeconfig file, and listens on no port that is known.
+func IPAMArgs(kubeconfig string) []string {
+	return []string{"--kubeconfig", kubeconfig, "--webhook-port", "0", "--health-probe-bind-address", "127.0.0.1:0", "--diagnostics-address", "0"}
+}
+
 // ReadCRDs returns the CustomResourceDefinitions in the folder of that name, from the first of folders that holds it.
 func ReadCRDs(name string, folders ...string) ([]*apiextensionsv1.CustomResourceDefinition, error) {
 	var files []string

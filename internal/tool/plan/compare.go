@@ -70,7 +70,7 @@ func compare(now *survey.Survey, before, after *world) *Report {
 		r.Notes = append(r.Notes, "the flags of the controller are not to be seen; which classes of Services it serves is taken from the Services that it has judged")
 	}
 	if names := waitForAllocators(after); len(names) > 0 {
-		r.Notes = append(r.Notes, fmt.Sprintf("what an allocator gives cannot be foretold; Services that would ask one and wait for it: %s", some(names)))
+		r.Notes = append(r.Notes, fmt.Sprintf("what an allocator gives cannot be foretold; Services that would ask one and wait for it: %s", explain.Some(names)))
 	}
 	if n := outstanding(now, before); n > 0 {
 		r.Notes = append(r.Notes, fmt.Sprintf("Services that will change without this, too, as soon as the controller looks at them: %d", n))
@@ -90,15 +90,6 @@ func waitForAllocators(w *world) []string {
 	}
 	slices.Sort(out)
 	return out
-}
-
-// some names a few of many.
-func some(names []string) string {
-	const most = 5
-	if len(names) <= most {
-		return strings.Join(names, ", ")
-	}
-	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
 // matters are the kinds without which something may be missing in the result; ofSpeakers are those that matter beside them where speakers
