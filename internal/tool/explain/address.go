@@ -101,17 +101,11 @@ func OfAddress(m *survey.Model, addr netip.Addr) *OneAddress {
 		}
 	}
 	out.addAskers(m, addr, holders)
-	out.State = stateOf(out, pool, usable, gone)
+	out.State = elsewhere(m, addr, stateOf(len(holders) > 0, gone, pool, usable, len(out.Reservations) > 0))
 	for _, node := range m.Assigner.NodesOf(addr) {
 		if pool != nil {
 			out.Notes = append(out.Notes, fmt.Sprintf("it is an address of node %q; no Service is given it", node))
 		}
-		if out.State == AddressFree || out.State == AddressReserved || out.State == AddressAvoided {
-			out.State = AddressNode
-		}
-	}
-	if len(m.Assigner.ShownBy(addr)) > 0 && (out.State == AddressFree || out.State == AddressReserved) {
-		out.State = AddressShown
 	}
 	if m.Need("Services") != nil && pool != nil || m.Need("IPAddressPools") != nil && len(holders) == 0 {
 		out.State = AddressUnknown
@@ -120,20 +114,32 @@ func OfAddress(m *survey.Model, addr netip.Addr) *OneAddress {
 	return out
 }
 
-func stateOf(a *OneAddress, pool *config.Pool, usable, gone bool) string {
+// stateOf returns the state of an address; gone is set if all its holders are.
+func stateOf(held, gone bool, pool *config.Pool, usable, reserved bool) string {
 	switch {
-	case len(a.Holders) > 0 && gone:
+	case held && gone:
 		return AddressKept
-	case len(a.Holders) > 0:
+	case held:
 		return AddressHeld
 	case pool == nil:
 		return AddressOutside
 	case !usable:
 		return AddressAvoided
-	case len(a.Reservations) > 0:
+	case reserved:
 		return AddressReserved
 	}
 	return AddressFree
+}
+
+// elsewhere returns the state of an address, or that it is in use where nobody here has given it.
+func elsewhere(m *survey.Model, addr netip.Addr, state string) string {
+	switch {
+	case len(m.Assigner.NodesOf(addr)) > 0 && (state == AddressFree || state == AddressReserved || state == AddressAvoided):
+		return AddressNode
+	case len(m.Assigner.ShownBy(addr)) > 0 && (state == AddressFree || state == AddressReserved):
+		return AddressShown
+	}
+	return state
 }
 
 // addAdvertisers adds who advertises a Service that has the address.

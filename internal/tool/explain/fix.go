@@ -1,6 +1,7 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -30,14 +31,49 @@ const (
 
 // firstFix returns what is to be fixed first: what is first on the way from the request to the packets.
 func firstFix(m *survey.Model, svc *corev1.Service, r *Service) *Fix {
-	for _, step := range []func(*survey.Model, *corev1.Service, *Service) *Fix{
-		fixRequest, fixController, fixAllocation, fixAdvertisement, fixBackends, fixEndpoints, fixSessions,
+	for _, step := range []struct {
+		name string
+		fix  func(*survey.Model, *corev1.Service, *Service) *Fix
+	}{
+		{StepRequest, fixRequest}, {StepController, fixController}, {StepAddress, fixAllocation}, {StepAdvertisement, fixAdvertisement},
+		{StepBackend, fixBackends}, {StepEndpoints, fixEndpoints}, {StepSessions, fixSessions},
 	} {
-		if f := step(m, svc, r); f != nil {
+		if f := step.fix(m, svc, r); f != nil {
+			f.Step = cmp.Or(steps[f.Reason], step.name)
 			return f
 		}
 	}
 	return nil
+}
+
+// The steps on the way from the request to the packets.
+const (
+	StepRequest       = "request"
+	StepController    = "controller"
+	StepPools         = "pools"
+	StepAddress       = "address"
+	StepAdvertisement = "advertisement"
+	StepBackend       = "backend"
+	StepNodes         = "nodes"
+	StepSessions      = "sessions"
+	StepEndpoints     = "endpoints"
+)
+
+// steps are where the way is broken, by reasons of conditions that more than one step can lead to.
+var steps = map[string]string{
+	service.ReasonInvalidRequest: StepRequest, service.ReasonNoClusterIP: StepRequest, service.ReasonNotEnoughClusterIPs: StepRequest,
+	service.ReasonPoolExhausted: StepPools, service.ReasonPoolMismatch: StepPools, service.ReasonPoolNotAdmitting: StepPools,
+	service.ReasonPoolNotFound: StepPools, service.ReasonNoMatchingPool: StepPools, service.ReasonAddressNotInPool: StepPools,
+
+	announce.ReasonApplyFailed: StepBackend, announce.ReasonNoBackend: StepBackend, announce.ReasonNotAdvertised: StepBackend,
+	announce.ReasonClassNotAdvertised: StepBackend,
+
+	announce.ReasonPending: StepNodes, announce.ReasonNoSpeaker: StepNodes, announce.ReasonNotAnnounced: StepNodes, announce.ReasonNoInterface: StepNodes,
+	announce.ReasonNodeLabeledExclude: StepNodes, announce.ReasonNodeNetworkUnavailable: StepNodes, announce.ReasonNodeNotSelected: StepNodes,
+	announce.ReasonNodeUnknown: StepNodes, announce.ReasonSpeakerLeaving: StepNodes, announce.ReasonAddressTaken: StepNodes,
+
+	announce.ReasonNoPeer: StepSessions, announce.ReasonNoSession: StepSessions, announce.ReasonSessionsUnknown: StepSessions,
+	announce.ReasonNoEndpoints: StepEndpoints, announce.ReasonNoLocalEndpoints: StepEndpoints,
 }
 
 func fixRequest(m *survey.Model, svc *corev1.Service, r *Service) *Fix {

@@ -1,11 +1,18 @@
 package explain
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/service"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
@@ -104,7 +111,7 @@ func OfPools(m *survey.Model, only ...string) *Pools {
 		u := PoolUse{
 			Name: name, Addresses: append([]string{}, specs[name]...), AutoAssign: p.AutoAssign, Restricted: p.Restricted, Priority: p.Priority,
 			AvoidBuggyIPs: p.AvoidBuggy,
-			Families:      families(m, name), Holders: []Holder{}, Waiting: waiting[name],
+			Families:      families(m, name), Holders: []Holder{}, Waiting: len(waiting[name]),
 		}
 		if p.Allocator != "" {
 			u.Allocator = allocatorUse(m, p)
@@ -171,17 +178,47 @@ func reserves(r *config.Reservation, p *config.Pool) bool {
 	return false
 }
 
-// waitingFor counts, by pool, the Services without an address that the pool was tried for.
-func waitingFor(m *survey.Model) map[string]int {
-	out := map[string]int{}
+// Waiting is a Service that waits for an address.
+type Waiting struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	// Reason, Message and Since are of its condition fairlead.io/Allocated.
+	Reason  string     `json:"reason"`
+	Message string     `json:"message,omitempty"`
+	Since   *time.Time `json:"since,omitempty"`
+}
+
+// Queue returns the Services without an address that a pool was tried for, those first that have waited longest.
+func Queue(m *survey.Model, pool string) []Waiting {
+	out := []Waiting{}
+	for _, svc := range waitingFor(m)[pool] {
+		w := Waiting{Namespace: svc.Namespace, Name: svc.Name, Reason: FixNotJudged}
+		if c := meta.FindStatusCondition(svc.Status.Conditions, service.ConditionAllocated); c != nil {
+			w.Reason, w.Message, w.Since = c.Reason, c.Message, &c.LastTransitionTime.Time
+		}
+		out = append(out, w)
+	}
+	since := func(w *Waiting) int64 {
+		if w.Since == nil {
+			return math.MaxInt64
+		}
+		return w.Since.Unix()
+	}
+	slices.SortStableFunc(out, func(a, b Waiting) int { return cmp.Compare(since(&a), since(&b)) })
+	return out
+}
+
+// waitingFor returns, by pool, the Services without an address that the pool was tried for.
+func waitingFor(m *survey.Model) map[string][]*corev1.Service {
+	out := map[string][]*corev1.Service{}
 	for i := range m.Services {
 		svc := &m.Services[i]
-		if !m.Rules.Serves(svc) || len(addressesOf(m, svc)) > 0 || !m.Assigner.Held(ownerOf(svc)).IsZero() {
+		if !m.Rules.Serves(svc) || len(service.ShownAddresses(svc)) > 0 || !m.Assigner.Held(ownerOf(svc)).IsZero() {
 			continue
 		}
 		for _, p := range poolsFor(m, svc) {
 			if p.Verdict == PoolRefuses {
-				out[p.Name]++
+				out[p.Name] = append(out[p.Name], svc)
 			}
 		}
 	}

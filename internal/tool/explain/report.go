@@ -193,6 +193,9 @@ type Fix struct {
 	Reason string `json:"reason"`
 	What   string `json:"what"`
 	Help   string `json:"help"`
+	// Step is where the way from the request to the packets is broken: request, controller, pools, address, advertisement, backend, nodes,
+	// sessions or endpoints.
+	Step string `json:"step"`
 	// Command does it, or shows more; absent if there is none to give.
 	Command string `json:"command,omitempty"`
 }

@@ -63,6 +63,15 @@ func Load(paths []string, recursive bool, in io.Reader) ([]Manifest, error) {
 	return out, nil
 }
 
+// Read reads the objects of a text; source is what it is called.
+func Read(source string, r io.Reader) ([]Manifest, error) {
+	out, err := parse(source, r)
+	if err == nil && len(out) == 0 {
+		err = fmt.Errorf("there are no objects in %s", source)
+	}
+	return out, err
+}
+
 func filesOf(path string, recursive bool) ([]string, error) {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -15,8 +15,23 @@ import (
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
+// Rehearsal is a Report, and the clusters that it compares, each as its controller leaves it.
+type Rehearsal struct {
+	*Report
+	Before, After *survey.Model
+}
+
 // Run tells what would change if manifests were applied.
 func Run(ctx context.Context, c *Change, now *survey.Survey, manifests []Manifest, o rehearse.Options) (*Report, error) {
+	r, err := Rehearse(ctx, c, now, manifests, o)
+	if err != nil {
+		return nil, err
+	}
+	return r.Report, nil
+}
+
+// Rehearse is Run for who wants to see both clusters, too.
+func Rehearse(ctx context.Context, c *Change, now *survey.Survey, manifests []Manifest, o rehearse.Options) (*Rehearsal, error) {
 	then, objects, gaps, err := c.Make(ctx, now, manifests)
 	if err != nil {
 		return nil, err
@@ -56,7 +71,7 @@ func Run(ctx context.Context, c *Change, now *survey.Survey, manifests []Manifes
 		}
 	}
 	r.judge()
-	return r, nil
+	return &Rehearsal{r, before.Model, after.Model}, nil
 }
 
 // play has one backend rehearse what it does now, and then what it would do; the worlds learn of what it finds.

@@ -1,7 +1,10 @@
 // Package status sums up an installation: whether each of its parts is ready, and what waits.
 package status
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Report is the state of an installation.
 type Report struct {
@@ -86,9 +89,11 @@ type Services struct {
 type Service struct {
 	Namespace string `json:"namespace"`
 	Name      string `json:"name"`
-	// Reason and Message are of the condition that is not True; Reason is NotJudgedYet if there is none.
-	Reason  string `json:"reason"`
-	Message string `json:"message,omitempty"`
+	// Condition, Reason, Message and Since are of the condition that is not True; Reason is NotJudgedYet if there is none.
+	Condition string     `json:"condition"`
+	Reason    string     `json:"reason"`
+	Message   string     `json:"message,omitempty"`
+	Since     *time.Time `json:"since,omitempty"`
 }
 
 // Unknown returns an error if a part is in the state Unknown, or something that matters may not be read.

@@ -156,7 +156,11 @@ func services(m *survey.Model) Services {
 			list = &out.Unknown
 			out.UnknownHelp = explain.Help(m.Survey, c.Reason)
 		}
-		*list = append(*list, Service{Namespace: svc.Namespace, Name: svc.Name, Reason: c.Reason, Message: c.Message})
+		x := Service{Namespace: svc.Namespace, Name: svc.Name, Condition: c.Type, Reason: c.Reason, Message: c.Message}
+		if !c.LastTransitionTime.IsZero() {
+			x.Since = &c.LastTransitionTime.Time
+		}
+		*list = append(*list, x)
 	}
 	for _, list := range [][]Service{out.Waiting, out.Unknown} {
 		slices.SortFunc(list, func(a, b Service) int {
@@ -179,11 +183,11 @@ func advertises(m *survey.Model) bool {
 func waitsFor(svc *corev1.Service, advertise bool) *metav1.Condition {
 	allocated := meta.FindStatusCondition(svc.Status.Conditions, service.ConditionAllocated)
 	if allocated == nil {
-		return &metav1.Condition{Reason: explain.FixNotJudged}
+		return &metav1.Condition{Type: service.ConditionAllocated, Reason: explain.FixNotJudged}
 	}
 	advertised := meta.FindStatusCondition(svc.Status.Conditions, service.ConditionAdvertised)
 	if advertised == nil && advertise && len(service.ShownAddresses(svc)) > 0 {
-		advertised = &metav1.Condition{Reason: announce.ReasonPending, Message: "it has not been said yet whether the addresses are advertised"}
+		advertised = &metav1.Condition{Type: service.ConditionAdvertised, Reason: announce.ReasonPending, Message: "it has not been said yet whether the addresses are advertised"}
 	}
 	for _, c := range []*metav1.Condition{allocated, advertised} {
 		if c != nil && c.Status != metav1.ConditionTrue {

@@ -46,3 +46,22 @@ func (s *Survey) leaveOutSilent() {
 	s.L2 = slices.DeleteFunc(s.L2, func(x v1beta1.ServiceL2Status) bool { return silent(x.Status.Node) })
 	s.BGP = slices.DeleteFunc(s.BGP, func(x v1beta1.ServiceBGPStatus) bool { return silent(x.Status.Node) })
 }
+
+// Expires returns when the first of what processes have told ceases to count unless they give a sign of life; the zero time: nothing does.
+func (s *Survey) Expires() time.Time {
+	var first time.Time
+	until := func(at time.Time) {
+		if at.After(s.At) && (first.IsZero() || at.Before(first)) {
+			first = at
+		}
+	}
+	if s.Controller.Leader != "" {
+		until(s.Controller.Renewed.Add(s.Controller.LeaseFor))
+	}
+	for i := range s.Leases {
+		if node, renewed := presence.HolderOf(&s.Leases[i]); node != "" {
+			until(renewed.Add(presence.LeaseFor))
+		}
+	}
+	return first
+}

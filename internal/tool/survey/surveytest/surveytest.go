@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -43,7 +44,8 @@ func Client(t testing.TB, manifests ...[]byte) client.WithWatch {
 			objects = append(objects, u)
 		}
 	}
-	return fake.NewClientBuilder().WithScheme(survey.NewScheme()).WithObjects(objects...).Build()
+	return fake.NewClientBuilder().WithScheme(survey.NewScheme()).WithObjects(objects...).
+		WithIndex(&corev1.Event{}, "reason", func(o client.Object) []string { return []string{o.(*corev1.Event).Reason} }).Build()
 }
 
 // Survey returns the survey of a cluster with the objects of manifests, changed as asked.
