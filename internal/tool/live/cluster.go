@@ -1,0 +1,145 @@
+package live
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
+)
+
+// Options are what may differ from the defaults.
+type Options struct {
+	// WatchFor is how long a watch lasts before it is made anew, which is when a permission that was taken away is noticed; 0: a minute.
+	WatchFor time.Duration
+	// Patience is how long a list may take; 0: for ever.
+	Patience time.Duration
+}
+
+// Cluster is what a survey reads of a cluster, kept current. It is a client.Reader; nobody may change what it returns.
+type Cluster struct {
+	kinds   map[schema.GroupVersionKind]*kind
+	scheme  client.Client
+	changed chan struct{}
+}
+
+// New returns a Cluster that watches nothing yet. namespace is that of the installation.
+func New(c client.WithWatch, namespace string, o Options) *Cluster {
+	out := &Cluster{kinds: map[schema.GroupVersionKind]*kind{}, scheme: c, changed: make(chan struct{}, 1)}
+	o.WatchFor = cmp.Or(o.WatchFor, time.Minute)
+	for _, w := range watched(namespace) {
+		gvk, err := apiutil.GVKForObject(w.list(), c.Scheme())
+		if err != nil {
+			panic(err) // the scheme of a survey knows what a survey reads
+		}
+		out.kinds[gvk] = newKind(c, w, o, out.tell)
+	}
+	return out
+}
+
+// tell says that something has changed; who listens late hears it once.
+func (c *Cluster) tell() {
+	select {
+	case c.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Changed is sent on after changes, one or many.
+func (c *Cluster) Changed() <-chan struct{} { return c.changed }
+
+// Run watches until ctx ends.
+func (c *Cluster) Run(ctx context.Context) {
+	var all sync.WaitGroup
+	for _, k := range c.kinds {
+		all.Go(func() { k.run(ctx) })
+	}
+	all.Wait()
+}
+
+// Complete reports whether every kind has been read, or is known not to be readable.
+func (c *Cluster) Complete() bool {
+	for _, k := range c.kinds {
+		if !k.settled() {
+			return false
+		}
+	}
+	return true
+}
+
+// Lost returns since when the API server does not answer, and why it is thought so; the zero time: it answers.
+func (c *Cluster) Lost() (since time.Time, why error) {
+	for _, k := range c.kinds {
+		if at, err := k.lost(); err != nil && (since.IsZero() || at.Before(since)) {
+			since, why = at, err
+		}
+	}
+	return since, why
+}
+
+// List reads a list from what has been heard.
+func (c *Cluster) List(_ context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	k, err := c.kind(list)
+	if err != nil {
+		return err
+	}
+	o := (&client.ListOptions{}).ApplyOptions(opts)
+	objects, err := k.objects()
+	if err != nil {
+		return err
+	}
+	items := objects
+	if o.Namespace != "" || o.LabelSelector != nil {
+		items = slices.DeleteFunc(slices.Clone(objects), func(x client.Object) bool {
+			return o.Namespace != "" && x.GetNamespace() != o.Namespace || o.LabelSelector != nil && !o.LabelSelector.Matches(labelsOf(x))
+		})
+	}
+	return setItems(list, items)
+}
+
+// Get reads an object from what has been heard.
+func (c *Cluster) Get(ctx context.Context, key client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+	gvk, err := apiutil.GVKForObject(into, c.scheme.Scheme())
+	if err != nil {
+		return err
+	}
+	gvk.Kind += "List"
+	k, ok := c.kinds[gvk]
+	if !ok {
+		return fmt.Errorf("%s is not watched", gvk.Kind)
+	}
+	objects, err := k.objects()
+	if err != nil {
+		return err
+	}
+	for _, x := range objects {
+		if x.GetNamespace() == key.Namespace && x.GetName() == key.Name {
+			return set(into, x)
+		}
+	}
+	return apierrors.NewNotFound(schema.GroupResource{Group: gvk.Group, Resource: k.what}, key.Name)
+}
+
+func (c *Cluster) kind(list client.ObjectList) (*kind, error) {
+	gvk, err := apiutil.GVKForObject(list, c.scheme.Scheme())
+	if err != nil {
+		return nil, err
+	}
+	k, ok := c.kinds[gvk]
+	if !ok {
+		return nil, fmt.Errorf("%s is not watched", gvk.Kind)
+	}
+	return k, nil
+}
+
+// refused reports whether an error says that a kind may not be read, or that there is none.
+func refused(err error) bool {
+	return apierrors.IsForbidden(err) || apierrors.IsNotFound(err) || meta.IsNoMatchError(err)
+}
