@@ -62,7 +62,7 @@ race: ## run the tests that need neither an API server nor networks under the ra
 	CGO_ENABLED=1 go test -race -timeout 30m $(UNIT)
 
 .PHONY: check
-check: generated lint ## check formatting, generated files and style
+check: generated lint web-check ## check formatting, generated files and style
 
 .PHONY: lint
 lint: ## gofmt, go mod tidy, go vet, staticcheck
@@ -83,6 +83,15 @@ generate: $(BIN)/controller-gen ## write deepcopy code and CRDs from api/, and t
 generated: generate ## fail if a generated file is not up to date
 	@changed="$$(git status --porcelain -- api charts)"; \
 	if [ -n "$$changed" ]; then echo "run 'make generate' and commit:"; echo "$$changed"; git diff -- api charts | head -50; exit 1; fi
+
+WEB := ../../internal/tool/dashboard
+.PHONY: web
+web: ## build the script and the style sheet of the dashboard, from internal/tool/dashboard/web and packages that are pinned
+	go -C tools/web run . $(WEB)/web $(WEB)/static
+
+.PHONY: web-check
+web-check:
+	@go -C tools/web run . -check $(WEB)/web $(WEB)/static
 
 .PHONY: reference
 reference: ## write docs/reference from flags, metrics and values of the chart, and the fields of docs/delegation.md

@@ -167,15 +167,16 @@ type readOnly struct {
 
 // clock is the time of the API server: whether a Lease has run out is not to depend on the clock of this machine.
 type clock struct {
-	mu   sync.Mutex // protects last
+	mu   sync.Mutex // protects all the following
 	last time.Time
+	here time.Time // when last was heard
 }
 
 func (c *clock) set(date string) {
 	if t, err := http.ParseTime(date); err == nil {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.last = t
+		c.last, c.here = t, time.Now()
 	}
 }
 
@@ -183,6 +184,16 @@ func (c *clock) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.last
+}
+
+// running is the time of the API server now, as far as it is known.
+func (c *clock) running() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last.IsZero() {
+		return time.Now()
+	}
+	return c.last.Add(time.Since(c.here))
 }
 
 // RoundTrip refuses requests that would write.

@@ -64,7 +64,7 @@ needs no more than permission to read; what it may not read, it says.`,
 		SilenceErrors: true,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl fairlead"},
 	}
-	cmd.AddCommand(statusCommand(), explainCommand(), checkCommand(), poolsCommand(), peersCommand(), backendsCommand(), planCommand(),
+	cmd.AddCommand(statusCommand(), dashboardCommand(), explainCommand(), checkCommand(), poolsCommand(), peersCommand(), backendsCommand(), planCommand(),
 		doctorCommand(),
 		allocatorCommand(), convertCommand(), migrateCommand(), demoCommand(), versionCommand())
 	return cmd

@@ -1,6 +1,7 @@
 package chart
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -164,6 +165,7 @@ func TestKubectlRole(t *testing.T) {
 			}
 		}
 	}
+	assert.Empty(t, dashboardGaps(t, plugin, config, r.name))
 	var role rbacv1.ClusterRole
 	require.NoError(t, bed.Client.Get(t.Context(), client.ObjectKey{Name: r.name + "-fairlead:kubectl"}, &role))
 	for _, rule := range role.Rules {
@@ -175,6 +177,28 @@ func TestKubectlRole(t *testing.T) {
 	_, err = controller.Stop()
 	require.NoError(t, err)
 	bed.Cleanup(t, r.name, "--lb-class="+r.class()) // the CNI is all tests'
+}
+
+// dashboardGaps returns what the dashboard may not see.
+func dashboardGaps(t *testing.T, plugin, kubeconfig, namespace string) []any {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), plugin, "dashboard", "--no-open", "--port=0", "--kubeconfig="+kubeconfig, "--namespace="+namespace)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	defer func() {
+		require.NoError(t, cmd.Process.Signal(os.Interrupt))
+		assert.NoError(t, cmd.Wait())
+	}()
+	var link string
+	for lines := bufio.NewScanner(out); link == "" && lines.Scan(); {
+		if text := strings.TrimSpace(lines.Text()); strings.HasPrefix(text, "http://") {
+			link = text
+		}
+	}
+	var page struct{ Gaps []any }
+	require.NoError(t, json.Unmarshal(testbed.ReadDashboard(t, link), &page))
+	return page.Gaps
 }
 
 // TestUsers: who may view, edit or administer a namespace may do the same with our objects in it. The controller that adds the roles

@@ -178,6 +178,9 @@ func TestInterrupted(t *testing.T) {
 	r.await("controller's log is in")
 	printed := r.printed()
 	assert.NotEmpty(t, processes(t, tmp), "this is how they are found")
+	link := regexp.MustCompile(`(?m)^  (http://127\.0\.0\.1:\S+)$`).FindStringSubmatch(printed)
+	require.NotNil(t, link, printed)
+	assert.Contains(t, string(testbed.ReadDashboard(t, link[1])), `"name": "pool1"`)
 	// The lines that the demo tells the user to type.
 	lines := regexp.MustCompile(`(?m)^  (export KUBECONFIG=\S+|\S*kubectl get .*)$`).FindAllStringSubmatch(printed, -1)
 	require.Len(t, lines, 4)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -103,7 +104,11 @@ func Run(ctx context.Context, o Options) (err error) {
 	if o.Once {
 		return nil
 	}
-	d.showNext()
+	link, err := d.startDashboard(ctx)
+	if err != nil {
+		return err
+	}
+	d.showNext(link)
 	err = d.watch(ctx)
 	if err == nil {
 		fmt.Fprintln(d.Out, "\nStopping and removing everything.")
@@ -289,28 +294,60 @@ func asked(s *corev1.Service) string {
 	return strings.Join(out, " ")
 }
 
-func (d *demo) showNext() {
+// startDashboard starts the dashboard, and returns the link that lets in whoever opens it first.
+func (d *demo) startDashboard(ctx context.Context) (link string, err error) {
+	cmd := exec.Command(plugin(), "dashboard", "--no-open", "--port=0", "--kubeconfig", d.kubeconfig())
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // as with the controller
+	p, err := d.launch("dashboard", cmd, here)
+	if err != nil {
+		return "", fmt.Errorf("start the dashboard: %w", err)
+	}
+	err = d.until(ctx, "the dashboard to print its link", func(context.Context) (bool, error) {
+		b, err := os.ReadFile(p.log)
+		link = dashboardLink.FindString(string(b))
+		return link != "", err
+	})
+	return link, err
+}
+
+var dashboardLink = regexp.MustCompile(`http://\S+`)
+
+func (d *demo) showNext(dashboard string) {
 	kubectl := "kubectl"
 	if path := d.file("kubectl"); path != "" {
 		kubectl = path
 	}
 	fmt.Fprintf(d.Out, `
-The cluster stays up until Ctrl-C. In another terminal:
+The cluster stays up until Ctrl-C. Look at it in a browser; this link works once:
+
+  %s
+
+Or in another terminal:
 
   export KUBECONFIG=%s
   %s get services -n %s
   %s get ipaddresspools,bgpadvertisements,configurationstates -n %s
   %s get backends.fairlead.io%s -o yaml
-`, d.kubeconfig(), kubectl, serviceNamespace, kubectl, configNamespace, kubectl, map[string]string{
+`, dashboard, d.kubeconfig(), kubectl, serviceNamespace, kubectl, configNamespace, kubectl, map[string]string{
 		Calico:  ",bgpconfigurations.crd.projectcalico.org",
 		Cilium:  "," + strings.Join(ciliumResources(), ","),
 		Speaker: ",servicel2statuses.metallb.io,bgpsessions.fairlead.io -n " + configNamespace,
 	}[d.Backend])
+	fmt.Fprintf(d.Out, "  %s dashboard\n", plugin())
 	if d.provider != nil {
 		fmt.Fprintf(d.Out, "  %s get ipaddressclaims,ipaddresses -n %s\n", kubectl, configNamespace)
 	}
 	d.network.showNext(d.Out)
 	fmt.Fprintf(d.Out, "\nThe controller's log is in %s.\n", d.logFile("controller"))
+}
+
+// plugin returns how this program is called.
+func plugin() string {
+	path, err := os.Executable()
+	if err != nil {
+		return "kubectl fairlead"
+	}
+	return path
 }
 
 // until polls done; it fails if a process ends that is to run on, or patience runs out.

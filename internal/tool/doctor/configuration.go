@@ -17,12 +17,20 @@ import (
 	"github.com/fairlead/fairlead/internal/controller/delegate"
 	"github.com/fairlead/fairlead/internal/service"
 	"github.com/fairlead/fairlead/internal/tool/explain"
+	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
 type l2Advertisement = *config.L2Advertisement
 
 // tool is a command line of this tool.
 func (f *Facts) tool(command string) string { return explain.Command(f.Namespace, command) }
+
+// Pools is what there is to say of pools, without asking the cluster anything more.
+func Pools(m *survey.Model) []Finding {
+	c := &check{name: "pools"}
+	poolsCheck(&Facts{Model: m}, c)
+	return c.out
+}
 
 // configurationCheck tells of each fault, and of faults that only a process sees.
 func configurationCheck(f *Facts, c *check) {

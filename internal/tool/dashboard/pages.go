@@ -1,0 +1,277 @@
+package dashboard
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/fairlead/fairlead/internal/tool/explain"
+	"github.com/fairlead/fairlead/internal/tool/screen"
+)
+
+// page makes what a page shows of a view; the context of r is the only thing in it that may be waited for.
+type page struct {
+	// name is that of the template, and of the entry in the navigation.
+	name string
+	make func(s *Server, v *view, r *http.Request) (title string, data any, err error)
+}
+
+// pages are by their patterns.
+var pages = map[string]page{
+	"/{$}":                         {"overview", (*Server).overview},
+	"/pools/{name}":                {"pool", (*Server).pool},
+	"/services/{namespace}/{name}": {"service", (*Server).service},
+	"/addresses/{ip}":              {"address", (*Server).address},
+	"/network":                     {"network", (*Server).network},
+	"/configuration":               {"configuration", (*Server).configuration},
+}
+
+var (
+	errReading  = errors.New("the cluster is being read")
+	errNotFound = errors.New("there is no such thing")
+)
+
+// layout is what every page has.
+type layout struct {
+	Title   string
+	Name    string
+	Version uint64
+	// Digest changes with what is shown.
+	Digest string
+	// Bare is set on pages that show nothing of the cluster.
+	Bare bool
+	// Still is set on pages that change only when asked.
+	Still bool
+	// JSON is the address of the page's data.
+	JSON string
+	// Lost is since when the API server does not answer.
+	Lost time.Time
+	Why  string
+	Gaps []string
+	Data any
+}
+
+// rendered is a page of a view.
+type rendered struct {
+	layout
+	status int
+	body   []byte // of the part that changes
+}
+
+// page serves a page: all of it; or, to a page that asks for itself, what has changed; or its data.
+func (s *Server) page(p page) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		v := s.watcher.latest.Load()
+		x := s.render(p, v, r)
+		switch {
+		case r.URL.Query().Get("o") == "json":
+			writeJSON(w, x.status, x.Data)
+		case errors.Is(v.problem, errReading) && r.Header.Get("HX-Request") == "":
+			x.writeTo(w, http.StatusOK) // it is a good page, which will soon show more
+		case r.Header.Get("X-Seen") == x.Digest:
+			w.WriteHeader(http.StatusNoContent)
+		case r.Header.Get("HX-Request") != "":
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			_, _ = w.Write(x.body) // who has asked may be gone
+		default:
+			x.writeTo(w, x.status)
+		}
+	}
+}
+
+// render makes a page, once for each view however many look at it.
+func (s *Server) render(p page, v *view, r *http.Request) *rendered {
+	key := r.URL.Path + "?" + r.URL.Query().Get("within")
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if x := v.pages[key]; x != nil {
+		return x
+	}
+	x := &rendered{status: http.StatusOK, layout: layout{Name: p.name, Version: v.version, Gaps: v.gaps, Lost: v.lost, JSON: jsonOf(r.URL)}}
+	if v.why != nil {
+		x.Why = v.why.Error()
+	}
+	template := p.name
+	err := v.problem
+	if err == nil {
+		x.Title, x.Data, err = p.make(s, v, r)
+	}
+	if err != nil {
+		template, x.Title, x.Data, x.status = "problem", "Nothing to show", problem{Text: err.Error(), Reading: errors.Is(err, errReading)}, http.StatusServiceUnavailable
+		if errors.Is(err, errNotFound) {
+			x.status = http.StatusNotFound
+		}
+	}
+	x.body, x.Digest = bodyOf(template, &x.layout)
+	if len(v.pages) < pagesAtMost && r.Context().Err() == nil { // what somebody has not waited for is not what the next one sees
+		v.pages[key] = x
+	}
+	return x
+}
+
+// pagesAtMost is how many pages of a view are kept.
+const pagesAtMost = 200
+
+// problem is why a page shows nothing.
+type problem struct {
+	Text    string `json:"problem"`
+	Reading bool   `json:"reading,omitempty"`
+}
+
+func jsonOf(u *url.URL) string {
+	q := u.Query()
+	q.Set("o", "json")
+	return u.Path + "?" + q.Encode()
+}
+
+//go:embed templates
+var sources embed.FS
+
+var templates = template.Must(template.New("").Funcs(functions).ParseFS(sources, "templates/*.html"))
+
+// bodyOf makes the part of a page that changes, and its digest.
+func bodyOf(name string, l *layout) ([]byte, string) {
+	var inner, out bytes.Buffer
+	if err := templates.ExecuteTemplate(&inner, name, l); err != nil {
+		panic(err) // the tests make every page
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\x00%s\x00%q\x00%v", l.Lost, l.Why, l.Gaps, l.Title)
+	h.Write(inner.Bytes())
+	l.Digest = base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:12])
+	if err := templates.ExecuteTemplate(&out, "live", struct {
+		*layout
+		Inner template.HTML
+	}{l, template.HTML(inner.String())}); err != nil { // it is what another template has made
+		panic(err)
+	}
+	return out.Bytes(), l.Digest
+}
+
+func (x *rendered) writeTo(w http.ResponseWriter, status int) {
+	var out bytes.Buffer
+	if err := templates.ExecuteTemplate(&out, "layout", struct {
+		*layout
+		Body template.HTML
+	}{&x.layout, template.HTML(x.body)}); err != nil { // it is what another template has made
+		panic(err)
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(out.Bytes()) // who has asked may be gone
+}
+
+// writePage writes a page that is of no view.
+func writePage(w http.ResponseWriter, status int, name string, l layout) {
+	x := &rendered{status: status, layout: l}
+	x.body, x.Digest = bodyOf(name, &x.layout)
+	x.writeTo(w, status)
+}
+
+func writeJSON(w http.ResponseWriter, status int, data any) {
+	b, err := screen.JSON(data)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(b) // who has asked may be gone
+}
+
+// functions are those of the templates. What objects say goes through text: characters that nobody sees, and that change how others are
+// read, are left out.
+var functions = template.FuncMap{
+	"text":    screen.Clean,
+	"clip":    func(s string) string { return clip(screen.Clean(s), 400) },
+	"number":  number,
+	"join":    func(all []string) string { return screen.Clean(strings.Join(all, ", ")) },
+	"service": serviceLink,
+	"split":   func(name string) string { ns, n, _ := strings.Cut(name, "/"); return serviceLink(ns, n) },
+	"pool":    func(name string) string { return "/pools/" + url.PathEscape(name) },
+	"address": func(ip string) string { return "/addresses/" + url.PathEscape(ip) },
+	"within": func(pool, prefix string) string {
+		return "/pools/" + url.PathEscape(pool) + "?within=" + url.QueryEscape(prefix)
+	},
+	"iso":     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"moment":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
+	"sign":    signOf,
+	"cell":    cellOf,
+	"signs":   func() []cellSign { return cellSigns },
+	"add":     func(a, b int) int { return a + b },
+	"head":    func(all []Announced) []Announced { return all[:min(len(all), listAtMost)] },
+	"rest":    func(all []Announced) int { return max(0, len(all)-listAtMost) },
+	"mapWith": func(m *explain.Map, changed map[string]bool) shownMap { return shownMap{m, changed} },
+	"diffClass": func(line string) string {
+		return map[byte]string{'+': "plus", '-': "minus"}[(line + " ")[0]]
+	},
+	"blockTop":    func(b explain.Block) int { return 10 - blockHeight(b) },
+	"blockHeight": blockHeight,
+	"blockSign":   blockSign,
+	"percent":     func(part, whole int64) int { return percent(part, whole) },
+}
+
+// shownMap is a Map in which some addresses stand out.
+type shownMap struct {
+	Map     *explain.Map
+	Changed map[string]bool
+}
+
+// blockHeight is how full a block is drawn, in tenths.
+func blockHeight(b explain.Block) int { return (percent(b.InUse, b.Capacity) + 9) / 10 }
+
+// blockSign is what is written on a block: how much of it is in use.
+func blockSign(b explain.Block) string {
+	switch {
+	case b.InUse == 0 && b.Reserved > 0:
+		return "R"
+	case b.InUse == 0:
+		return "·"
+	case b.InUse > 999:
+		return fmt.Sprintf("%dk", b.InUse/1000)
+	}
+	return fmt.Sprint(b.InUse)
+}
+
+func serviceLink(namespace, name string) string {
+	return "/services/" + url.PathEscape(namespace) + "/" + url.PathEscape(name)
+}
+
+// clip shortens a text that is longer than anybody reads in passing.
+func clip(s string, most int) string {
+	if r := []rune(s); len(r) > most {
+		return string(r[:most]) + " …"
+	}
+	return s
+}
+
+func percent(part, whole int64) int {
+	switch {
+	case part <= 0 || whole <= 0:
+		return 0
+	case part >= whole:
+		return 100
+	}
+	return max(1, int(float64(part)/float64(whole)*100))
+}
+
+// number is a count as people read it; what does not fit into 64 bits is said to be that.
+func number(n int64) string {
+	const most = 1<<63 - 1
+	if n == most {
+		return "2⁶³ or more"
+	}
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "\u202f" + s[i:]
+	}
+	return s
+}
