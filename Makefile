@@ -103,31 +103,39 @@ IMAGE ?= ghcr.io/fairlead/fairlead:$(VERSION)
 PLATFORM ?= linux/amd64
 BUILDER ?= buildah
 DIST := dist/$(subst /,_,$(PLATFORM))
+COMMANDS := ./cmd/...
 
 .PHONY: binaries
 binaries: ## build static binaries for PLATFORM (linux/amd64) and VERSION into dist/
 	GOOS=$(word 1,$(subst /, ,$(PLATFORM))) GOARCH=$(word 2,$(subst /, ,$(PLATFORM))) CGO_ENABLED=0 go build -trimpath -buildvcs=false \
-		-ldflags '-s -w -X github.com/fairlead/fairlead/internal/process/cli.version=$(VERSION) -X github.com/fairlead/fairlead/internal/process/cli.commit=$(COMMIT)' -o $(DIST)/ ./cmd/...
+		-ldflags '-s -w -X github.com/fairlead/fairlead/internal/process/cli.version=$(VERSION) -X github.com/fairlead/fairlead/internal/process/cli.commit=$(COMMIT)' -o $(DIST)/ $(COMMANDS)
 
 .PHONY: image
 image: binaries ## build the image IMAGE for PLATFORM with BUILDER (buildah or docker)
 	$(BUILDER) build --platform $(PLATFORM) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) --tag $(IMAGE) .
 
 MANIFESTS ?= dist/manifests
+CHART := charts/fairlead
+HELM := $(BIN)/helm
 .PHONY: manifests
-manifests: $(BIN)/helm ## write one YAML file for each backend, and a kustomization, into dist/manifests, for those without Helm
+manifests: $(HELM) ## write one YAML file for each backend, and a kustomization, into dist/manifests, for those without Helm
 	@mkdir -p $(MANIFESTS)
 	@for backend in auto calico cilium speaker none; do \
 		level=restricted; values=backend=$$backend; \
 		if [ $$backend = speaker ]; then level=privileged; values=$$values,speaker.enabled=true; fi; \
 		{ printf 'apiVersion: v1\nkind: Namespace\nmetadata:\n  name: metallb-system\n  labels:\n    pod-security.kubernetes.io/enforce: %s\n' $$level; \
-		$(BIN)/helm template fairlead charts/fairlead --namespace metallb-system --no-hooks --set $$values; } > $(MANIFESTS)/$$backend.yaml; \
+		$(HELM) template fairlead $(CHART) --namespace metallb-system --no-hooks --set $$values; } > $(MANIFESTS)/$$backend.yaml; \
 		echo $(MANIFESTS)/$$backend.yaml; \
 	done
 	@printf '%s\n' '# Name one of the files here, and your image. Leave "namespace:" out: it would move Roles that belong to the namespace of the CNI.' \
 		'apiVersion: kustomize.config.k8s.io/v1beta1' 'kind: Kustomization' 'resources:' '  - auto.yaml' 'images:' '  - name: ghcr.io/fairlead/fairlead' '    newName: registry.example/fairlead' \
 		'    newTag: v1' > $(MANIFESTS)/kustomization.yaml
 	@echo $(MANIFESTS)/kustomization.yaml
+
+RELEASE := dist/release
+.PHONY: release
+release: $(HELM) ## write all files of the release VERSION (vX.Y.Z) into dist/release; RELEASE_ARGS=--dirty with changes that are not committed
+	@go -C tools/release run . -version '$(filter-out devel,$(VERSION))' -source $(CURDIR) -out $(abspath $(RELEASE)) -helm $(abspath $(HELM)) $(RELEASE_ARGS)
 
 .PHONY: bench
 bench: ## measure the address engine, and how it is decided who announces

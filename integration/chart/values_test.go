@@ -123,21 +123,21 @@ func (p pod) container() map[string]any { return list(p.of, p.at("spec", "contai
 func TestImage(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("0123456789abcdef", 4)
 	for _, c := range []struct{ values, controller, speaker string }{
-		{"", "ghcr.io/fairlead/fairlead:v0.1.0", ""},
-		{"global.imageRegistry=registry.example", "registry.example/fairlead/fairlead:v0.1.0", ""},
-		{"global.imageRegistry=registry.example:5000/mirror/", "registry.example:5000/mirror/fairlead/fairlead:v0.1.0", ""},
-		{"global.imageRegistry=registry.example,controller.image.registry=other.example", "registry.example/fairlead/fairlead:v0.1.0", ""},
+		{"", "ghcr.io/fairlead/fairlead:v0.0.0-devel", ""},
+		{"global.imageRegistry=registry.example", "registry.example/fairlead/fairlead:v0.0.0-devel", ""},
+		{"global.imageRegistry=registry.example:5000/mirror/", "registry.example:5000/mirror/fairlead/fairlead:v0.0.0-devel", ""},
+		{"global.imageRegistry=registry.example,controller.image.registry=other.example", "registry.example/fairlead/fairlead:v0.0.0-devel", ""},
 		{"global.imageRegistry=registry.example,controller.image.repository=localhost/net/lb,controller.image.tag=v9", "registry.example/net/lb:v9", ""},
-		{"global.imageRegistry=registry.example,controller.image.repository=net/lb", "registry.example/net/lb:v0.1.0", ""},
-		{"global.imageRegistry=registry.example,speaker.image.repository=host:5000/speaker", "registry.example/fairlead/fairlead:v0.1.0", "registry.example/speaker:v0.1.0"},
-		{"controller.image.registry=registry.example", "registry.example/fairlead/fairlead:v0.1.0", ""},
-		{"controller.image.registry=registry.example,speaker.image.repository=other.example/lb", "registry.example/fairlead/fairlead:v0.1.0", "other.example/lb:v0.1.0"},
-		{"speaker.image.registry=registry.example", "ghcr.io/fairlead/fairlead:v0.1.0", "registry.example/fairlead/fairlead:v0.1.0"},
+		{"global.imageRegistry=registry.example,controller.image.repository=net/lb", "registry.example/net/lb:v0.0.0-devel", ""},
+		{"global.imageRegistry=registry.example,speaker.image.repository=host:5000/speaker", "registry.example/fairlead/fairlead:v0.0.0-devel", "registry.example/speaker:v0.0.0-devel"},
+		{"controller.image.registry=registry.example", "registry.example/fairlead/fairlead:v0.0.0-devel", ""},
+		{"controller.image.registry=registry.example,speaker.image.repository=other.example/lb", "registry.example/fairlead/fairlead:v0.0.0-devel", "other.example/lb:v0.0.0-devel"},
+		{"speaker.image.registry=registry.example", "ghcr.io/fairlead/fairlead:v0.0.0-devel", "registry.example/fairlead/fairlead:v0.0.0-devel"},
 		{"controller.image.digest=" + digest, "ghcr.io/fairlead/fairlead@" + digest, ""},
 		{"controller.image.tag=v9,controller.image.digest=" + digest, "ghcr.io/fairlead/fairlead@" + digest, ""},
 		{"controller.image.digest=" + digest + ",speaker.image.tag=v9", "ghcr.io/fairlead/fairlead@" + digest, "ghcr.io/fairlead/fairlead:v9"},
-		{"controller.image.digest=" + digest + ",speaker.image.repository=other.example/lb", "ghcr.io/fairlead/fairlead@" + digest, "other.example/lb:v0.1.0"},
-		{"speaker.image.digest=" + digest, "ghcr.io/fairlead/fairlead:v0.1.0", "ghcr.io/fairlead/fairlead@" + digest},
+		{"controller.image.digest=" + digest + ",speaker.image.repository=other.example/lb", "ghcr.io/fairlead/fairlead@" + digest, "other.example/lb:v0.0.0-devel"},
+		{"speaker.image.digest=" + digest, "ghcr.io/fairlead/fairlead:v0.0.0-devel", "ghcr.io/fairlead/fairlead@" + digest},
 	} {
 		t.Run(c.values, func(t *testing.T) {
 			speaker := cmp.Or(c.speaker, c.controller)

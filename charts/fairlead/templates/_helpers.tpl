@@ -107,7 +107,7 @@ annotations:
 
 {{/*
 The name of an image, from a dict: root, image. A registry takes the place of the one that the repository begins with, which is one if
-it has a dot or a colon, or is localhost. A digest takes the place of the tag.
+it has a dot or a colon, or is localhost. A digest takes the place of the tag; without either, it is the digest of the release's image.
 */}}
 {{- define "fairlead.image" -}}
 {{- $repository := .image.repository }}
@@ -118,8 +118,12 @@ it has a dot or a colon, or is localhost. A digest takes the place of the tag.
 {{- end }}
 {{- $repository = printf "%s/%s" (trimSuffix "/" .) $repository }}
 {{- end }}
-{{- if .image.digest }}
-{{- printf "%s@%s" $repository .image.digest }}
+{{- $digest := .image.digest }}
+{{- if not (or $digest .image.tag) }}
+{{- $digest = index .root.Chart.Annotations "fairlead.io/image-digest" }}
+{{- end }}
+{{- if $digest }}
+{{- printf "%s@%s" $repository $digest }}
 {{- else }}
 {{- printf "%s:%s" $repository (.image.tag | default (printf "v%s" .root.Chart.AppVersion)) }}
 {{- end }}

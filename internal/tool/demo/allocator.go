@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 
 	corev1 "k8s.io/api/core/v1"
@@ -46,7 +45,7 @@ func (d *demo) allocatorSteps() ([]step, error) {
 
 func (d *demo) startProvider(context.Context) (err error) {
 	cmd := exec.Command(d.file(localcluster.IPAMProvider), localcluster.IPAMArgs(d.kubeconfig())...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = ownGroup()
 	if d.provider, err = d.launch("provider", cmd, here); err != nil {
 		return fmt.Errorf("start the provider: %w", err)
 	}

@@ -12,9 +12,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -118,6 +118,9 @@ func Run(ctx context.Context, o Options) (err error) {
 
 // steps returns those of the backend. The error names all that is missing for them; nothing has been started then.
 func (d *demo) steps() ([]step, error) {
+	if runtime.GOOS == "windows" {
+		return nil, errors.New("the demo stops what it starts by signals, which Windows does not have; run it on Linux or macOS, or in WSL")
+	}
 	switch d.Allocator {
 	case config.AllocatorClusterAPI:
 		return d.allocatorSteps()
@@ -198,7 +201,7 @@ func (d *demo) startController(ctx context.Context) error {
 		cmd.Args = append(cmd.Args, "--allocators="+d.Allocator)
 	}
 	// Its own process group: Ctrl-C is for the demo, which stops the controller in its turn.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = ownGroup()
 	if _, err := d.launch("controller", cmd, here); err != nil {
 		return fmt.Errorf("start the controller: %w; build it with 'make build'", err)
 	}
@@ -297,7 +300,7 @@ func asked(s *corev1.Service) string {
 // startDashboard starts the dashboard, and returns the link that lets in whoever opens it first.
 func (d *demo) startDashboard(ctx context.Context) (link string, err error) {
 	cmd := exec.Command(plugin(), "dashboard", "--no-open", "--port=0", "--kubeconfig", d.kubeconfig())
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // as with the controller
+	cmd.SysProcAttr = ownGroup() // as with the controller
 	p, err := d.launch("dashboard", cmd, here)
 	if err != nil {
 		return "", fmt.Errorf("start the dashboard: %w", err)

@@ -1,0 +1,8 @@
+package demo
+
+import "syscall"
+
+// ownGroup gives a process a group of its own, so that Ctrl-C does not reach it.
+func ownGroup() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{CreationFlags: syscall.CREATE_NEW_PROCESS_GROUP}
+}
