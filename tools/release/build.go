@@ -139,7 +139,7 @@ func writeTar(w io.Writer, at time.Time, files []entry) error {
 // tarGz is writeTar, compressed.
 func tarGz(at time.Time, files []entry) func(io.Writer) error {
 	return func(w io.Writer) error {
-		z, err := gzip.NewWriterLevel(w, gzip.BestCompression)
+		z, err := gzip.NewWriterLevel(w, gzip.DefaultCompression)
 		if err != nil {
 			return err
 		}

@@ -38,7 +38,7 @@ func readDockerfile(path string, args map[string]string) (*recipe, error) {
 		return nil, fmt.Errorf("%s: want one stage, from scratch", path)
 	}
 	r := &recipe{config: v1.Config{Labels: map[string]string{}}}
-	env := environment(maps.Clone(args))
+	env := environment{}
 	expand := func(word string) (string, error) {
 		out, _, err := shell.NewLex('\\').ProcessWord(word, env)
 		return out, err
@@ -52,7 +52,9 @@ func readDockerfile(path string, args map[string]string) (*recipe, error) {
 		switch c := c.(type) {
 		case *instructions.ArgCommand:
 			for _, a := range c.Args {
-				if _, given := env[a.Key]; !given && a.Value != nil {
+				if given, ok := args[a.Key]; ok {
+					env[a.Key] = given
+				} else if a.Value != nil {
 					env[a.Key] = *a.Value
 				}
 			}

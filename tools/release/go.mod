@@ -11,6 +11,7 @@ require (
 	github.com/google/uuid v1.6.0
 	github.com/moby/buildkit v0.26.3
 	github.com/rs/zerolog v1.35.1
+	github.com/stretchr/testify v1.12.1
 	golang.org/x/mod v0.43.0
 	k8s.io/apimachinery v0.21.2
 	sigs.k8s.io/krew v0.4.3
@@ -57,7 +58,6 @@ require (
 	github.com/skeema/knownhosts v1.3.1 // indirect
 	github.com/spf13/cobra v1.10.2 // indirect
 	github.com/spf13/pflag v1.0.10 // indirect
-	github.com/stretchr/testify v1.12.1 // indirect
 	github.com/tonistiigi/go-csvvalue v0.0.0-20240814133006-030d3b2625d0 // indirect
 	github.com/xanzy/ssh-agent v0.3.3 // indirect
 	go.yaml.in/yaml/v2 v2.4.2 // indirect
