@@ -53,6 +53,9 @@ endif
 	@# These watch a network closely: one after the other, so that they do not slow each other down.
 	go test -timeout 20m -count 1 -p 1 $$(go list ./integration/... | grep -E '$(ON_NETWORKS)')
 
+	@# It builds everything again, for both architectures.
+	go -C tools/release test -timeout 20m -count 1 ./...
+
 .PHONY: test-cni
 test-cni: tools ## run every scenario on the CNIs' own code and on the speakers (needs root); make test runs some of them
 	FAIRLEAD_TEST_CNI=all go test -timeout 60m -count 1 -p 1 ./integration/cni/...
@@ -70,7 +73,13 @@ lint: ## gofmt, go mod tidy, go vet, staticcheck
 	if [ -n "$$unformatted" ]; then echo "not formatted: $$unformatted"; exit 1; fi
 	go mod tidy -diff
 	go vet ./...
+	go -C tools/release vet ./...
 	go tool -modfile=tools/staticcheck/go.mod staticcheck ./...
+
+.PHONY: plugin-check
+plugin-check: ## fail if the plugin does not build for macOS and Windows
+	GOOS=darwin go build -o /dev/null ./cmd/kubectl-fairlead
+	GOOS=windows go build -o /dev/null ./cmd/kubectl-fairlead
 
 .PHONY: generate
 generate: $(BIN)/controller-gen ## write deepcopy code and CRDs from api/, and the README of the chart from its values
@@ -101,7 +110,9 @@ VERSION ?= devel
 COMMIT ?= $(shell git rev-parse HEAD 2>/dev/null)
 IMAGE ?= ghcr.io/fairlead/fairlead:$(VERSION)
 PLATFORM ?= linux/amd64
-BUILDER ?= buildah
+BUILDERS := docker podman buildah
+# The first that is there and works: the docker of many machines has no daemon to speak to. BUILDER=... names another one, or gives it options.
+BUILDER ?= $(firstword $(foreach b,$(BUILDERS),$(shell $(b) info >/dev/null 2>&1 && echo $(b))))
 DIST := dist/$(subst /,_,$(PLATFORM))
 COMMANDS := ./cmd/...
 
@@ -110,8 +121,14 @@ binaries: ## build static binaries for PLATFORM (linux/amd64) and VERSION into d
 	GOOS=$(word 1,$(subst /, ,$(PLATFORM))) GOARCH=$(word 2,$(subst /, ,$(PLATFORM))) CGO_ENABLED=0 go build -trimpath -buildvcs=false \
 		-ldflags '-s -w -X github.com/fairlead/fairlead/internal/process/cli.version=$(VERSION) -X github.com/fairlead/fairlead/internal/process/cli.commit=$(COMMIT)' -o $(DIST)/ $(COMMANDS)
 
+.PHONY: builder
+builder:
+	@builder="$(firstword $(BUILDER))"; \
+	if [ -z "$$builder" ]; then echo "no image can be built: none of $(BUILDERS) is there and answers to 'info'; install one, or name it by BUILDER" >&2; exit 1; fi; \
+	if ! command -v "$$builder" >/dev/null; then echo "no image can be built: BUILDER $$builder is not there; take one of $(BUILDERS)" >&2; exit 1; fi
+
 .PHONY: image
-image: binaries ## build the image IMAGE for PLATFORM with BUILDER (buildah or docker)
+image: builder binaries ## build the image IMAGE for PLATFORM with BUILDER (docker, podman or buildah)
 	$(BUILDER) build --platform $(PLATFORM) --build-arg VERSION=$(VERSION) --build-arg COMMIT=$(COMMIT) --tag $(IMAGE) .
 
 MANIFESTS ?= dist/manifests

@@ -29,6 +29,7 @@ func released(t *testing.T, digest string) string {
 // that it is published nowhere.
 func TestPublished(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("0123456789abcdef", 4)
+	other := strings.Repeat("f", 64)
 	release := released(t, digest)
 	const nowhere = "NO POD WILL RUN unless you have pushed the image "
 	for _, c := range []struct{ name, chart, values, image, missing string }{
@@ -40,7 +41,7 @@ func TestPublished(t *testing.T) {
 		{"a release", release, "", "ghcr.io/fairlead/fairlead@" + digest, ""},
 		{"a release, a mirror", release, "global.imageRegistry=registry.example", "registry.example/fairlead/fairlead@" + digest, ""},
 		{"a release, a tag", release, "controller.image.tag=v9", "ghcr.io/fairlead/fairlead:v9", ""},
-		{"a release, another digest", release, "controller.image.digest=sha256:1", "ghcr.io/fairlead/fairlead@sha256:1", ""},
+		{"a release, another digest", release, "controller.image.digest=sha256:" + other, "ghcr.io/fairlead/fairlead@sha256:" + other, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			out := mustHelm(t, "install", "fairlead", c.chart, "--namespace", "metallb-system", "--dry-run=client", "--set", c.values, "--set", "crds.enabled=false")

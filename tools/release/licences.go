@@ -116,6 +116,7 @@ func (r *release) linked(ctx context.Context, p platform, found map[string]*modu
 	}
 	root, version, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
 	found[standard] = &module{Path: standard, Version: version, Dir: root}
+	r.goVersion = version
 	return nil
 }
 

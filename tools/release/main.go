@@ -43,7 +43,8 @@ type release struct {
 	platforms []platform
 	notes     string
 	modules   []dependency // what the binaries are linked from
-	digest    string       // of the image
+	goVersion string
+	digest    string // of the image
 	archives  map[platform]string
 }
 

@@ -45,7 +45,7 @@ func section(text, title string) string {
 
 // writeNotes writes the text of the release page.
 func (r *release) writeNotes(context.Context) error {
-	text := fmt.Sprintf("# Fairlead %s\n\n%s\n\nImage: `%s@%s`\n", r.version, r.notes, imageName, r.digest)
+	text := fmt.Sprintf("# Fairlead %s\n\n%s\n\nImage: `%s@%s`. Built by %s.\n", r.version, r.notes, imageName, r.digest, r.goVersion)
 	return os.WriteFile(r.file("release-notes.md"), []byte(text), 0o644)
 }
 

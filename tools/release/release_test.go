@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	cdx "github.com/CycloneDX/cyclonedx-go"
 	"github.com/google/go-containerregistry/pkg/registry"
@@ -70,15 +71,18 @@ func checkout(t *testing.T) string {
 func TestRelease(t *testing.T) {
 	helm := filepath.Join(repository(t), "bin", "helm")
 	require.FileExists(t, helm, "run 'make tools' first")
-	var outs, places []string
-	for range 2 {
-		source, out := checkout(t), filepath.Join(t.TempDir(), "release")
-		require.NoError(t, run(t.Context(), options{version: version, source: source, out: out, helm: helm, platforms: "linux/amd64,linux/arm64"}))
-		outs, places = append(outs, out), append(places, source, out)
-	}
-	out := outs[0]
+	first, second := checkout(t), checkout(t)
+	const platforms = "linux/amd64,linux/arm64"
+	out := filepath.Join(t.TempDir(), "release")
+	require.NoError(t, run(t.Context(), options{version: version, source: first, out: out, helm: helm, platforms: platforms}))
 	files := read(t, out)
-	again := read(t, outs[1])
+	// The other time, what GitHub would run.
+	bin := filepath.Join(second, "bin")
+	require.NoError(t, os.Symlink(filepath.Dir(helm), bin))
+	require.NoError(t, os.Chtimes(filepath.Join(second, "tools", "helm", "go.mod"), time.Time{}, time.Unix(0, 0))) // it is built already
+	command(t, second, "env", "VERSION="+version, "RELEASE_ARGS=-platforms "+platforms, "bash", "-euc", script(t, "write the files of the release"))
+	command(t, second, "env", "VERSION="+version, "bash", "-euc", script(t, "check the checksums"))
+	again := read(t, filepath.Join(second, "dist", "release"))
 	require.Equal(t, slices.Sorted(maps.Keys(files)), slices.Sorted(maps.Keys(again)))
 	for name, content := range files {
 		assert.True(t, bytes.Equal(content, again[name]), "two releases of a commit differ in %s", name)
@@ -99,10 +103,11 @@ func TestRelease(t *testing.T) {
 	})
 
 	t.Run("nothing of the machine", func(t *testing.T) {
+		var places []string
 		for _, name := range []string{"GOROOT", "GOMODCACHE", "GOCACHE"} {
 			places = append(places, strings.TrimSpace(command(t, ".", "go", "env", name)))
 		}
-		places = append(places, os.TempDir()+"/release-", repository(t)+"/")
+		places = append(places, first, second, out, os.TempDir()+"/release-", repository(t)+"/")
 		for name, content := range files {
 			for file, content := range unpacked(t, name, content) {
 				for _, place := range places {
@@ -134,11 +139,11 @@ func TestRelease(t *testing.T) {
 	t.Run("push", func(t *testing.T) {
 		server := httptest.NewServer(registry.New())
 		defer server.Close()
-		name := strings.TrimPrefix(server.URL, "http://") + "/fairlead/fairlead:" + version
-		command(t, ".", "go", "tool", "crane", "push", "--insecure", folder, name)
-		assert.Equal(t, digest+"\n", command(t, ".", "go", "tool", "crane", "digest", "--insecure", name), "the registry has the digest that the chart names")
-		chart := "oci://" + strings.TrimPrefix(server.URL, "http://") + "/fairlead/charts"
-		assert.Contains(t, command(t, out, helm, "push", "--plain-http", "fairlead-1.2.3.tgz", chart), "fairlead:1.2.3")
+		host := strings.TrimPrefix(server.URL, "http://") + "/fairlead"
+		plain := strings.Replace(script(t, "push image and chart"), "helm push", "helm push --plain-http", 1)
+		command(t, second, "env", "VERSION="+version, "REGISTRY="+host, "bash", "-euc", plain)
+		assert.Equal(t, digest+"\n", command(t, ".", "go", "tool", "crane", "digest", host+"/fairlead:"+version), "the registry has the digest that the chart names")
+		assert.Contains(t, command(t, ".", helm, "show", "chart", "--plain-http", "oci://"+host+"/charts/fairlead", "--version", "1.2.3"), digest)
 	})
 
 	t.Run("chart", func(t *testing.T) {

@@ -26,7 +26,7 @@ func scripts(folder string) (out []dependency, err error) {
 	}
 	var faults []error
 	for _, a := range archives {
-		d, err := script(a)
+		d, err := readScript(a)
 		if err == nil {
 			err = d.classify()
 		}
@@ -38,7 +38,7 @@ func scripts(folder string) (out []dependency, err error) {
 	return out, errors.Join(faults...)
 }
 
-func script(archive string) (d dependency, err error) {
+func readScript(archive string) (d dependency, err error) {
 	f, err := os.Open(archive)
 	if err != nil {
 		return d, err

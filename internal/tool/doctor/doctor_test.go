@@ -106,6 +106,11 @@ func TestChecks(t *testing.T) {
 			f.Pods = append(f.Pods, p)
 		}
 	}
+	waiting := func(name, reason, message string) corev1.Pod {
+		return corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "metallb-system", Name: name}, Status: corev1.PodStatus{ContainerStatuses: []corev1.ContainerStatus{{
+			Image: "ghcr.io/fairlead/fairlead:v0.0.0-devel", State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}},
+		}}}}
+	}
 	found := func(f *Facts) { f.Seen = "neither Calico nor Cilium is there" }
 
 	for _, tc := range []struct {
@@ -251,7 +256,16 @@ func TestChecks(t *testing.T) {
 		{name: "a speaker is not ready", facts: []func(*Facts){speakers(2, 1)}, check: "speakers", severity: Warning, what: "1 of 2 speakers are ready", command: "get pods"},
 		{name: "a pod does not start", facts: []func(*Facts){speakers(2, 0), speakerPod(func(p *corev1.Pod) {
 			p.Status.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ImagePullBackOff", Message: "not found"}}}}
-		})}, survey: []func(*survey.Survey){noSpeakers}, check: "speakers", severity: Error, what: `0 of 2 speakers are ready: pod speaker-x on node "n1": ImagePullBackOff: not found`, command: "describe pod speaker-x"},
+		})}, survey: []func(*survey.Survey){noSpeakers}, check: "speakers", also: 1, severity: Error, what: `0 of 2 speakers are ready: pod speaker-x on node "n1": ImagePullBackOff: not found`, command: "describe pod speaker-x"},
+		{name: "the image of the controller is not there", facts: []func(*Facts){func(f *Facts) {
+			f.ControllerPods = []corev1.Pod{waiting("controller-b", "ErrImagePull", "not found"), waiting("controller-a", "ErrImagePull", "not found"), {}}
+		}}, check: "images", severity: Error, what: `the image "ghcr.io/fairlead/fairlead:v0.0.0-devel" cannot be pulled for pod controller-a, controller-b: ErrImagePull: not found`, command: "controller.image.repository=REGISTRY/fairlead,controller.image.tag=TAG"},
+		{name: "the name of an image is none, and Helm has not installed it", survey: []func(*survey.Survey){func(s *survey.Survey) { s.Controller.Release = "" }}, facts: []func(*Facts){func(f *Facts) {
+			f.ControllerPods = []corev1.Pod{waiting("controller-a", "InvalidImageName", "")}
+		}}, check: "images", severity: Error, what: "cannot be pulled for pod controller-a: InvalidImageName", command: "kubectl -n metallb-system describe pod controller-a"},
+		{name: "a controller starts", facts: []func(*Facts){func(f *Facts) {
+			f.ControllerPods = []corev1.Pod{waiting("controller-a", "ContainerCreating", "")}
+		}}},
 		{name: "a pod crashes", facts: []func(*Facts){speakers(2, 0), speakerPod(func(p *corev1.Pod) {
 			p.Status.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff"}}}}
 		})}, survey: []func(*survey.Survey){noSpeakers}, check: "speakers", severity: Error, what: "CrashLoopBackOff", command: "logs speaker-x --previous"},

@@ -47,6 +47,8 @@ type Facts struct {
 	Memberlist, MemberlistKnown bool
 	// Migration is how far a change-over from MetalLB in the namespace of the installation is; nil: none was begun.
 	Migration *migrate.Progress
+	// ControllerPods are those of the controller.
+	ControllerPods []corev1.Pod
 	// Pods are those of the speakers. SpeakerPods are the nodes with one that runs; nil: no pod was found, or none may be read.
 	Pods        []corev1.Pod
 	SpeakerPods map[string]bool
@@ -190,12 +192,17 @@ func (f *Facts) readMemberlist(ctx context.Context, c client.Client) error {
 }
 
 func (f *Facts) readPods(ctx context.Context, c client.Client) error {
-	var list corev1.PodList
-	if err := c.List(ctx, &list, client.InNamespace(f.Namespace), survey.SpeakerLabels); err != nil {
-		return f.note("Pods", err)
+	for _, of := range []struct {
+		labels client.MatchingLabels
+		to     *[]corev1.Pod
+	}{{survey.ControllerLabels, &f.ControllerPods}, {survey.SpeakerLabels, &f.Pods}} {
+		var list corev1.PodList
+		if err := c.List(ctx, &list, client.InNamespace(f.Namespace), of.labels); err != nil {
+			return f.note("Pods", err)
+		}
+		*of.to = list.Items
 	}
-	f.Pods = list.Items
-	for _, p := range list.Items {
+	for _, p := range f.Pods {
 		if p.Status.Phase != corev1.PodRunning {
 			continue
 		}

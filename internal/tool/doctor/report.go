@@ -74,7 +74,7 @@ func Examine(f *Facts) *Report {
 		name string
 		do   func(*Facts, *check)
 	}{
-		{"crds", crdsCheck}, {"controller", controllerCheck}, {"metallb", metallbCheck}, {"configuration", configurationCheck},
+		{"crds", crdsCheck}, {"controller", controllerCheck}, {"images", imagesCheck}, {"metallb", metallbCheck}, {"configuration", configurationCheck},
 		{"pools", poolsCheck}, {"allocators", allocatorsCheck},
 		{"backends", backendsCheck}, {"speakers", speakersCheck}, {"kube-proxy", proxyCheck}, {"sessions", sessionsCheck},
 		{"webhook", webhookCheck}, {"services", servicesCheck},
