@@ -91,4 +91,5 @@ tool (
 	sigs.k8s.io/krew/cmd/validate-krew-manifest
 )
 
+// krew asks for a version that is none, and has the same replacement.
 replace k8s.io/client-go => k8s.io/client-go v0.21.2

@@ -11,6 +11,7 @@ import (
 	"github.com/rhysd/actionlint"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"sigs.k8s.io/yaml"
 )
 
 // elsewhere says of each step of the workflows with a script that is run by no test here why that is.
@@ -96,4 +97,39 @@ func TestWorkflows(t *testing.T) {
 		run, ok := s.Exec.(*actionlint.ExecRun)
 		return ok && strings.HasSuffix(run.Run.Value, " .ci/run")
 	}), "ci.yaml does not run what a change must pass to land")
+}
+
+// TestForms: the forms of issues have what GitHub asks for, and no question twice.
+func TestForms(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(repository(t), ".github", "ISSUE_TEMPLATE", "*.yaml"))
+	require.NoError(t, err)
+	require.Len(t, files, 2)
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		require.NoError(t, err)
+		var form struct {
+			Name, Description string
+			Labels            []string
+			Body              []struct {
+				Type, ID   string
+				Attributes struct {
+					Label, Description, Render string
+					Options                    []string
+				}
+				Validations struct{ Required bool }
+			}
+		}
+		require.NoError(t, yaml.UnmarshalStrict(text, &form), f)
+		assert.NotEmpty(t, form.Name, f)
+		assert.NotEmpty(t, form.Description, f)
+		require.NotEmpty(t, form.Body, f)
+		ids := map[string]bool{}
+		for _, q := range form.Body {
+			assert.Contains(t, []string{"textarea", "input", "dropdown"}, q.Type, "%s: %s", f, q.ID)
+			assert.NotEmpty(t, q.Attributes.Label, "%s: %s", f, q.ID)
+			assert.Equal(t, q.Type == "dropdown", len(q.Attributes.Options) > 0, "%s: %s", f, q.ID)
+			assert.False(t, ids[q.ID], "%s asks %s twice", f, q.ID)
+			ids[q.ID] = true
+		}
+	}
 }

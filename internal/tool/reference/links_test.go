@@ -29,7 +29,7 @@ func anchors(text string) map[string]bool {
 // TestLinks: links between pages lead somewhere, and no page is without a link to it.
 func TestLinks(t *testing.T) {
 	root := filepath.Join("..", "..", "..")
-	pages := []string{filepath.Join(root, "README.md"), filepath.Join(root, "CONTRIBUTING.md")}
+	pages := []string{filepath.Join(root, "README.md"), filepath.Join(root, "CONTRIBUTING.md"), filepath.Join(root, "CHANGELOG.md"), filepath.Join(root, "SECURITY.md")}
 	require.NoError(t, filepath.WalkDir(filepath.Join(root, "docs"), func(path string, _ os.DirEntry, err error) error {
 		if filepath.Ext(path) == ".md" {
 			pages = append(pages, path)
