@@ -31,7 +31,7 @@ func TestPublished(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("0123456789abcdef", 4)
 	other := strings.Repeat("f", 64)
 	release := released(t, digest)
-	const nowhere = "NO POD WILL RUN unless you have pushed the image "
+	const nowhere = "NO POD WILL RUN unless you have pushed this image yourself"
 	for _, c := range []struct{ name, chart, values, image, missing string }{
 		{"no release", folder, "", "ghcr.io/fairlead/fairlead:v0.0.0-devel", "ghcr.io/fairlead/fairlead:v0.0.0-devel"},
 		{"no release, another registry", folder, "controller.image.registry=registry.example", "registry.example/fairlead/fairlead:v0.0.0-devel", "registry.example/fairlead/fairlead:v0.0.0-devel"},
@@ -51,7 +51,8 @@ func TestPublished(t *testing.T) {
 			if c.missing == "" {
 				assert.NotContains(t, notes, nowhere)
 			} else {
-				assert.Contains(t, notes, nowhere+c.missing+" yourself")
+				assert.Contains(t, notes, nowhere)
+				assert.Contains(t, notes, "\n     "+c.missing+"\n")
 			}
 		})
 	}

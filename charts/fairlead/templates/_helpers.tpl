@@ -145,14 +145,15 @@ it has a dot or a colon, or is localhost. A digest takes the place of the tag; w
 {{- include "fairlead.image" (dict "root" . "image" $image) }}
 {{- end }}
 
-{{/* The image that is nowhere published, if pods are to run it: that of a chart which is of no release. */}}
+{{/* The images that pods are to run and that are nowhere published, one a line: those of a chart which is of no release. */}}
 {{- define "fairlead.unpublished" -}}
-{{- $missing := printf ":v%s" .Chart.AppVersion }}
 {{- $images := list (include "fairlead.controller.image" .) }}
 {{- if .Values.speaker.enabled }}{{ $images = append $images (include "fairlead.speaker.image" .) }}{{ end }}
-{{- if hasSuffix "-devel" .Chart.AppVersion }}
-{{- range $images | uniq }}{{ if hasSuffix $missing . }}{{ . }} {{ end }}{{ end }}
+{{- $out := list }}
+{{- range $images | uniq }}
+{{- if and (hasSuffix "-devel" $.Chart.AppVersion) (hasSuffix (printf ":v%s" $.Chart.AppVersion) .) }}{{ $out = append $out . }}{{ end }}
 {{- end }}
+{{- join "\n" $out }}
 {{- end }}
 
 {{/* A duration such as 1m30s in whole seconds, rounded up. */}}
