@@ -45,7 +45,9 @@ func (r *release) writeImage(context.Context) error {
 		return err
 	}
 	if err := path.AppendIndex(index, layout.WithAnnotations(map[string]string{
-		"org.opencontainers.image.ref.name": r.version, // by this, tools find it in the archive
+		// By these, tools find it in the archive, and know what to call it.
+		"org.opencontainers.image.ref.name": r.version,
+		"io.containerd.image.name":          imageName + ":" + r.version,
 	})); err != nil {
 		return err
 	}

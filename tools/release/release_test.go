@@ -138,6 +138,8 @@ func TestRelease(t *testing.T) {
 	command(t, folder, "tar", "-xf", filepath.Join(out, "fairlead_v1.2.3_image.tar"))
 	t.Run("image", func(t *testing.T) { checkImage(t, folder, digest, files) })
 
+	t.Run("image of buildah", func(t *testing.T) { compareImage(t, folder, second) })
+
 	t.Run("push", func(t *testing.T) {
 		server := httptest.NewServer(registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 		defer server.Close()
@@ -172,7 +174,7 @@ func TestRelease(t *testing.T) {
 	})
 
 	t.Run("krew", func(t *testing.T) {
-		command(t, ".", "go", "tool", "validate-krew-manifest", "-skip-install", "-manifest", filepath.Join(out, "fairlead.yaml"))
+		validate(t, filepath.Join(out, "fairlead.yaml"))
 		var p index.Plugin
 		require.NoError(t, yaml.UnmarshalStrict(files["fairlead.yaml"], &p))
 		assert.Equal(t, version, p.Spec.Version)
@@ -238,7 +240,8 @@ func checkImage(t *testing.T, folder, digest string, files map[string][]byte) {
 	require.NoError(t, err)
 	require.Len(t, manifest.Manifests, 1)
 	assert.Equal(t, digest, manifest.Manifests[0].Digest.String())
-	assert.Equal(t, version, manifest.Manifests[0].Annotations["org.opencontainers.image.ref.name"])
+	assert.Equal(t, map[string]string{"org.opencontainers.image.ref.name": version, "io.containerd.image.name": "ghcr.io/fairlead/fairlead:" + version},
+		manifest.Manifests[0].Annotations)
 	index, err := top.ImageIndex(manifest.Manifests[0].Digest)
 	require.NoError(t, err)
 	platforms, err := index.IndexManifest()
