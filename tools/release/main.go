@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -18,7 +19,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.version, "version", "", "the version, such as v1.2.3")
 	flag.StringVar(&o.source, "source", "../..", "the repository")
-	flag.StringVar(&o.out, "out", "../../dist/release", "the folder to write; what is in it is removed")
+	flag.StringVar(&o.out, "out", "../../dist/release", "the folder to write; the release that is in it, if one is, is replaced")
 	flag.StringVar(&o.platforms, "platforms", strings.Join(allPlatforms, ","), "the platforms; controller, speaker and image are made for those of Linux")
 	flag.StringVar(&o.helm, "helm", "../../bin/helm", "the helm to render the manifests with")
 	flag.BoolVar(&o.dirty, "dirty", false, "release a tree with changes that are not committed; its commit is marked as dirty")
@@ -37,7 +38,7 @@ type release struct {
 	commit    string
 	time      time.Time // of the commit
 	source    string
-	out       string
+	out       string // where files are written until all of them are
 	work      string // a folder for what is not part of the release
 	helm      string
 	platforms []platform
@@ -60,12 +61,15 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer os.RemoveAll(r.work)
+	final := r.out
+	r.out = final + ".part"
 	if err := os.RemoveAll(r.out); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(r.out, 0o755); err != nil {
 		return err
 	}
+	defer os.RemoveAll(r.out)
 	fmt.Printf("release %s of commit %s\n", r.version, r.commit)
 	steps := []step{
 		{"look for the licences of what is linked", r.readLicences},
@@ -87,7 +91,10 @@ func run(ctx context.Context, o options) error {
 		}
 		fmt.Printf("      done in %.1f s\n", time.Since(start).Seconds())
 	}
-	fmt.Printf("image %s@%s\neverything is in %s\n", imageName, r.digest, r.out)
+	if err := errors.Join(os.RemoveAll(final), os.Rename(r.out, final)); err != nil {
+		return err
+	}
+	fmt.Printf("image %s@%s\neverything is in %s\n", imageName, r.digest, final)
 	return nil
 }
 

@@ -49,6 +49,9 @@ func (r *release) writeNotes(context.Context) error {
 	return os.WriteFile(r.file("release-notes.md"), []byte(text), 0o644)
 }
 
+// checksums is the file that makes a folder a release.
+const checksums = "checksums.txt"
+
 // writeChecksums writes the checksums of all files, as sha256sum reads them.
 func (r *release) writeChecksums(context.Context) error {
 	entries, err := os.ReadDir(r.out)
@@ -63,5 +66,5 @@ func (r *release) writeChecksums(context.Context) error {
 		}
 		fmt.Fprintf(&out, "%s  %s\n", sum, e.Name())
 	}
-	return os.WriteFile(r.file("checksums.txt"), []byte(out.String()), 0o644)
+	return os.WriteFile(r.file(checksums), []byte(out.String()), 0o644)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,6 +60,9 @@ func (o options) release(ctx context.Context) (*release, error) {
 	if _, err := os.Stat(r.helm); err != nil {
 		faults = append(faults, fmt.Errorf("--helm: %w; 'make tools' builds it", err))
 	}
+	if err := replaceable(r.out); err != nil {
+		faults = append(faults, err)
+	}
 	if err := r.readCommit(ctx, o.dirty); err != nil {
 		faults = append(faults, err)
 	}
@@ -79,6 +83,21 @@ func checkVersion(v string) error {
 		return errors.New("VERSION is missing: want such as v1.2.3")
 	case !semver.IsValid(v) || semver.Canonical(v) != v:
 		return fmt.Errorf("VERSION %q: want v, three numbers, and what marks a version before it, if any: v1.2.3 or v1.2.3-rc.1", v)
+	}
+	return nil
+}
+
+// replaceable returns an error if a folder holds anything but a release.
+func replaceable(folder string) error {
+	entries, err := os.ReadDir(folder)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("--out: %w", err)
+	}
+	if !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == checksums }) {
+		return fmt.Errorf("--out: %s holds files and is no release: want one that is empty, not there, or has a %s", folder, checksums)
 	}
 	return nil
 }

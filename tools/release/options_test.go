@@ -50,6 +50,13 @@ func TestRefused(t *testing.T) {
 			assert.NoDirExists(t, o.out)
 		})
 	}
+	foreign := good
+	foreign.out = source
+	assert.ErrorContains(t, run(t.Context(), foreign), source+" holds files and is no release")
+	assert.FileExists(t, filepath.Join(source, "CHANGELOG.md"))
+	write("checksums.txt", "")
+	assert.NoError(t, replaceable(source), "a release is replaced")
+	require.NoError(t, os.Remove(filepath.Join(source, "checksums.txt")))
 	write("new", "")
 	assert.ErrorContains(t, run(t.Context(), good), "these files are not as committed; commit them, or try it with RELEASE_ARGS=--dirty:\n?? new")
 	dirty := good
