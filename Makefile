@@ -78,8 +78,8 @@ lint: ## gofmt, go mod tidy, go vet, staticcheck
 
 .PHONY: plugin-check
 plugin-check: ## fail if the plugin does not build for macOS and Windows
-	GOOS=darwin go build -o /dev/null ./cmd/kubectl-fairlead
-	GOOS=windows go build -o /dev/null ./cmd/kubectl-fairlead
+	GOOS=darwin go build -trimpath -o /dev/null ./cmd/kubectl-fairlead
+	GOOS=windows go build -trimpath -o /dev/null ./cmd/kubectl-fairlead
 
 .PHONY: generate
 generate: $(BIN)/controller-gen ## write deepcopy code and CRDs from api/, and the README of the chart from its values

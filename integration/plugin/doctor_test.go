@@ -59,9 +59,23 @@ func TestDoctor(t *testing.T) {
 	speaker.Spec.Template.Spec.Containers = []corev1.Container{{Name: "speaker", Image: "quay.io/metallb/speaker:v0.15.2"}}
 	i.create(speaker)
 	t.Cleanup(func() { bed.Kubectl(t, "-n", i.namespace, "delete", "daemonset", "speaker") })
+	for component, reason := range map[string]string{"controller": "ImagePullBackOff", "speaker": "InvalidImageName"} {
+		pod := &corev1.Pod{ObjectMeta: i.meta(component + "-x")}
+		pod.Labels = map[string]string{"app.kubernetes.io/name": "fairlead", "app.kubernetes.io/component": component}
+		pod.Spec.Containers = []corev1.Container{{Name: component, Image: "registry.example/" + component}}
+		i.create(pod)
+		t.Cleanup(func() { bed.Kubectl(t, "-n", i.namespace, "delete", "pod", pod.Name, "--force", "--grace-period=0") })
+		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: component, Image: "registry.example/" + component,
+			State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: "no such thing"}}}}
+		require.NoError(t, bed.Client.Status().Update(t.Context(), pod))
+	}
 	r = read[doctor.Report](i, 2, "doctor")
 	assert.Equal(t, []string{"MetalLB's speakers are still there: DaemonSet " + i.namespace + "/speaker"}, found(r, "metallb", doctor.Error))
 	assert.Equal(t, []string{"1 Service: no address (PoolNotFound): " + i.namespace + "/lost"}, found(r, "services", doctor.Error))
+	assert.Equal(t, []string{
+		`the image "registry.example/controller" cannot be pulled for pod controller-x: ImagePullBackOff: no such thing`,
+		`the image "registry.example/speaker" cannot be pulled for pod speaker-x: InvalidImageName: no such thing`,
+	}, found(r, "images", doctor.Error))
 	require.Len(t, found(r, "configuration", doctor.Error), 1)
 	assert.Contains(t, found(r, "configuration", doctor.Error)[0], `overlaps 10.71.0.0-10.71.0.3 of pool "main"`)
 	for _, f := range r.Findings {
