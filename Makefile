@@ -23,17 +23,30 @@ CILIUM_CRDS := github.com/cilium/cilium@v1.20.1
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-# Without these the demo of a CNI does not show a router, and says so.
-DEMO_CNI := $(if $(findstring cluster-api,$(DEMO_ARGS)),,$(if $(findstring cilium,$(DEMO_ARGS)),$(BIN)/cilium-lab,$(if $(findstring speaker,$(DEMO_ARGS)),,$(BIN)/confd $(BIN)/confd-templates $(BIN)/bird1)))
+# Released binaries are fetched where the network has them; else they are built, which takes longer.
+.PHONY: released
+released:
+	@if [ ! -e $(ASSETS)/kube-apiserver ] || [ ! -e $(ASSETS)/etcd ]; then \
+		echo "looking for released binaries of kube-apiserver and etcd"; \
+		if dir="$$($$(command -v timeout >/dev/null && echo timeout 120) go -C tools/envtest tool setup-envtest use -p path \
+			--bin-dir $(BIN)/released $(if $(ENVTEST_INDEX),--index $(ENVTEST_INDEX)) $(basename $(KUBERNETES_VERSION:v%=%)).x)"; then \
+			mkdir -p $(ASSETS); cp "$$dir"/kube-apiserver "$$dir"/etcd $(ASSETS)/; touch $(ASSETS)/kube-apiserver $(ASSETS)/etcd; \
+			echo "they are in $(ASSETS)"; \
+		else echo "there are none to be had: they are built, once"; fi; \
+	fi
+
+.PHONY: kubectl
+kubectl: $(BIN)/kubectl ## build kubectl
+
 .PHONY: demo
-demo: $(ASSETS)/kube-apiserver $(ASSETS)/etcd $(BIN)/kubectl $(BIN)/calico-crds $(BIN)/cilium-crds build ## show everything on a cluster of its own; DEMO_ARGS=--once runs through and ends
+demo: released build ## show everything on a cluster of its own; DEMO_ARGS=--once runs through and ends
+	@$(MAKE) -s --no-print-directory $(ASSETS)/kube-apiserver $(ASSETS)/etcd $(BIN)/$(if $(findstring cilium,$(DEMO_ARGS)),cilium,calico)-crds
 	@$(if $(findstring cluster-api,$(DEMO_ARGS)),$(MAKE) -s --no-print-directory $(BIN)/ipam-provider $(BIN)/ipam-crds)
-	@$(if $(DEMO_CNI),$(MAKE) --no-print-directory $(DEMO_CNI) || true)
 	@$(BIN)/kubectl-fairlead demo $(DEMO_ARGS)
 
 .PHONY: build
 build: ## build the commands into bin/
-	@go build -trimpath -o $(BIN)/ ./cmd/...
+	@$(call still_building,the commands); go build -trimpath -o $(BIN)/ ./cmd/...
 
 ON_NETWORKS := integration/(layer2|bgp|bfd|cni/.*|testbed/netlab)$$
 # What needs neither an API server nor networks.
@@ -206,16 +219,17 @@ fuzz: ## fuzz the engine, the range parser and what comes from the wire for FUZZ
 .PHONY: tools
 tools: $(ASSETS)/kube-apiserver $(ASSETS)/etcd $(BIN)/kubectl $(BIN)/kube-proxy $(BIN)/helm $(BIN)/calico-crds $(BIN)/cilium-crds $(BIN)/confd $(BIN)/confd-templates $(BIN)/bird1 $(BIN)/cilium-lab $(BIN)/ipam-provider $(BIN)/ipam-crds ## build what tests and demo need
 
-# Each binary is built again only when the module that pins it changes. A long build says every 20 s that it is still at work.
+# Each binary is built again only when the module that pins it changes.
 define build_tool
 	@mkdir -p $(@D)
 	@echo "building $(@F) (first time only$(if $(1),; $(1)))"
-	@go -C tools/$(2) build -trimpath -ldflags '$(4)' -o $(abspath $@) $(3) & pid=$$!; \
-	seconds=0; while kill -0 $$pid 2>/dev/null; do \
-		sleep 1; seconds=$$((seconds + 1)); \
-		if [ $$((seconds % 20)) = 0 ]; then echo "  still building $(@F), $${seconds} s"; fi; \
-	done; wait $$pid
+	@$(call still_building,$(@F)); go -C tools/$(2) build -trimpath -ldflags '$(4)' -o $(abspath $@) $(3)
 	@touch $@
+endef
+
+# Says every 20 s that it is still at work, until the shell ends.
+define still_building
+{ while sleep 20 >/dev/null 2>&1; do seconds=$$((seconds + 20)); echo "  still building $(1), $${seconds} s"; done; } & trap "kill $$!" EXIT
 endef
 
 $(BIN)/kube-apiserver: tools/kubernetes/go.mod

@@ -23,17 +23,18 @@ func demoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "Show Services getting addresses, and who advertises them, on a cluster of its own",
 		Long: `demo starts etcd and kube-apiserver on loopback in a temporary folder, installs the CRDs of this product,
-starts the controller, applies pools and advertisements, creates Services, and shows their addresses and
+starts the controller, applies pools and advertisements, creates Services, asks explain, plan and doctor about them, and shows
 
-  --backend=calico   the BGPConfiguration that Calico acts on
+  --backend=calico   the BGPConfiguration that Calico acts on; as root also three nodes with speakers, of which one is killed
   --backend=cilium   the objects that Cilium acts on
   --backend=speaker  three nodes with the real speaker, a client and a router with FRR, in network namespaces: which node
                      answers ARP and NDP, who takes over when its speaker is killed and how soon, and the router's routes
 
 With --allocator=cluster-api the addresses come from Cluster API's in-cluster IPAM provider, which then runs, too.
 
-Neither Calico nor Cilium runs, no pod and no kube-proxy. It touches no other cluster, and nothing of this machine's own
-network. Ctrl-C stops and removes everything.
+As root, with FRR and what 'make tools' builds, Calico's BIRD or Cilium's agent runs on a node, and a router shows its routes. No
+pod and no kube-proxy runs. The demo touches no other cluster, and nothing of this machine's own network. Ctrl-C stops and removes
+everything.
 
 It needs the binaries kube-apiserver, etcd and controller, and the CRDs of the CNI in the folder calico-crds or cilium-crds;
 'make demo' builds them all. They are looked for in $KUBEBUILDER_ASSETS, beside this binary and in ./bin. With

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -152,22 +153,38 @@ func (r *running) await(what string) {
 func TestOnce(t *testing.T) {
 	t.Parallel()
 	tmp := t.TempDir()
-	out, err := command(tmp, "--once").CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	text, err := command(tmp, "--once").CombinedOutput()
+	out := string(text)
+	require.NoError(t, err, out)
 	for _, row := range []string{
-		`any-pool +10\.6\.0\.0 +pool1 +any address`,
-		`one-pool +10\.5\.0\.0 +primary `,
-		`one-address +10\.10\.0\.25 +pool2 `,
-		`shared-http +10\.10\.0\.0 +pool2 `,
-		`shared-https +10\.10\.0\.0 +pool2 `,
-		`serviceLoadBalancerIPs:\n +- cidr: 10\.5\.0\.0/16\n +- cidr: 10\.6\.0\.0/16\n +- cidr: 10\.10\.0\.0/16\n`,
+		`shop +10\.10\.0\.1 +public +any address`,
+		`printer +10\.20\.0\.1 +office +any of pool office`,
+		`mail +10\.10\.0\.25 +public +10\.10\.0\.25`,
+		`dns-tcp +10\.10\.0\.53 +public +10\.10\.0\.53, to share it`,
+		`dns-udp +10\.10\.0\.53 +public +10\.10\.0\.53, to share it`,
+		`serviceLoadBalancerIPs:\n +- cidr: 10\.10\.0\.0/24\n +- cidr: 10\.20\.0\.0/24\n`,
+		`kubectl fairlead explain service demo/wiki\n(.*\n)*? +AddressNotInPool: .*\n(.*\n)*? +demo/wiki has 10\.10\.0\.7`,
+		`kubectl fairlead plan -f smaller.yaml\n(.*\n)*? +demo/dns-udp loses: 10\.10\.0\.53 -> none\n(.*\n)*? +Disruptive`,
+		`kubectl fairlead doctor\n(.*\n)*? +Namespace metallb-system: 0 errors, 0 warnings\.`,
 	} {
-		assert.Regexp(t, regexp.MustCompile(row), string(out))
+		assert.Regexp(t, regexp.MustCompile(row), out)
 	}
-	if os.Geteuid() == 0 { // what the router of the demo has from Calico's own BIRD
-		assert.Regexp(t, `show bgp ipv4 unicast\n(.*\n)*.*10\.10\.0\.0/16 +10\.6\.0\.11 `, string(out))
+	if os.Geteuid() == 0 { // speakers, and what the router of the demo has from Calico's own BIRD
+		assert.Regexp(t, `after \d\.\d\d s the client's kernel knows 192\.0\.2\.10\d on n\d`, out)
+		assert.Regexp(t, `show bgp ipv4 unicast\n(.*\n)*.*10\.10\.0\.0/24 +10\.6\.0\.11 `, out)
 	}
-	assertNothingLeft(t, tmp, string(out))
+	assertNarrow(t, out)
+	assertNothingLeft(t, tmp, out)
+}
+
+// assertNarrow checks that everything fits into 80 columns.
+func assertNarrow(t *testing.T, out string) {
+	t.Helper()
+	for line := range strings.Lines(out) {
+		if !strings.Contains(line, "/") { // a path is copied, and not broken
+			assert.LessOrEqual(t, utf8.RuneCountInString(strings.TrimSuffix(line, "\n")), 80, line)
+		}
+	}
 }
 
 // TestInterrupted lets the demo come to its end, uses the cluster through the kubectl lines it prints, and presses Ctrl-C.
@@ -180,7 +197,7 @@ func TestInterrupted(t *testing.T) {
 	assert.NotEmpty(t, processes(t, tmp), "this is how they are found")
 	link := regexp.MustCompile(`(?m)^  (http://127\.0\.0\.1:\S+)$`).FindStringSubmatch(printed)
 	require.NotNil(t, link, printed)
-	assert.Contains(t, string(testbed.ReadDashboard(t, link[1])), `"name": "pool1"`)
+	assert.Contains(t, string(testbed.ReadDashboard(t, link[1])), `"name": "public"`)
 	// The lines that the demo tells the user to type.
 	lines := regexp.MustCompile(`(?m)^  (export KUBECONFIG=\S+|\S*kubectl get .*)$`).FindAllStringSubmatch(printed, -1)
 	require.Len(t, lines, 4)
@@ -190,7 +207,7 @@ func TestInterrupted(t *testing.T) {
 	}
 	got, err := exec.Command("bash", "-ec", strings.Join(script, "\n")).CombinedOutput()
 	require.NoError(t, err, "%s", got)
-	for _, want := range []string{"10.10.0.25", "ipaddresspool.metallb.io/primary", "configurationstate.metallb.io/controller", "cidr: 10.10.0.0/16", "kind: Backend"} {
+	for _, want := range []string{"10.10.0.25", "ipaddresspool.metallb.io/office", "configurationstate.metallb.io/controller", "cidr: 10.10.0.0/24", "kind: Backend"} {
 		assert.Contains(t, string(got), want)
 	}
 
@@ -204,7 +221,7 @@ func TestFailureNamesTheStep(t *testing.T) {
 	tmp := t.TempDir()
 	out, err := command(tmp, "--once", "--controller", filepath.Join(bin, "missing")).CombinedOutput()
 	require.Error(t, err)
-	assert.Regexp(t, `step 3 of \d \(start the controller with --backend=calico\): start the controller: `, string(out))
+	assert.Regexp(t, `step 3 of \d+ \(start the controller with --backend=calico\): start the controller: `, string(out))
 	assert.Contains(t, string(out), "build it with 'make build'")
 	assertNothingLeft(t, tmp, string(out))
 }
@@ -215,19 +232,20 @@ func TestCilium(t *testing.T) {
 	out, err := command(tmp, "--once", "--backend=cilium").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	for _, row := range []string{
-		`any-pool +10\.6\.0\.0 +pool1 +any address`,
-		`one-pool +10\.5\.0\.0 +primary `,
-		`one-address +10\.10\.0\.25 +pool2 `,
-		`CiliumBGPAdvertisement fairlead-bgpadv-peer1\n +label to\.fairlead\.io/peer1=true\n +Service \[LoadBalancerIP\] where fairlead\.io/pool in \(pool1\), communities \[1234:1\]\n`,
-		`CiliumBGPPeerConfig fairlead-bgppeer-peer2\..*\n +ipv4/unicast: CiliumBGPAdvertisements where .*to\.fairlead\.io/peer2 in \(true\).*\n +hold time 120 s\n`,
-		`CiliumBGPClusterConfig fairlead-bgp-.*\n.*\n +AS 4200000000 with peer1: 10\.6\.0\.1, AS 64512, CiliumBGPPeerConfig fairlead-bgppeer-peer1\..*\n`,
-		`CiliumL2AnnouncementPolicy fairlead-l2-primary\n +\[LoadBalancerIPs\] of Services where fairlead\.io/pool in \(primary\)\n`,
+		`shop +10\.10\.0\.1 +public +any address`,
+		`printer +10\.20\.0\.1 +office +any of pool office`,
+		`CiliumBGPAdvertisement fairlead-bgpadv-public\n +label to\.fairlead\.io/router=true\n +Service \[LoadBalancerIP\] where fairlead\.io/pool in \(public\)\n +communities \[1234:1\]\n`,
+		`CiliumBGPPeerConfig fairlead-bgppeer-router\..*\n +CiliumBGPAdvertisements for ipv4/unicast where\n(.*\n)*? +to\.fairlead\.io/router in \(true\)\n +hold time 120 s\n`,
+		`CiliumBGPClusterConfig fairlead-bgp-.*\n(.*\n)*? +AS 4200000000 with router: 10\.6\.0\.1, AS 64512\n +CiliumBGPPeerConfig fairlead-bgppeer-router\..*\n`,
+		`CiliumL2AnnouncementPolicy fairlead-l2-office\n +\[LoadBalancerIPs\] of Services where fairlead\.io/pool in \(office\)\n`,
+		`demo/wiki has 10\.10\.0\.7`,
 	} {
 		assert.Regexp(t, regexp.MustCompile(row), string(out))
 	}
 	if os.Geteuid() == 0 { // what the router of the demo has from Cilium's own agent
-		assert.Regexp(t, `show bgp ipv4 unicast\n(.*\n)*.*10\.6\.0\.0/32 +10\.6\.0\.11 `, string(out))
+		assert.Regexp(t, `show bgp ipv4 unicast\n(.*\n)*.*10\.10\.0\.1/32 +10\.6\.0\.11 `, string(out))
 	}
+	assertNarrow(t, string(out))
 	assertNothingLeft(t, tmp, string(out))
 }
 

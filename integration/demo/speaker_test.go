@@ -55,7 +55,7 @@ func TestSpeaker(t *testing.T) {
 		hop6  = `, eth0, weight 1, \S+\n +\* +via 2001:db8::`
 	)
 	for _, text := range []string{
-		`Not shown is traffic: no pod and no kube-proxy runs`,
+		`Traffic is not\n? *shown: no pod`,
 		`web +192\.0\.2\.100 2001:db8::100 +link `,
 		`web +192\.0\.2\.100 +lladdr 02:00:00:00:00:0[234] ` + known + ` +n[123]\n`,
 		`web +2001:db8::100 +lladdr 02:00:00:00:00:0[234] ` + known + ` +n[123]\n`,
@@ -63,10 +63,10 @@ func TestSpeaker(t *testing.T) {
 		`router# show ipv6 route bgp\n +B>\* 2001:db8:1::10/128 \[20/0\] via 2001:db8::11` + hop6 + `12` + hop6 + `13, `,
 		`router# show bgp ipv4 unicast\n +Network +Next Hop .*\n`,
 		`\*[=>] +198\.51\.100\.10/32 192\.0\.2\.1[123] `,
-		`kill -9 the speaker of n[123], which answers for .*192\.0\.2\.10[01]`,
+		`kill -9 the speaker of n[123], which answers for\n +192\.0\.2\.10[01]`,
 		`after \d+\.\d\d s the client's kernel knows 192\.0\.2\.10[01] on n[123]\n`,
 		`after \d+\.\d\d s the client's kernel knows 2001:db8::10[01] on n[123]\n`,
-		`kill -TERM the speaker of n[123], which answers for `,
+		`kill -TERM the speaker of n[123], which answers for\n`,
 		`after \d+\.\d\d s the router has the route from it with the community graceful-shutdown\n +after \d+\.\d\d s the router has taken it out of its next hops\n +after [2-9]\.\d\d s the speaker has ended: exit status 0\n`,
 		`\[12/12\] `,
 	} {

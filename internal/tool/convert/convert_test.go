@@ -58,9 +58,9 @@ func render(t *testing.T, r *Result) string {
 	return out.String()
 }
 
-// TestDemo: the last example of Kubespray's documentation becomes the objects of the demo, which tells each peer of its own pool only.
-func TestDemo(t *testing.T) {
-	want, err := os.ReadFile("../demo/manifests/kubespray.yaml")
+// TestKubesprayObjects: the last example of Kubespray's documentation becomes these objects, but that they tell each peer of its own pool only.
+func TestKubesprayObjects(t *testing.T) {
+	want, err := os.ReadFile("testdata/objects/kubespray.yaml")
 	require.NoError(t, err)
 	want = bytes.ReplaceAll(want, []byte("holdTime: 120s"), []byte("holdTime: 2m0s"))
 	want = regexp.MustCompile(`  peers:\n  - peer.\n`).ReplaceAll(want, nil)

@@ -22,25 +22,26 @@ import (
 )
 
 // allocatorSteps show addresses that a provider of Cluster API's IPAM contract gives, and Calico advertises.
-func (d *demo) allocatorSteps() ([]step, error) {
+func (d *demo) allocatorStory() (story, error) {
 	if d.Backend != Calico {
-		return nil, fmt.Errorf("allocator %s is shown with backend %s, not %s", config.AllocatorClusterAPI, Calico, d.Backend)
+		return story{}, fmt.Errorf("allocator %s is shown with backend %s, not %s", config.AllocatorClusterAPI, Calico, d.Backend)
 	}
 	if d.file(localcluster.IPAMProvider) == "" {
-		return nil, fmt.Errorf("the binary %s is in none of %s; run 'make tools'", localcluster.IPAMProvider, strings.Join(d.Folders, ", "))
+		return story{}, fmt.Errorf("the binary %s is in none of %s; run 'make tools'", localcluster.IPAMProvider, strings.Join(d.Folders, ", "))
 	}
-	return []step{
-		{"start etcd and kube-apiserver", d.startCluster},
-		{"install the CRDs of metallb.io, fairlead.io, Calico and Cluster API's IPAM contract", d.installCRDs(localcluster.CalicoCRDs, localcluster.IPAMCRDs)},
-		{"start Cluster API's in-cluster IPAM provider", d.startProvider},
-		{"start the controller with --backend=calico --allocators=cluster-api", d.startController},
-		{"apply the provider's pool, and a pool of Services that takes its addresses from there", d.apply("allocator.yaml")},
-		{"create Services and wait for the provider to give them addresses", d.createServices("allocator-services.yaml")},
-		{"look at the claims that the controller has made", d.showClaims},
-		{"stop the provider: a new Service waits and says why, and nobody loses an address", d.withoutProvider},
-		{"start the provider again: the Service has its address", d.startProviderAgain},
-		{"look at what Calico is told to advertise", func(ctx context.Context) error { return d.showCalicoList(ctx, "10.7.0.0/24") }},
-	}, nil
+	return story{`Some networks have an IPAM of their own that gives out addresses, to many clusters. Fairlead asks it, and goes on doing all the rest: ` +
+		`who may have an address, that it stays, and who announces it.`, []step{
+		{"start etcd and kube-apiserver", startWhy, d.startCluster},
+		{"install the CRDs of metallb.io, fairlead.io, Calico and Cluster API's IPAM", "", d.installCRDs(localcluster.CalicoCRDs, localcluster.IPAMCRDs)},
+		{"start Cluster API's in-cluster IPAM provider", "It is the one of Cluster API, unmodified.", d.startProvider},
+		{"start the controller with --allocators=cluster-api", controllerWhy, d.startController},
+		{"apply a pool of the provider, and one of MetalLB's that takes from there", "", d.apply("allocator.yaml")},
+		{"create Services and wait for the provider to give them addresses", "", d.createServices("allocator-services.yaml")},
+		{"look at the claims that the controller has made", "", d.showClaims},
+		{"stop the provider", "A new Service waits and says why, and nobody loses an address.", d.withoutProvider},
+		{"start the provider again", "", d.startProviderAgain},
+		{"look at what Calico is told to advertise", "", func(ctx context.Context) error { return d.showCalicoList(ctx, "10.7.0.0/24") }},
+	}}, nil
 }
 
 func (d *demo) startProvider(context.Context) (err error) {

@@ -17,17 +17,17 @@ import (
 )
 
 // blocks are what Calico must be told to advertise in the end.
-var blocks = []string{"10.5.0.0/16", "10.6.0.0/16", "10.10.0.0/16"}
+var blocks = []string{"10.10.0.0/24", "10.20.0.0/24"}
 
-func (d *demo) calicoSteps() []step {
-	return append([]step{
-		{"start etcd and kube-apiserver", d.startCluster},
-		{"install the CRDs of metallb.io, fairlead.io and Calico", d.installCRDs(localcluster.CalicoCRDs)},
-		{"start the controller with --backend=calico", d.startController},
-		{"apply the pools, peers, communities and advertisements of the scenario", d.apply("kubespray.yaml")},
-		{"create Services and wait for their addresses", d.createServices("services.yaml")},
-		{"look at what Calico is told to advertise", d.showCalico},
-	}, d.routerSteps(calicoSpeaks)...)
+func (d *demo) calicoStory() story {
+	return story{fmt.Sprintf(cniProblem, "Calico"), slices.Concat([]step{
+		{"start etcd and kube-apiserver", startWhy, d.startCluster},
+		{"install the CRDs of metallb.io, fairlead.io and Calico", "", d.installCRDs(localcluster.CalicoCRDs)},
+		{"start the controller with --backend=calico", controllerWhy, d.startController},
+		{"apply pools, a peer and advertisements", applyWhy, d.apply("calico.yaml")},
+		{"create Services and wait for their addresses", servicesWhy, d.createServices("services.yaml")},
+		{"look at what Calico is told to advertise", fmt.Sprintf(toldWhy, "Calico"), d.showCalico},
+	}, d.learn(), []step{{"ask whether anything is wrong", "", d.doctor}}, d.failoverSteps(), d.routerSteps(calicoSpeaks))}
 }
 
 func (d *demo) showCalico(ctx context.Context) error { return d.showCalicoList(ctx, blocks...) }

@@ -38,15 +38,15 @@ func ciliumResources() []string {
 	return out
 }
 
-func (d *demo) ciliumSteps() []step {
-	return append([]step{
-		{"start etcd and kube-apiserver", d.startCluster},
-		{"install the CRDs of metallb.io, fairlead.io and Cilium", d.installCRDs(localcluster.CiliumCRDs)},
-		{"start the controller with --backend=cilium", d.startController},
-		{"apply Cilium's settings, the pools, peers and advertisements", d.apply("cilium.yaml")},
-		{"create Services and wait for their addresses", d.createServices("services.yaml")},
-		{"look at what Cilium is told to advertise", d.showCilium},
-	}, d.routerSteps(ciliumSpeaks)...)
+func (d *demo) ciliumStory() story {
+	return story{fmt.Sprintf(cniProblem, "Cilium"), slices.Concat([]step{
+		{"start etcd and kube-apiserver", startWhy, d.startCluster},
+		{"install the CRDs of metallb.io, fairlead.io and Cilium", "", d.installCRDs(localcluster.CiliumCRDs)},
+		{"start the controller with --backend=cilium", controllerWhy, d.startController},
+		{"apply pools, a peer and advertisements", applyWhy, d.apply("cilium.yaml")},
+		{"create Services and wait for their addresses", servicesWhy, d.createServices("services.yaml")},
+		{"look at what Cilium is told to advertise", fmt.Sprintf(toldWhy, "Cilium"), d.showCilium},
+	}, d.learn(), d.routerSteps(ciliumSpeaks))}
 }
 
 // showCilium prints the objects as they are written, and fails if they do not become what the scenario asks for.
@@ -70,13 +70,6 @@ func (d *demo) showCilium(ctx context.Context) error {
 		d.indent(want)
 	}
 	return err
-}
-
-// indent prints lines below a step.
-func (d *demo) indent(text string) {
-	for line := range strings.Lines(text) {
-		fmt.Fprintf(d.Out, "      %s", line)
-	}
 }
 
 // ciliumObjects returns what the objects say, one after the other, in words.
@@ -125,11 +118,10 @@ func describeAdvertisement(o *v2.CiliumBGPAdvertisement) []string {
 		if a.Service != nil {
 			line += fmt.Sprintf(" %v", a.Service.Addresses)
 		}
-		line += " where " + selector(a.Selector)
+		out = append(out, line+" where "+strings.Join(selector(a.Selector), ", "))
 		if a.Attributes != nil && a.Attributes.Communities != nil {
-			line += fmt.Sprintf(", communities %v", a.Attributes.Communities.Standard)
+			out = append(out, fmt.Sprintf("communities %v", a.Attributes.Communities.Standard))
 		}
-		out = append(out, line)
 	}
 	return out
 }
@@ -137,7 +129,8 @@ func describeAdvertisement(o *v2.CiliumBGPAdvertisement) []string {
 func describePeer(o *v2.CiliumBGPPeerConfig) []string {
 	var out []string
 	for _, f := range o.Spec.Families {
-		out = append(out, fmt.Sprintf("%s/%s: CiliumBGPAdvertisements where %s", f.Afi, f.Safi, selector(f.Advertisements)))
+		out = append(out, fmt.Sprintf("CiliumBGPAdvertisements for %s/%s where", f.Afi, f.Safi))
+		out = append(out, below(selector(f.Advertisements))...)
 	}
 	if t := o.Spec.Timers; t != nil {
 		out = append(out, fmt.Sprintf("hold time %d s", value(t.HoldTimeSeconds)))
@@ -146,14 +139,13 @@ func describePeer(o *v2.CiliumBGPPeerConfig) []string {
 }
 
 func describeCluster(o *v2.CiliumBGPClusterConfig) []string {
-	out := []string{"nodes where " + selector(o.Spec.NodeSelector)}
+	out := append([]string{"nodes where"}, below(selector(o.Spec.NodeSelector))...)
 	for _, i := range o.Spec.BGPInstances {
 		for _, p := range i.Peers {
-			line := fmt.Sprintf("AS %d with %s: %s, AS %d", value(i.LocalASN), p.Name, value(p.PeerAddress), value(p.PeerASN))
+			out = append(out, fmt.Sprintf("AS %d with %s: %s, AS %d", value(i.LocalASN), p.Name, value(p.PeerAddress), value(p.PeerASN)))
 			if p.PeerConfigRef != nil {
-				line += ", CiliumBGPPeerConfig " + p.PeerConfigRef.Name
+				out = append(out, below([]string{"CiliumBGPPeerConfig " + p.PeerConfigRef.Name})...)
 			}
-			out = append(out, line)
 		}
 	}
 	return out
@@ -167,10 +159,8 @@ func describePolicy(o *v2alpha1.CiliumL2AnnouncementPolicy) []string {
 	if o.Spec.ExternalIPs {
 		what = append(what, "ExternalIPs")
 	}
-	return []string{
-		fmt.Sprintf("%v of Services where %s", what, selector(o.Spec.ServiceSelector)),
-		"nodes where " + selector(o.Spec.NodeSelector),
-	}
+	out := []string{fmt.Sprintf("%v of Services where %s", what, strings.Join(selector(o.Spec.ServiceSelector), ", ")), "nodes where"}
+	return append(out, below(selector(o.Spec.NodeSelector))...)
 }
 
 // value returns what p points to, or the zero value.
@@ -181,11 +171,24 @@ func value[T any](p *T) T {
 	return *p
 }
 
-// selector returns a selector as kubectl takes it.
-func selector(s *slim.LabelSelector) string {
+// selector returns the requirements of a selector as kubectl takes them.
+func selector(s *slim.LabelSelector) []string {
 	l, err := slim.LabelSelectorAsSelector(s)
 	if err != nil {
-		return err.Error()
+		return []string{err.Error()}
 	}
-	return l.String()
+	requirements, _ := l.Requirements()
+	var out []string
+	for _, r := range requirements {
+		out = append(out, r.String())
+	}
+	return out
+}
+
+// below indents lines.
+func below(lines []string) []string {
+	for i := range lines {
+		lines[i] = "  " + lines[i]
+	}
+	return lines
 }

@@ -44,6 +44,8 @@ type speaking struct {
 	needs []string                                     // files in Folders
 	start func(ctx context.Context, s *speakers) error // on the node, which exists
 	tells []string                                     // prefixes that the router is told of the scenario
+	// sessions has Fairlead learn of the sessions, where the CNI's code that runs here does not tell; the router has heard the prefixes.
+	sessions func(s *speakers) error
 }
 
 // routerSteps end the demo of a CNI with a router to which the CNI's own code speaks, where there is what that needs; else it is said what
@@ -55,7 +57,7 @@ func (d *demo) routerSteps(c speaking) []step {
 		return nil
 	}
 	return []step{
-		{"start " + c.what + " on a node, and a router", func(ctx context.Context) error {
+		{"start " + c.what + " on a node, and a router", "The CNI's own code, which acts on what it has been told.", func(ctx context.Context) error {
 			if err := s.makeNode(ctx); err != nil {
 				return err
 			}
@@ -64,7 +66,12 @@ func (d *demo) routerSteps(c speaking) []step {
 			}
 			return c.start(ctx, s)
 		}},
-		{"look at the routes of the router", func(ctx context.Context) error { return s.showTable(ctx, c.tells) }},
+		{"look at the routes of the router", "Told is not proven: this is what the router has heard.", func(ctx context.Context) error {
+			if err := s.showTable(ctx, c.tells); err != nil {
+				return err
+			}
+			return c.sessions(s)
+		}},
 	}
 }
 
@@ -157,12 +164,34 @@ var calicoSpeaks = speaking{
 		_, err = s.start(s.hosts["n1"], "bird", s.file("bird1/bird"), localcluster.BIRDArgs("bird", dir)...)
 		return err
 	},
+	sessions: (*speakers).answerCalico,
+}
+
+// answerCalico tells Fairlead how the sessions of n1 are, as calico-node would, which is too much of Calico to run here: what BIRD says.
+func (s *speakers) answerCalico() error {
+	ctx, cancel := context.WithCancel(context.Background())
+	folder := func(node string) string {
+		if node == "n1" {
+			return filepath.Join(s.dir, "n1")
+		}
+		return ""
+	}
+	done, err := localcluster.AnswerCalico(ctx, s.client, filepath.Dir(s.file("bird1/bird")), folder, func(error) {})
+	if err != nil {
+		cancel()
+		return err
+	}
+	s.ends = append(s.ends, func() {
+		cancel()
+		<-done
+	})
+	return nil
 }
 
 // ciliumSpeaks is Cilium's own control plane: its operator, and an agent without a datapath.
 var ciliumSpeaks = speaking{
 	asn:  4200000000,
-	what: "Cilium's operator and agent", needs: []string{"cilium-lab"}, tells: []string{"10.6.0.0/32"},
+	what: "Cilium's operator and agent", needs: []string{"cilium-lab"}, tells: []string{"10.10.0.1/32"},
 	start: func(ctx context.Context, s *speakers) error {
 		o := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{"addresses": []any{
 			map[string]any{"type": "InternalIP", "ip": cniNode.Addr().String()},
@@ -179,4 +208,5 @@ var ciliumSpeaks = speaking{
 			"warn")
 		return errors.Join(err1, err2)
 	},
+	sessions: func(*speakers) error { return nil }, // its operator and agent do
 }

@@ -30,6 +30,7 @@ import (
 	"github.com/fairlead/fairlead/api/crds"
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/tool/localcluster"
+	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
 //go:embed manifests
@@ -64,45 +65,29 @@ type Options struct {
 	Out        io.Writer
 }
 
-// step is one of those that a demo consists of.
-type step struct {
-	title string
-	do    func(context.Context) error
-}
-
 // demo is one run.
 type demo struct {
 	Options
 	dir       string
 	cluster   *localcluster.Cluster
-	client    client.Client
+	client    client.WithWatch
 	processes []*process
 	network   *network // of the speakers; nil without
+	l2Backend string   // who serves L2Advertisements, if not the backend
 	provider  *process // of addresses; nil without
+	ends      []func() // what else is to end, and how
 }
 
 // Run shows everything, step by step. It removes what it has started before it returns. The error names the step that failed.
 func Run(ctx context.Context, o Options) (err error) {
 	d := &demo{Options: o}
 	defer func() { err = errors.Join(err, d.stop()) }()
-	steps, err := d.steps()
+	s, err := d.story()
 	if err != nil {
 		return err
 	}
-	for i, s := range steps {
-		start := time.Now()
-		fmt.Fprintf(d.Out, "[%d/%d] %s\n", i+1, len(steps), s.title)
-		err := ctx.Err() // not every step heeds it
-		if err == nil {
-			err = s.do(ctx)
-		}
-		if err != nil {
-			return fmt.Errorf("step %d of %d (%s): %w", i+1, len(steps), s.title, err)
-		}
-		fmt.Fprintf(d.Out, "      done in %.1f s\n", time.Since(start).Seconds())
-	}
-	if o.Once {
-		return nil
+	if err := d.tell(ctx, s); err != nil || o.Once {
+		return err
 	}
 	link, err := d.startDashboard(ctx)
 	if err != nil {
@@ -116,27 +101,27 @@ func Run(ctx context.Context, o Options) (err error) {
 	return err
 }
 
-// steps returns those of the backend. The error names all that is missing for them; nothing has been started then.
-func (d *demo) steps() ([]step, error) {
+// story returns that of the backend. The error names all that is missing for it; nothing has been started then.
+func (d *demo) story() (story, error) {
 	if runtime.GOOS == "windows" {
-		return nil, errors.New("the demo stops what it starts by signals, which Windows does not have; run it on Linux or macOS, or in WSL")
+		return story{}, errors.New("the demo stops what it starts by signals, which Windows does not have; run it on Linux or macOS, or in WSL")
 	}
 	switch d.Allocator {
 	case config.AllocatorClusterAPI:
-		return d.allocatorSteps()
+		return d.allocatorStory()
 	case "", config.AllocatorBuiltin:
 	default:
-		return nil, fmt.Errorf("allocator %q: want one of %s", d.Allocator, strings.Join(config.Allocators, ", "))
+		return story{}, fmt.Errorf("allocator %q: want one of %s", d.Allocator, strings.Join(config.Allocators, ", "))
 	}
 	switch d.Backend {
 	case Calico:
-		return d.calicoSteps(), nil
+		return d.calicoStory(), nil
 	case Cilium:
-		return d.ciliumSteps(), nil
+		return d.ciliumStory(), nil
 	case Speaker:
-		return d.speakerSteps()
+		return d.speakerStory()
 	}
-	return nil, fmt.Errorf("backend %q: want one of %s", d.Backend, strings.Join(Backends, ", "))
+	return story{}, fmt.Errorf("backend %q: want one of %s", d.Backend, strings.Join(Backends, ", "))
 }
 
 // file returns where a file of the tools is; empty if nowhere.
@@ -164,7 +149,7 @@ func (d *demo) startCluster(context.Context) (err error) {
 	if err := os.WriteFile(d.kubeconfig(), d.cluster.Kubeconfig, 0o600); err != nil {
 		return err
 	}
-	d.client, err = client.New(d.cluster.Config, client.Options{})
+	d.client, err = client.NewWithWatch(d.cluster.Config, client.Options{Scheme: survey.NewScheme()})
 	return err
 }
 
@@ -197,6 +182,9 @@ func (d *demo) startController(ctx context.Context) error {
 	}
 	cmd := exec.Command(d.Controller, "--kubeconfig", d.kubeconfig(), "--namespace", configNamespace, "--backend="+d.Backend,
 		"--log-format=text")
+	if d.l2Backend != "" {
+		cmd.Args = append(cmd.Args, "--l2-backend="+d.l2Backend)
+	}
 	if d.Allocator == config.AllocatorClusterAPI {
 		cmd.Args = append(cmd.Args, "--allocators="+d.Allocator)
 	}
@@ -241,9 +229,13 @@ func (d *demo) create(ctx context.Context, name string) error {
 // nameOf returns namespace/name, or the name of what has no namespace.
 func nameOf(o client.Object) string { return strings.TrimPrefix(o.GetNamespace()+"/"+o.GetName(), "/") }
 
-// createServices returns a step that creates the objects of a manifest and shows the addresses of the Services in it.
+// createServices returns a step that creates the objects of a manifest and shows the addresses of the Services that there were not before.
 func (d *demo) createServices(name string) func(context.Context) error {
 	return func(ctx context.Context) error {
+		before, err := d.services(ctx)
+		if err != nil {
+			return err
+		}
 		if err := d.create(ctx, name); err != nil {
 			return err
 		}
@@ -251,8 +243,11 @@ func (d *demo) createServices(name string) func(context.Context) error {
 		if err != nil {
 			return err
 		}
+		list = slices.DeleteFunc(list, func(s corev1.Service) bool {
+			return slices.ContainsFunc(before, func(old corev1.Service) bool { return old.Name == s.Name })
+		})
 		w := tabwriter.NewWriter(d.Out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(w, "      SERVICE\tADDRESS\tPOOL\tASKED FOR")
+		fmt.Fprintln(w, "      SERVICE\tADDRESS\tPOOL\tASKS FOR")
 		for _, s := range list {
 			fmt.Fprintf(w, "      %s\t%s\t%s\t%s\n", s.Name, strings.Join(addresses(&s), " "), s.Annotations["metallb.io/ip-allocated-from-pool"],
 				asked(&s))
@@ -283,18 +278,19 @@ func addresses(s *corev1.Service) []string {
 	return out
 }
 
+// asked is what a Service asks for, in words.
 func asked(s *corev1.Service) string {
-	var out []string
-	for k, v := range s.Annotations {
-		if !strings.HasSuffix(k, "/ip-allocated-from-pool") {
-			out = append(out, k+"="+v)
-		}
+	out := "any address"
+	if pool := s.Annotations["metallb.io/address-pool"]; pool != "" {
+		out = "any of pool " + pool
 	}
-	slices.Sort(out)
-	if len(out) == 0 {
-		return "any address"
+	if addrs := s.Annotations["metallb.io/loadBalancerIPs"]; addrs != "" {
+		out = addrs
 	}
-	return strings.Join(out, " ")
+	if s.Annotations["metallb.io/allow-shared-ip"] != "" {
+		out += ", to share it"
+	}
+	return out
 }
 
 // startDashboard starts the dashboard, and returns the link that lets in whoever opens it first.
@@ -315,33 +311,69 @@ func (d *demo) startDashboard(ctx context.Context) (link string, err error) {
 
 var dashboardLink = regexp.MustCompile(`http://\S+`)
 
+// showNext tells what to try.
 func (d *demo) showNext(dashboard string) {
-	kubectl := "kubectl"
-	if path := d.file("kubectl"); path != "" {
-		kubectl = path
-	}
+	kubectl := d.kubectl()
 	fmt.Fprintf(d.Out, `
-The cluster stays up until Ctrl-C. Look at it in a browser; this link works once:
+The cluster stays up until Ctrl-C. Three things to try:
+
+1. Look at it in a browser. This link works once:
 
   %s
 
-Or in another terminal:
+2. In another terminal, ask why a Service has its address:
 
   export KUBECONFIG=%s
-  %s get services -n %s
-  %s get ipaddresspools,bgpadvertisements,configurationstates -n %s
-  %s get backends.fairlead.io%s -o yaml
-`, dashboard, d.kubeconfig(), kubectl, serviceNamespace, kubectl, configNamespace, kubectl, map[string]string{
+  %s explain service demo/mail
+
+3. Break something, and ask what is wrong:
+
+  %s delete ipaddresspools %s -n %s
+  %[3]s doctor
+
+And the objects:
+
+  %[4]s get services -n %[7]s
+  %[4]s get ipaddresspools,bgpadvertisements,configurationstates -n %[6]s
+  %[4]s get backends.fairlead.io%[8]s -o yaml
+`, dashboard, d.kubeconfig(), plugin(), kubectl, d.lastPool(), configNamespace, serviceNamespace, map[string]string{
 		Calico:  ",bgpconfigurations.crd.projectcalico.org",
 		Cilium:  "," + strings.Join(ciliumResources(), ","),
 		Speaker: ",servicel2statuses.metallb.io,bgpsessions.fairlead.io -n " + configNamespace,
 	}[d.Backend])
-	fmt.Fprintf(d.Out, "  %s dashboard\n", plugin())
 	if d.provider != nil {
 		fmt.Fprintf(d.Out, "  %s get ipaddressclaims,ipaddresses -n %s\n", kubectl, configNamespace)
 	}
 	d.network.showNext(d.Out)
+	if kubectl == missingKubectl {
+		fmt.Fprintln(d.Out, "\nThere is no kubectl here: 'make kubectl' builds it as bin/kubectl.")
+	}
 	fmt.Fprintf(d.Out, "\nThe controller's log is in %s.\n", d.logFile("controller"))
+}
+
+// missingKubectl is what kubectl is called where there is none.
+const missingKubectl = "bin/kubectl"
+
+// kubectl returns how kubectl is called.
+func (d *demo) kubectl() string {
+	if path := d.file("kubectl"); path != "" {
+		return path
+	}
+	if _, err := exec.LookPath("kubectl"); err == nil {
+		return "kubectl"
+	}
+	return missingKubectl
+}
+
+// lastPool is a pool that nothing else of the demo depends on.
+func (d *demo) lastPool() string {
+	switch {
+	case d.provider != nil:
+		return "shared"
+	case d.Backend == Speaker:
+		return "routed"
+	}
+	return "office"
 }
 
 // plugin returns how this program is called.
@@ -377,6 +409,9 @@ func (d *demo) poll(ctx context.Context, every time.Duration, what string, done 
 // stop ends and removes everything that was started.
 func (d *demo) stop() error {
 	var failed error
+	for _, end := range d.ends {
+		end()
+	}
 	for _, p := range slices.Backward(d.processes) {
 		failed = errors.Join(failed, p.end())
 	}

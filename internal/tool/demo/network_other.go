@@ -10,8 +10,8 @@ import (
 // network is there on Linux only.
 type network struct{}
 
-func (d *demo) speakerSteps() ([]step, error) {
-	return nil, errors.New("backend \"speaker\": it makes network namespaces, which only Linux has; take calico or cilium")
+func (d *demo) speakerStory() (story, error) {
+	return story{}, errors.New("backend \"speaker\": it makes network namespaces, which only Linux has; take calico or cilium")
 }
 
 // speaking is how a CNI's own code runs on a node.
@@ -20,6 +20,7 @@ type speaking struct{}
 var calicoSpeaks, ciliumSpeaks speaking
 
 func (*demo) routerSteps(speaking) []step { return nil }
+func (*demo) failoverSteps() []step       { return nil }
 
 func (*network) showNext(io.Writer) {}
 func (*network) remove() error      { return nil }

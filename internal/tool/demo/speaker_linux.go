@@ -46,43 +46,46 @@ type speakers struct {
 	running map[string]*process // speakers by node
 	router  frr
 	config  string       // of the router
+	others  []string     // hosts that are no nodes
 	link    []netip.Addr // addresses that are announced on the link
 	routed  []netip.Addr // addresses that are advertised by BGP
 	service map[netip.Addr]string
 }
 
-func (d *demo) speakerSteps() ([]step, error) {
-	s := &speakers{demo: d, hosts: map[string]*host{}, running: map[string]*process{}, config: routerConfig, service: map[netip.Addr]string{}}
+func (d *demo) speakerStory() (story, error) {
+	s := newSpeakers(d, clientName, routerName)
+	s.config = routerConfig
 	if err := s.check(); err != nil {
-		return nil, err
+		return story{}, err
 	}
-	fmt.Fprint(d.Out, `Shown are three nodes with the real speaker, a client and a router with FRR, on a bridge, each in a network namespace:
-who answers ARP and NDP for an address, as the client's kernel has it, and the routes that the router learns by BGP.
-Not shown is traffic: no pod and no kube-proxy runs, so nothing answers on the addresses themselves.
-
-`)
 	steps := []step{
-		{"start etcd and kube-apiserver", d.startCluster},
-		{"install the CRDs of metallb.io and fairlead.io", d.installCRDs()},
-		{"start the controller with --backend=speaker", d.startController},
-		{"make three nodes, a router and a client on a bridge", s.makeNetwork},
-		{"apply the pools, peers and advertisements", d.apply("speaker.yaml")},
-		{"start FRR on the router and a speaker on each node", s.startDaemons},
-		{"create Services and wait for their addresses", s.createServices},
-		{"ask from the client, by ARP and NDP, who has the addresses", s.showNeighbours},
-		{"look at the routes of the router", s.showRoutes},
-		{"kill the speaker of a node", s.kill},
-		{"start it again", s.restart},
-		{"stop the speaker of a node in good order", s.stopOne},
+		{"start etcd and kube-apiserver", startWhy, d.startCluster},
+		{"install the CRDs of metallb.io and fairlead.io", "", d.installCRDs()},
+		{"start the controller with --backend=speaker", "", d.startController},
+		{"make three nodes, a router and a client on a bridge", "Each is a network namespace.", s.makeNetwork},
+		{"apply the pools, peers and advertisements", applyWhy, d.apply("speaker.yaml")},
+		{"start FRR on the router and a speaker on each node", "", s.startDaemons},
+		{"create Services and wait for their addresses", "", s.createServices("speaker-services.yaml")},
+		{"ask from the client, by ARP and NDP, who has the addresses", "One node answers for each address, as the client's kernel has it.", s.showNeighbours},
+		{"look at the routes of the router", "By BGP, every node is a next hop.", s.showRoutes},
+		{"kill the speaker of a node", "The others notice, and one takes over.", s.kill},
+		{"start it again", "What others took over stays with them: addresses do not move twice.", s.restart},
+		{"stop the speaker of a node in good order", "The others take over before it has ended.", s.stopOne},
 	}
 	if !d.Once { // all three are there to look at
-		steps = append(steps, step{"start it again", s.restart})
+		steps = append(steps, step{"start it again", "", s.restart})
 	}
-	return steps, nil
+	return story{`Where the CNI cannot announce an address, Fairlead's own speakers do. Here are three nodes with the real speaker, a client and a router ` +
+		`with FRR: who answers ARP and NDP for an address, and which routes the router learns. Traffic is not shown: no pod and no kube-proxy runs.`, steps}, nil
 }
 
-// lacksNetwork names what is missing for a network with a router, and finds the router.
-func (s *speakers) lacksNetwork() (missing []string) {
+// newSpeakers is a network of three nodes with speakers, and of others.
+func newSpeakers(d *demo, others ...string) *speakers {
+	return &speakers{demo: d, hosts: map[string]*host{}, running: map[string]*process{}, others: others, service: map[netip.Addr]string{}}
+}
+
+// lacksNamespaces names what is missing for a network of namespaces.
+func lacksNamespaces() (missing []string) {
 	if err := localnet.Privileged(); err != nil {
 		hint := ""
 		if os.Geteuid() != 0 {
@@ -93,6 +96,12 @@ func (s *speakers) lacksNetwork() (missing []string) {
 	if _, err := exec.LookPath("ip"); err != nil {
 		missing = append(missing, `the program ip (Debian's package "iproute2")`)
 	}
+	return missing
+}
+
+// lacksNetwork names what is missing for a network with a router, and finds the router.
+func (s *speakers) lacksNetwork() []string {
+	missing := lacksNamespaces()
 	var err error
 	if s.router, err = findFRR(); err != nil {
 		missing = append(missing, err.Error())
@@ -120,14 +129,14 @@ func (s *speakers) makeNetwork(ctx context.Context) error {
 		return err
 	}
 	w := tabwriter.NewWriter(s.Out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "      HOST\tMAC\tADDRESSES\tNAMESPACE")
+	fmt.Fprintln(w, "      HOST\tMAC\tADDRESSES")
 	add := func(name string, last int) error {
 		h, err := s.network.addHost(name, pair(last)...)
 		if err != nil {
 			return err
 		}
 		s.hosts[name] = h
-		fmt.Fprintf(w, "      %s\t%s\t%s %s\t%s\n", name, h.mac, h.addrs[0].Addr(), h.addrs[1].Addr(), h.Name())
+		fmt.Fprintf(w, "      %s\t%s\t%s %s\n", name, h.mac, h.addrs[0].Addr(), h.addrs[1].Addr())
 		return nil
 	}
 	for i, name := range nodeNames {
@@ -141,9 +150,13 @@ func (s *speakers) makeNetwork(ctx context.Context) error {
 			return fmt.Errorf("create Node %q: %w", name, err)
 		}
 	}
-	if err := errors.Join(add(routerName, 1), add(clientName, 50)); err != nil {
-		return err
+	last := map[string]int{routerName: 1, clientName: 50}
+	for _, name := range s.others {
+		if err := add(name, last[name]); err != nil {
+			return err
+		}
 	}
+	fmt.Fprintf(s.Out, "%sThe namespaces are %s-HOST.\n", margin, s.network.name)
 	return w.Flush()
 }
 
@@ -164,6 +177,17 @@ func (s *speakers) startDaemons(ctx context.Context) error {
 	if err := s.startFRR(ctx); err != nil {
 		return err
 	}
+	if err := s.startSpeakers(ctx); err != nil {
+		return err
+	}
+	return s.until(ctx, "the sessions of the speakers with the router", func(context.Context) (bool, error) {
+		up, err := s.router.established()
+		return up == 2*len(nodeNames), err
+	})
+}
+
+// startSpeakers starts a speaker on each node.
+func (s *speakers) startSpeakers(ctx context.Context) error {
 	var secret corev1.Secret
 	err := s.until(ctx, "the Secret that the speakers have in common", func(ctx context.Context) (bool, error) {
 		err := s.client.Get(ctx, types.NamespacedName{Namespace: configNamespace, Name: "memberlist"}, &secret)
@@ -180,10 +204,7 @@ func (s *speakers) startDaemons(ctx context.Context) error {
 			return err
 		}
 	}
-	return s.until(ctx, "the sessions of the speakers with the router", func(context.Context) (bool, error) {
-		up, err := s.router.established()
-		return up == 2*len(nodeNames), err
-	})
+	return nil
 }
 
 func (s *speakers) secret() string { return filepath.Join(s.dir, "memberlist") }
@@ -204,14 +225,21 @@ func (s *speakers) speak(name string) error {
 	return nil
 }
 
-func (s *speakers) createServices(ctx context.Context) error {
-	if err := s.demo.createServices("speaker-services.yaml")(ctx); err != nil {
-		return err
+// createServices returns a step that creates the Services of a manifest; those of the pools link and routed are asked for later.
+func (s *speakers) createServices(manifest string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := s.demo.createServices(manifest)(ctx); err != nil {
+			return err
+		}
+		list, err := s.services(ctx)
+		if err != nil {
+			return err
+		}
+		return s.learnAddresses(list)
 	}
-	list, err := s.services(ctx)
-	if err != nil {
-		return err
-	}
+}
+
+func (s *speakers) learnAddresses(list []corev1.Service) error {
 	for _, svc := range list {
 		for _, text := range addresses(&svc) {
 			a, err := netip.ParseAddr(text)
@@ -219,9 +247,10 @@ func (s *speakers) createServices(ctx context.Context) error {
 				return fmt.Errorf("address of Service %s: %w", svc.Name, err)
 			}
 			s.service[a] = svc.Name
-			if svc.Annotations["metallb.io/address-pool"] == "link" {
+			switch svc.Annotations["metallb.io/address-pool"] {
+			case "link":
 				s.link = append(s.link, a)
-			} else {
+			case "routed":
 				s.routed = append(s.routed, a)
 			}
 		}
@@ -267,7 +296,7 @@ func (s *speakers) kill(ctx context.Context) error {
 		return errors.New("no node announces an address")
 	}
 	moving := s.held(before, name)
-	fmt.Fprintf(s.Out, "      kill -9 the speaker of %s, which answers for %s\n", name, join(moving))
+	fmt.Fprintf(s.Out, "      kill -9 the speaker of %s, which answers for\n      %s\n", name, join(moving))
 	start := time.Now()
 	if err := s.running[name].signal(syscall.SIGKILL); err != nil {
 		return err
@@ -293,7 +322,7 @@ func (s *speakers) kill(ctx context.Context) error {
 		fmt.Fprintf(s.Out, "      after %.2f s the client's kernel knows %s on %s\n", after[a].Seconds(), a, owners[a])
 	}
 	s.show(now)
-	return s.awaitRoutes(ctx, s.others(name))
+	return s.awaitRoutes(ctx, s.allBut(name))
 }
 
 // note adds to after the addresses that have moved away from a node.
@@ -341,7 +370,7 @@ func (s *speakers) stopOne(ctx context.Context) error {
 	}
 	name := busiest(s.owners(before))
 	moving := s.held(before, name)
-	fmt.Fprintf(s.Out, "      kill -TERM the speaker of %s, which answers for %s\n", name, join(moving))
+	fmt.Fprintf(s.Out, "      kill -TERM the speaker of %s, which answers for\n      %s\n", name, join(moving))
 	p, start := s.running[name], time.Now()
 	if err := p.signal(syscall.SIGTERM); err != nil {
 		return err
@@ -393,11 +422,11 @@ func (s *speakers) stopOne(ctx context.Context) error {
 		return err
 	}
 	s.show(table)
-	return s.awaitRoutes(ctx, s.others(name))
+	return s.awaitRoutes(ctx, s.allBut(name))
 }
 
-// others returns all nodes but one.
-func (s *speakers) others(name string) []string {
+// allBut returns all nodes but one.
+func (s *speakers) allBut(name string) []string {
 	return slices.DeleteFunc(slices.Clone(nodeNames), func(n string) bool { return n == name })
 }
 

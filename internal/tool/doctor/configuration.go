@@ -252,11 +252,15 @@ func servicesCheck(f *Facts, c *check) {
 			add(Warning, "not judged yet", "Pending")
 		}
 		if x := meta.FindStatusCondition(svc.Status.Conditions, service.ConditionAdvertised); x != nil && x.Status != metav1.ConditionTrue {
-			severity := Error
-			if x.Status == metav1.ConditionUnknown {
+			severity, condition := Error, "not advertised"
+			switch {
+			case x.Status != metav1.ConditionUnknown:
+			case len(f.Nodes) == 0 && !f.Lacks("Nodes"):
+				severity, condition = Info, "not known to be advertised, as there are no nodes"
+			default:
 				severity = Warning
 			}
-			add(severity, "not advertised", x.Reason)
+			add(severity, condition, x.Reason)
 		}
 	}
 	keys := slices.SortedFunc(maps.Keys(groups), func(a, b [3]string) int { return slices.Compare(a[:], b[:]) })
@@ -268,9 +272,12 @@ func servicesCheck(f *Facts, c *check) {
 			namespace, name, _ := strings.Cut(names[0], "/")
 			command = service.EmptyStatus(&corev1.Service{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}})
 		}
+		why := explain.Help(f.Survey, k[2])
+		if k[0] == Info {
+			why = "" // there is nothing to do
+		}
 		c.add(k[0], Finding{
-			What: fmt.Sprintf("%s: %s (%s): %s", counted(len(names), "Service"), k[1], k[2], explain.Some(names)), Why: explain.Help(f.Survey, k[2]),
-			Command: command,
+			What: fmt.Sprintf("%s: %s (%s): %s", counted(len(names), "Service"), k[1], k[2], explain.Some(names)), Why: why, Command: command,
 		})
 	}
 }

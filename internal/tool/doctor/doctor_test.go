@@ -11,6 +11,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fairlead/fairlead/allocator"
@@ -18,7 +19,9 @@ import (
 	"github.com/fairlead/fairlead/api/crds"
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/backends"
+	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/config"
+	"github.com/fairlead/fairlead/internal/service"
 	"github.com/fairlead/fairlead/internal/tool/migrate"
 	"github.com/fairlead/fairlead/internal/tool/rehearse"
 	"github.com/fairlead/fairlead/internal/tool/survey"
@@ -434,6 +437,31 @@ func TestServices(t *testing.T) {
 		assert.NotEmpty(t, f.Why)
 	}
 	assert.Equal(t, []string{"error 2 Services: no address (AddressInUse): shop/another, shop/wide", "error 1 Service: not advertised (NoEndpoints): shop/mail"}, got)
+}
+
+// TestNobodySays: whether routers hear a Service is worth a warning if nodes do not say it, and none if there are no nodes.
+func TestNobodySays(t *testing.T) {
+	for _, c := range []struct {
+		nodes bool
+		want  string
+	}{
+		{true, "warning 1 Service: not advertised (SessionsUnknown): shop/mail"},
+		{false, "info 1 Service: not known to be advertised, as there are no nodes (SessionsUnknown): shop/mail"},
+	} {
+		m := surveytest.Model(t, surveytest.Shop, func(s *survey.Survey) {
+			s.Services = slices.DeleteFunc(s.Services, func(svc corev1.Service) bool { return svc.Name != "mail" })
+			x := meta.FindStatusCondition(s.Services[0].Status.Conditions, service.ConditionAdvertised)
+			x.Status, x.Reason = metav1.ConditionUnknown, announce.ReasonSessionsUnknown
+			if !c.nodes {
+				s.Nodes = nil
+			}
+		})
+		out := &check{name: "services"}
+		servicesCheck(&Facts{Model: m}, out)
+		require.Len(t, out.out, 1)
+		assert.Equal(t, c.want, out.out[0].Severity+" "+out.out[0].What)
+		assert.Equal(t, c.nodes, out.out[0].Why != "", "there is something to do")
+	}
 }
 
 // TestRead: everything is read from a cluster, and what is not there is no error.

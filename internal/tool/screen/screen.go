@@ -35,18 +35,24 @@ type Screen struct {
 	width   int // of the terminal; 0: nothing is wrapped
 }
 
-// New returns a Screen. It has colours if w is a terminal and the environment does not say otherwise (no-color.org), and wraps text to
-// the width of the terminal, or to $COLUMNS.
+// New returns a Screen. It has colours if w is a terminal, or CLICOLOR_FORCE is set, and the environment does not say otherwise (no-color.org,
+// bixense.com/clicolors), and wraps text to the width of the terminal, or to $COLUMNS.
 func New(w io.Writer, env func(string) string) *Screen {
 	f, _ := w.(*os.File)
 	s := &Screen{w: w, width: widthOf(f, env)}
-	if f == nil || env("NO_COLOR") != "" || env("TERM") == "dumb" {
-		return s
+	switch {
+	case env("NO_COLOR") != "":
+	case env("CLICOLOR_FORCE") != "" && env("CLICOLOR_FORCE") != "0":
+		s.colours = true
+	case f != nil && env("TERM") != "dumb":
+		info, err := f.Stat()
+		s.colours = err == nil && info.Mode()&os.ModeCharDevice != 0
 	}
-	info, err := f.Stat()
-	s.colours = err == nil && info.Mode()&os.ModeCharDevice != 0
 	return s
 }
+
+// Coloured reports whether a Screen has colours.
+func (s *Screen) Coloured() bool { return s.colours }
 
 // inColour returns a Screen with colours.
 func inColour(w io.Writer) *Screen { return &Screen{w: w, colours: true} }

@@ -3,6 +3,7 @@ package screen
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"testing"
 	"unicode"
 
@@ -85,4 +86,23 @@ func TestWrap(t *testing.T) {
 	s := &Screen{w: &b, colours: true, width: 40}
 	s.Line(C("one two three four five six seven eight nine").In(Bad))
 	assert.Equal(t, "\x1b[31mone two three four five six seven eight\x1b[0m\n  \x1b[31mnine\x1b[0m\n", b.String())
+}
+
+// TestColours: colours are for terminals, and for who asks for them; NO_COLOR wins.
+func TestColours(t *testing.T) {
+	for _, c := range []struct {
+		env  map[string]string
+		want bool
+	}{
+		{nil, false},
+		{map[string]string{"CLICOLOR_FORCE": "1"}, true},
+		{map[string]string{"CLICOLOR_FORCE": "0"}, false},
+		{map[string]string{"CLICOLOR_FORCE": "1", "NO_COLOR": "1"}, false},
+	} {
+		var out strings.Builder
+		s := New(&out, func(name string) string { return c.env[name] })
+		s.Line(C("ready").In(Good))
+		assert.Equal(t, c.want, s.Coloured(), c.env)
+		assert.Equal(t, c.want, strings.Contains(out.String(), "\x1b["), c.env)
+	}
 }
