@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"regexp"
-	"runtime/debug"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -51,9 +50,6 @@ import (
 // eventSource is MetalLB's name for what speakers report.
 const eventSource = "metallb-speaker"
 
-// gcPercent has less garbage than Go's default: there is a speaker on every node, and it rarely makes any.
-const gcPercent = 50
-
 // stopTimeout bounds how long the parts may take to end after everything has been handed over.
 const stopTimeout = time.Second
 
@@ -63,9 +59,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	ctrl.SetLogger(logger)
 	klog.SetLogger(logger)
 
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
+	limitGarbage()
 	rc, err := cli.RESTConfig(o.Kubeconfig)
 	if err != nil {
 		return err
@@ -155,7 +149,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	log.Info("starting", "node", o.NodeName, "namespace", o.Namespace, "memberlist", netip.AddrPortFrom(bind, o.BindPort), "profile",
 		o.Profile)
 	return together(ctx, []part{task.Run, routes.Run}, mgr.Start, life.Run, configuration, feed.Run, recorder.Start, l2.Run, router.Run,
-		watch.Run, group.Run)
+		watch.Run, group.Run, newThrift().Run)
 }
 
 // part is what has to end in good order: until ctx ends, and then as long as it takes; the servers go on until inner ends.

@@ -111,14 +111,17 @@ func BenchmarkService(b *testing.B) {
 	out.Report(b)
 }
 
-// crowd makes n Services, with an address each from the pool many, and a ready pod of every node.
-func crowd(b *testing.B, s *site.Site, n int) {
+// crowd makes n Services, with an address each from the pool many, and a ready pod of every node. change, if not nil, changes them before.
+func crowd(b *testing.B, s *site.Site, n int, change func(*corev1.Service)) {
 	s.Create(&v1beta1.IPAddressPool{ObjectMeta: s.Meta("many"), Spec: v1beta1.IPAddressPoolSpec{Addresses: []string{many.String()}, AutoAssign: new(bool)}})
 	first := s.Service("seed-0", s.Nodes(), func(svc *corev1.Service) {
 		single := corev1.IPFamilyPolicySingleStack
 		svc.Spec.IPFamilyPolicy, svc.Spec.IPFamilies = &single, []corev1.IPFamily{corev1.IPv4Protocol}
 		svc.Spec.AllocateLoadBalancerNodePorts = new(bool) // there are not enough
 		svc.Annotations = map[string]string{"metallb.io/address-pool": "many"}
+		if change != nil {
+			change(svc)
+		}
 	})
 	var slice discoveryv1.EndpointSlice
 	require.NoError(b, s.Bed.Client.Get(b.Context(), client.ObjectKey{Namespace: first.Namespace, Name: "seed-0-ipv4"}, &slice))
@@ -130,6 +133,7 @@ func crowd(b *testing.B, s *site.Site, n int) {
 			"seed-0", fmt.Sprint("seed-", i), netip.AddrFrom4(addr).String(), netip.AddrFrom4([4]byte{addr[0], addr[1], byte(i >> 8), byte(i)}).String(),
 			// The API server's own addresses are at the beginning of its range.
 			first.Spec.ClusterIP, netip.AddrFrom4([4]byte{10, 104, byte(i >> 8), byte(i)}).String(),
+			fmt.Sprintf(`"healthCheckNodePort":%d`, first.Spec.HealthCheckNodePort), fmt.Sprintf(`"healthCheckNodePort":%d`, 30000+i%2767),
 		}
 	}))
 }
@@ -169,7 +173,7 @@ func BenchmarkPrefixes(b *testing.B) {
 			peer(s, router, "tor", nil)
 			// An advertisement of nothing has the session come up.
 			s.Create(&v1beta1.BGPAdvertisement{ObjectMeta: s.Meta("none"), Spec: v1beta1.BGPAdvertisementSpec{IPAddressPools: []string{"main"}}})
-			crowd(b, s, n)
+			crowd(b, s, n, nil)
 			routing.Await(b, "the session", func() bool { return r.Neighbor(node.Addr(false).String()).BGPState == "Established" })
 
 			out, figures := samples.Samples{}, map[string]float64{}
@@ -244,7 +248,7 @@ protocol bgp node { local %s as 65002; neighbor %s as 65001; passive on; bfd on;
 			k := watch(b, router)
 			s.Create(&v1beta2.BGPPeer{ObjectMeta: s.Meta("tor"), Spec: spec})
 			s.Create(&v1beta1.BGPAdvertisement{ObjectMeta: s.Meta("adv"), Spec: v1beta1.BGPAdvertisementSpec{IPAddressPools: []string{"many"}}})
-			crowd(b, s, n)
+			crowd(b, s, n, nil)
 			out := samples.Samples{}
 			for b.Loop() {
 				k.has(many, n, "all routes")

@@ -31,7 +31,7 @@ func BenchmarkRestart(b *testing.B) {
 			peer(s, router, "tor", func(spec *v1beta2.BGPPeerSpec) { spec.PeerASN = 65002 })
 			s.Create(&v1beta1.BGPAdvertisement{ObjectMeta: s.Meta("adv")})
 			vips := site.Addrs(s.Service("web", s.Nodes(), nil))
-			crowd(b, s, n)
+			crowd(b, s, n, nil)
 			k.has(many, n, "all routes")
 			for _, vip := range vips {
 				k.appears(whole(vip))

@@ -19,10 +19,7 @@ func BenchmarkManyPods(b *testing.B) {
 	const pods, each = 5_000, 100
 	for _, policy := range []corev1.ServiceExternalTrafficPolicy{corev1.ServiceExternalTrafficPolicyCluster, corev1.ServiceExternalTrafficPolicyLocal} {
 		b.Run(string(policy), func(b *testing.B) {
-			x := &Cluster{
-				services: map[types.NamespacedName]announce.Service{}, slices: map[types.NamespacedName]map[string]announce.Endpoints{},
-				nodes: map[string]announce.Node{},
-			}
+			x := newCluster()
 			changes := x.Watch()
 			x.take(&corev1.Service{
 				ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "web", Labels: map[string]string{service.LabelPool: "main"},

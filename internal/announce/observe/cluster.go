@@ -25,9 +25,22 @@ import (
 type Cluster struct {
 	mu       sync.Mutex // protects all the following
 	services map[types.NamespacedName]announce.Service
-	slices   map[types.NamespacedName]map[string]announce.Endpoints // by Service, then by the name of the EndpointSlice
+	slices   map[types.NamespacedName][]slice // by Service; most have one, for which a map would be ten times as large
 	nodes    map[string]announce.Node
 	readers  []*Changes
+}
+
+func newCluster() *Cluster {
+	return &Cluster{
+		services: map[types.NamespacedName]announce.Service{}, slices: map[types.NamespacedName][]slice{},
+		nodes: map[string]announce.Node{},
+	}
+}
+
+// slice is what an EndpointSlice says.
+type slice struct {
+	name string
+	announce.Endpoints
 }
 
 // Changes are what has changed in a Cluster since one reader took it.
@@ -40,10 +53,7 @@ type Changes struct {
 // Follow has a Cluster follow a cache. changed is called after each change that matters; it must not block. It returns when
 // everything that there is has been taken in.
 func Follow(ctx context.Context, c cache.Cache, changed func()) (*Cluster, error) {
-	x := &Cluster{
-		services: map[types.NamespacedName]announce.Service{}, slices: map[types.NamespacedName]map[string]announce.Endpoints{},
-		nodes: map[string]announce.Node{},
-	}
+	x := newCluster()
 	take := func(o client.Object, gone bool) {
 		if x.take(o, gone) {
 			changed()
@@ -82,13 +92,7 @@ func (x *Cluster) take(o client.Object, gone bool) bool {
 		of := types.NamespacedName{Namespace: o.Namespace, Name: o.Labels[discoveryv1.LabelServiceName]}
 		s, announced := x.services[of]
 		was := x.endpointsLocked(of, s.Local)
-		if x.slices[of] == nil {
-			x.slices[of] = map[string]announce.Endpoints{}
-		}
-		put(x.slices[of], o.Name, Endpoints(o), !gone, equalEndpoints)
-		if len(x.slices[of]) == 0 {
-			delete(x.slices, of)
-		}
+		x.putSliceLocked(of, slice{o.Name, Endpoints(o)}, gone)
 		if !announced || equalEndpoints(was, x.endpointsLocked(of, s.Local)) {
 			return false
 		}
@@ -104,6 +108,22 @@ func (x *Cluster) take(o client.Object, gone bool) bool {
 		return changed
 	}
 	return false
+}
+
+// putSliceLocked sets or removes what an EndpointSlice of a Service says.
+func (x *Cluster) putSliceLocked(of types.NamespacedName, s slice, gone bool) {
+	all := x.slices[of]
+	i := slices.IndexFunc(all, func(other slice) bool { return other.name == s.name })
+	switch {
+	case !gone && i >= 0:
+		all[i] = s
+	case !gone:
+		x.slices[of] = append(all, s)
+	case i >= 0 && len(all) == 1:
+		delete(x.slices, of)
+	case i >= 0:
+		x.slices[of] = slices.Delete(all, i, i+1)
+	}
 }
 
 func (x *Cluster) noteLocked(id types.NamespacedName) {
@@ -167,8 +187,18 @@ func (c *Changes) Take(service func(types.NamespacedName, *announce.Service), no
 			node(name, nil)
 		}
 	}
-	clear(c.services)
-	clear(c.nodes)
+	c.services, c.nodes = emptied(c.services), emptied(c.nodes)
+}
+
+// manyChanges is from how many on a map of changes is not kept: a cleared map stays as large as it ever was.
+const manyChanges = 256
+
+func emptied[K comparable](m map[K]bool) map[K]bool {
+	if len(m) >= manyChanges {
+		return map[K]bool{}
+	}
+	clear(m)
+	return m
 }
 
 // put sets or removes an entry; it reports whether that changed anything.
