@@ -59,7 +59,7 @@ func (d *demo) tell(ctx context.Context, s story) error {
 		fmt.Fprintln(d.Out)
 		out.Line(screen.C("[%d/%d]", i+1, len(s.steps)).In(screen.Faint), screen.C("%s", x.title).In(screen.Bold))
 		if x.why != "" {
-			out.Line(screen.C("%s%s", margin, x.why).In(screen.Faint))
+			out.Line(screen.C("%s", margin[1:]), screen.C("%s", x.why).In(screen.Faint))
 		}
 		err := ctx.Err() // not every step heeds it
 		if err == nil {
@@ -68,7 +68,7 @@ func (d *demo) tell(ctx context.Context, s story) error {
 		if err != nil {
 			return fmt.Errorf("step %d of %d (%s): %w", i+1, len(s.steps), x.title, err)
 		}
-		out.Line(screen.C("%sdone in %.1f s", margin, time.Since(begun).Seconds()).In(screen.Good))
+		out.Line(screen.C("%s", margin[1:]), screen.C("done in %.1f s", time.Since(begun).Seconds()).In(screen.Good))
 	}
 	return nil
 }

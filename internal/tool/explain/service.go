@@ -285,7 +285,7 @@ func SessionsOver(m *survey.Model, svc *corev1.Service, pools ...string) []*v1al
 func notes(m *survey.Model, svc *corev1.Service) []string {
 	var out []string
 	if !m.RulesKnown && svc.Spec.Type == corev1.ServiceTypeLoadBalancer {
-		out = append(out, fmt.Sprintf("the flags of the controller are not to be seen; from the Services that it has judged, it serves %s",
+		out = append(out, fmt.Sprintf("the controller's flags cannot be read; going by its Services, it serves %s",
 			classes(m.Rules.Classes)))
 	}
 	if len(m.Snapshot.Faults()) > 0 {

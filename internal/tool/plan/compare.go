@@ -67,7 +67,7 @@ func compare(now *survey.Survey, before, after *world) *Report {
 	}
 	r.unknown = now.Need(what...)
 	if !before.RulesKnown {
-		r.Notes = append(r.Notes, "the flags of the controller are not to be seen; which classes of Services it serves is taken from the Services that it has judged")
+		r.Notes = append(r.Notes, "the controller's flags cannot be read; which classes it serves is inferred from its Services")
 	}
 	if names := waitForAllocators(after); len(names) > 0 {
 		r.Notes = append(r.Notes, fmt.Sprintf("what an allocator gives cannot be foretold; Services that would ask one and wait for it: %s", explain.Some(names)))
