@@ -95,16 +95,17 @@ plugin-check: ## fail if the plugin does not build for macOS and Windows
 	GOOS=windows go build -trimpath -o /dev/null ./cmd/kubectl-fairlead
 
 .PHONY: generate
-generate: $(BIN)/controller-gen ## write deepcopy code and CRDs from api/, and the README of the chart from its values
+generate: $(BIN)/controller-gen ## write deepcopy code, CRDs and their reference from api/, and the README of the chart from its values
 	$(BIN)/controller-gen object paths=./api/...
 	$(BIN)/controller-gen crd:crdVersions=v1 paths=./api/... output:crd:dir=api/crds
 	cp api/crds/*.yaml charts/fairlead/files/crds/
 	go run ./internal/tool/reference/readme charts/fairlead
+	@go -C tools/crdref tool crd-ref-docs --source-path $(CURDIR)/api --config config.yaml --renderer markdown --log-level ERROR --output-path $(CURDIR)/docs/reference/api.md
 
 .PHONY: generated
 generated: generate ## fail if a generated file is not up to date
-	@changed="$$(git status --porcelain -- api charts)"; \
-	if [ -n "$$changed" ]; then echo "run 'make generate' and commit:"; echo "$$changed"; git diff -- api charts | head -50; exit 1; fi
+	@changed="$$(git status --porcelain -- api charts docs/reference/api.md)"; \
+	if [ -n "$$changed" ]; then echo "run 'make generate' and commit:"; echo "$$changed"; git diff -- api charts docs/reference/api.md | head -50; exit 1; fi
 
 WEB := ../../internal/tool/dashboard
 .PHONY: web
@@ -114,6 +115,10 @@ web: ## build the script and the style sheet of the dashboard, from internal/too
 .PHONY: web-check
 web-check:
 	@go -C tools/web run . -check $(WEB)/web $(WEB)/static
+
+.PHONY: pictures
+pictures: build ## draw docs/pictures anew from a run of the demo (as root, the fail-over, too)
+	@tools/pictures/record $(BIN)/kubectl-fairlead $(CURDIR)/docs/pictures
 
 .PHONY: reference
 reference: ## write docs/reference from flags, metrics and values of the chart, and the fields of docs/delegation.md

@@ -1,4 +1,5 @@
-// Package docs does what the pages of docs/tasks tell a reader to do: it applies each manifest, runs each command, and compares what comes of it.
+// Package docs does what the pages of docs/tasks and docs/tutorials tell a reader to do: it applies each manifest, runs each command, and compares
+// what comes of it. What needs a real cluster is in blocks of the kind sh, which only tutorials have, and what is for a router in blocks of text.
 package docs
 
 import (
@@ -40,27 +41,29 @@ func TestMain(m *testing.M) {
 // installation is the namespace that the pages name.
 const installation = "metallb-system"
 
-func TestTasks(t *testing.T) {
+func TestPages(t *testing.T) {
 	require.NoError(t, client.IgnoreAlreadyExists(bed.Client.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: installation}})))
 	bed.Start(t, installation)
 	testbed.Eventually(t, "the controller to be at work", func(ctx context.Context) error {
 		return bed.Client.Get(ctx, client.ObjectKey{Namespace: installation, Name: "controller"}, &v1beta1.ConfigurationState{})
 	})
-	pages, err := filepath.Glob(testbed.Folder("docs", "tasks", "*.md"))
-	require.NoError(t, err)
-	require.NotEmpty(t, pages)
-	for _, path := range pages {
-		t.Run(strings.TrimSuffix(filepath.Base(path), ".md"), func(t *testing.T) { follow(t, path) })
+	for folder, kinds := range map[string][]string{"tasks": {"yaml", "file", "console"}, "tutorials": {"yaml", "console", "sh", "text"}} {
+		pages, err := filepath.Glob(testbed.Folder("docs", folder, "*.md"))
+		require.NoError(t, err)
+		require.NotEmpty(t, pages, folder)
+		for _, path := range pages {
+			t.Run(folder+"/"+strings.TrimSuffix(filepath.Base(path), ".md"), func(t *testing.T) { follow(t, path, kinds) })
+		}
 	}
 }
 
-// follow does what a page tells.
-func follow(t *testing.T, path string) {
+// follow does what a page tells, which has blocks of some kinds.
+func follow(t *testing.T, path string, kinds []string) {
 	b, err := os.ReadFile(path)
 	require.NoError(t, err)
 	r := newReader(t)
 	var out strings.Builder
-	for _, p := range partsOf(t, string(b)) {
+	for _, p := range partsOf(t, string(b), kinds) {
 		switch kind, name, _ := strings.Cut(p.kind, "="); kind {
 		case "yaml":
 			r.apply(p.text)
@@ -86,8 +89,8 @@ func (p part) String() string {
 	return "```" + p.kind + "\n" + p.text + "```\n"
 }
 
-// partsOf takes a page apart. A block of a kind that nobody runs is an error.
-func partsOf(t *testing.T, page string) []part {
+// partsOf takes a page apart. A block of another kind is an error: nobody would run it.
+func partsOf(t *testing.T, page string, kinds []string) []part {
 	t.Helper()
 	var out []part
 	for i, text := range strings.Split(page, "```") {
@@ -100,7 +103,7 @@ func partsOf(t *testing.T, page string) []part {
 		}
 		kind, text, _ := strings.Cut(text, "\n")
 		name, _, _ := strings.Cut(kind, "=")
-		require.Contains(t, []string{"yaml", "file", "console"}, name, "a block that is not run")
+		require.Contains(t, kinds, name, "a block that is not run")
 		out = append(out, part{kind, text})
 	}
 	return out
@@ -122,7 +125,7 @@ func newReader(t *testing.T) *reader {
 		for _, line := range []string{
 			"kubectl delete services -l component!=apiserver", "kubectl delete namespaces team-a team-b --ignore-not-found --wait=false",
 			"kubectl delete services --all -n team-a", "kubectl delete services --all -n team-b",
-			"kubectl delete ipaddresspools,addressreservations --all -n " + installation,
+			"kubectl delete deployments --all", "kubectl delete ipaddresspools,addressreservations,bgpadvertisements,l2advertisements,bgppeers --all -n " + installation,
 		} {
 			_, err := r.run(line)
 			assert.NoError(t, err, line)
