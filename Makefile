@@ -116,6 +116,11 @@ web: ## build the script and the style sheet of the dashboard, from internal/too
 web-check:
 	@go -C tools/web run . -check $(WEB)/web $(WEB)/static
 
+.PHONY: site
+site: $(BIN)/hugo ## build a site from docs/ into dist/site
+	@$(BIN)/hugo --source tools/site --destination $(CURDIR)/dist/site --cleanDestinationDir --panicOnWarning --noBuildLock --quiet
+	@echo dist/site
+
 .PHONY: pictures
 pictures: build ## draw docs/pictures anew from a run of the demo (as root, the fail-over, too)
 	@tools/pictures/record $(BIN)/kubectl-fairlead $(CURDIR)/docs/pictures
@@ -222,7 +227,7 @@ fuzz: ## fuzz the engine, the range parser and what comes from the wire for FUZZ
 	go test -run '^$$' -fuzz FuzzDecode -fuzztime $(FUZZTIME) ./internal/speaker/membership
 
 .PHONY: tools
-tools: $(ASSETS)/kube-apiserver $(ASSETS)/etcd $(BIN)/kubectl $(BIN)/kube-proxy $(BIN)/helm $(BIN)/calico-crds $(BIN)/cilium-crds $(BIN)/confd $(BIN)/confd-templates $(BIN)/bird1 $(BIN)/cilium-lab $(BIN)/ipam-provider $(BIN)/ipam-crds ## build what tests and demo need
+tools: $(ASSETS)/kube-apiserver $(ASSETS)/etcd $(BIN)/kubectl $(BIN)/kube-proxy $(BIN)/helm $(BIN)/calico-crds $(BIN)/cilium-crds $(BIN)/confd $(BIN)/confd-templates $(BIN)/bird1 $(BIN)/cilium-lab $(BIN)/ipam-provider $(BIN)/ipam-crds $(BIN)/hugo ## build what tests and demo need
 
 # Each binary is built again only when the module that pins it changes.
 define build_tool
@@ -254,6 +259,9 @@ $(BIN)/controller-gen: tools/controllergen/go.mod
 
 $(BIN)/helm: tools/helm/go.mod
 	$(call build_tool,about two minutes,helm,helm.sh/helm/v3/cmd/helm,$(HELM_LDFLAGS))
+
+$(BIN)/hugo: tools/site/go.mod
+	$(call build_tool,about three minutes,site,github.com/gohugoio/hugo,-s -w)
 
 # It is the repository's own program, so it is built again when that changes, too.
 $(BIN)/cilium-lab: tools/cilium/go.mod $(wildcard tools/cilium/*.go)

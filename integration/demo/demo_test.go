@@ -3,6 +3,7 @@ package demo
 
 import (
 	"fmt"
+	"html"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -174,7 +175,35 @@ func TestOnce(t *testing.T) {
 		assert.Regexp(t, `show bgp ipv4 unicast\n(.*\n)*.*10\.10\.0\.0/24 +10\.6\.0\.11 `, out)
 	}
 	assertNarrow(t, out)
+	assertPictures(t, out)
 	assertNothingLeft(t, tmp, out)
+}
+
+// assertPictures checks that the pictures of the documentation show what the demo prints, but for the numbers.
+func assertPictures(t *testing.T, out string) {
+	t.Helper()
+	numbers := regexp.MustCompile(`\d+`)
+	normal := func(s string) string { return strings.Join(strings.Fields(numbers.ReplaceAllString(s, "#")), " ") }
+	printed := map[string]bool{"": true}
+	for line := range strings.Lines(out) {
+		printed[normal(line)] = true
+	}
+	names := []string{"explain", "plan"}
+	if os.Geteuid() == 0 {
+		names = append(names, "failover")
+	}
+	for _, name := range names {
+		svg, err := os.ReadFile(testbed.Folder("docs", "pictures", name+".svg"))
+		require.NoError(t, err)
+		lines := regexp.MustCompile(`(?s)<text .*?</text>`).FindAllString(string(svg), -1)
+		require.NotEmpty(t, lines)
+		for _, line := range lines {
+			text := html.UnescapeString(regexp.MustCompile(`<[^>]*>`).ReplaceAllString(line, ""))
+			if !strings.Contains(text, "lladdr") { // the kernel's states differ
+				assert.True(t, printed[normal(text)], "%s.svg shows %q, the demo does not: run 'make pictures'", name, text)
+			}
+		}
+	}
 }
 
 // assertNarrow checks that everything fits into 80 columns.

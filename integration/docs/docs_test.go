@@ -47,7 +47,7 @@ func TestPages(t *testing.T) {
 	testbed.Eventually(t, "the controller to be at work", func(ctx context.Context) error {
 		return bed.Client.Get(ctx, client.ObjectKey{Namespace: installation, Name: "controller"}, &v1beta1.ConfigurationState{})
 	})
-	for folder, kinds := range map[string][]string{"tasks": {"yaml", "file", "console"}, "tutorials": {"yaml", "console", "sh", "text"}} {
+	for folder, kinds := range map[string][]string{"tasks": {"yaml", "console"}, "tutorials": {"yaml", "console", "sh", "text"}} {
 		pages, err := filepath.Glob(testbed.Folder("docs", folder, "*.md"))
 		require.NoError(t, err)
 		require.NotEmpty(t, pages, folder)
@@ -64,12 +64,12 @@ func follow(t *testing.T, path string, kinds []string) {
 	r := newReader(t)
 	var out strings.Builder
 	for _, p := range partsOf(t, string(b), kinds) {
-		switch kind, name, _ := strings.Cut(p.kind, "="); kind {
-		case "yaml":
+		switch kind, file, _ := strings.Cut(p.kind, " "); {
+		case kind == "yaml" && file != "": // to be saved, and used later
+			require.NoError(t, os.WriteFile(filepath.Join(r.dir, file), []byte(p.text), 0o600))
+		case kind == "yaml":
 			r.apply(p.text)
-		case "file":
-			require.NoError(t, os.WriteFile(filepath.Join(r.dir, name), []byte(p.text), 0o600))
-		case "console":
+		case kind == "console":
 			p.text = r.typed(p.text)
 		}
 		out.WriteString(p.String())
@@ -102,7 +102,7 @@ func partsOf(t *testing.T, page string, kinds []string) []part {
 			continue
 		}
 		kind, text, _ := strings.Cut(text, "\n")
-		name, _, _ := strings.Cut(kind, "=")
+		name, _, _ := strings.Cut(kind, " ")
 		require.Contains(t, kinds, name, "a block that is not run")
 		out = append(out, part{kind, text})
 	}
