@@ -58,8 +58,8 @@ A controller of that cluster that still runs makes them anew, if the provider st
 		},
 	}
 	f := cmd.Flags()
-	c.addClusterFlags(cmd)
 	f.StringVar(&o.cluster, "cluster", "", "name of the cluster, as its controller has it by --cluster-name")
+	c.addClusterFlags(cmd)
 	f.StringVarP(&o.namespace, "namespace", "n", "", "namespace of the claims; default: all")
 	f.BoolVarP(&o.yes, "yes", "y", false, "delete them")
 	f.StringVar(&o.confirm, "confirm", "", "the name of the cluster once more; default: it is asked for")

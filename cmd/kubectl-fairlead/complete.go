@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"iter"
+	"maps"
 	"net/netip"
 	"slices"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/api/v1beta1"
@@ -124,15 +127,17 @@ func (c *connection) completeNamespaces(cmd *cobra.Command, _ []string, prefix s
 	})(cmd, nil, prefix)
 }
 
-func (c *connection) completeContexts(_ *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
-	var out []string
-	if raw, err := c.config().RawConfig(); err == nil {
-		for name := range raw.Contexts {
-			if strings.HasPrefix(name, prefix) {
-				out = append(out, name)
-			}
+// named completes a flag with names in the kubeconfig.
+func (c *connection) named(names func(*api.Config) iter.Seq[string]) completer {
+	return func(_ *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		var out []string
+		if raw, err := c.config().RawConfig(); err == nil {
+			out = slices.DeleteFunc(slices.Sorted(names(&raw)), func(n string) bool { return !strings.HasPrefix(n, prefix) })
 		}
+		return out, cobra.ShellCompDirectiveNoFileComp
 	}
-	slices.Sort(out)
-	return out, cobra.ShellCompDirectiveNoFileComp
 }
+
+func contextsOf(k *api.Config) iter.Seq[string] { return maps.Keys(k.Contexts) }
+func clustersOf(k *api.Config) iter.Seq[string] { return maps.Keys(k.Clusters) }
+func usersOf(k *api.Config) iter.Seq[string]    { return maps.Keys(k.AuthInfos) }

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -10,8 +11,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/clientcmd/api"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/internal/tool/survey"
@@ -19,7 +22,8 @@ import (
 
 // connection is how a command reaches the cluster. It only reads: the transport refuses to write.
 type connection struct {
-	kubeconfig, context string
+	// kube are the flags that kubectl has for a connection.
+	kube *genericclioptions.ConfigFlags
 	// namespace is --namespace, system is --system-namespace. about is set if the former is that of the user's objects; else it names the
 	// installation, too.
 	namespace, system, about string
@@ -47,12 +51,23 @@ const (
 	objects    = "objects without one"
 )
 
-// addClusterFlags adds the flags that say which cluster is meant.
+// addClusterFlags adds the flags that say which cluster is meant, and as whom it is asked; they are kubectl's, but for those that the command
+// has another meaning for.
 func (c *connection) addClusterFlags(cmd *cobra.Command) {
+	c.kube = genericclioptions.NewConfigFlags(false)
+	c.kube.Namespace, c.kube.Timeout, c.kube.CacheDir, c.kube.DisableCompression = nil, nil, nil, nil
 	f := cmd.Flags()
-	f.StringVar(&c.kubeconfig, "kubeconfig", "", "path of a kubeconfig; default: $KUBECONFIG, then ~/.kube/config")
-	f.StringVar(&c.context, "context", "", "context of the kubeconfig; default: the current one")
-	complete(cmd, "context", c.completeContexts)
+	if f.Lookup("cluster") != nil {
+		c.kube.ClusterName = nil
+	}
+	c.kube.AddFlags(f)
+	f.Lookup("kubeconfig").Usage = "path of a kubeconfig; default: $KUBECONFIG, then ~/.kube/config"
+	f.Lookup("context").Usage = "context of the kubeconfig; default: the current one"
+	complete(cmd, "context", c.named(contextsOf))
+	complete(cmd, "user", c.named(usersOf))
+	if c.kube.ClusterName != nil {
+		complete(cmd, "cluster", c.named(clustersOf))
+	}
 }
 
 func (c *connection) addFlags(cmd *cobra.Command) {
@@ -70,11 +85,7 @@ func (c *connection) addFlags(cmd *cobra.Command) {
 	complete(cmd, "system-namespace", c.completeNamespaces)
 }
 
-func (c *connection) config() clientcmd.ClientConfig {
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = c.kubeconfig
-	return clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: c.context})
-}
+func (c *connection) config() clientcmd.ClientConfig { return c.kube.ToRawKubeConfigLoader() }
 
 // reach returns how to reach the API server; it contacts nobody yet. Only open makes it a connection that does not write.
 func (c *connection) reach() (*rest.Config, error) {
@@ -82,7 +93,11 @@ func (c *connection) reach() (*rest.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the API server: %w", err)
 	}
+	if raw, err := c.config().RawConfig(); err == nil && api.IsConfigEmpty(&raw) && rc.Host == clientcmd.ClusterDefaults.Server {
+		return nil, errors.New("connect to the API server: there is no kubeconfig; name one by --kubeconfig or $KUBECONFIG, or the API server by --server")
+	}
 	rc.QPS, rc.WarningHandler = -1, rest.NoWarnings{}
+	rc.Wrap(func(next http.RoundTripper) http.RoundTripper { return impersonating{next} })
 	return rc, nil
 }
 

@@ -15,6 +15,7 @@ import (
 )
 
 // Flags returns a table of the flags of commands. env returns the environment variable that stands for a flag; nil if there are none.
+// Flags that are hidden are left out.
 func Flags(env func(string) string, commands ...*cobra.Command) string {
 	var out strings.Builder
 	for _, cmd := range commands {
@@ -26,7 +27,7 @@ func Flags(env func(string) string, commands ...*cobra.Command) string {
 		rows := 0
 		var table strings.Builder
 		cmd.Flags().VisitAll(func(f *pflag.Flag) {
-			if f.Name == "help" || f.Name == "version" {
+			if f.Name == "help" || f.Name == "version" || f.Hidden {
 				return
 			}
 			rows++
