@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/internal/tool/check"
+	"github.com/fairlead/fairlead/internal/tool/document"
 	"github.com/fairlead/fairlead/internal/tool/screen"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
@@ -170,7 +171,7 @@ func (x *checker) run(choose func(args []string) (selects, error)) func(*cobra.C
 		if err := check.Complete(ctx, report, prober, x.http); err != nil {
 			return err
 		}
-		if err := x.o.print(cmd, report, func(s *screen.Screen, _ bool) { showCheck(s, report) }); err != nil {
+		if err := x.o.print(cmd, document.ReachabilityReport, report, func(s *screen.Screen, _ bool) { showCheck(s, report) }); err != nil {
 			return err
 		}
 		if report.Broken() {
@@ -204,6 +205,13 @@ func (x *checker) prober(cmd *cobra.Command) (check.Prober, error) {
 	}, nil
 }
 
+// outages are what --watch has found.
+type outages struct {
+	Targets []*check.Tally `json:"targets"`
+	// Lost counts the tries of all Targets that failed.
+	Lost int `json:"lost"`
+}
+
 // follow tries again and again.
 func (x *checker) follow(ctx context.Context, cmd *cobra.Command, report *check.Report, p check.Prober) error {
 	targets := report.Targets()
@@ -230,11 +238,8 @@ func (x *checker) follow(ctx context.Context, cmd *cobra.Command, report *check.
 	for _, t := range tallies {
 		lost += t.Lost
 	}
-	result := struct {
-		Targets []*check.Tally `json:"targets"`
-		Lost    int            `json:"lost"`
-	}{tallies, lost}
-	err := x.o.print(cmd, result, func(s *screen.Screen, _ bool) {
+	result := &outages{tallies, lost}
+	err := x.o.print(cmd, document.OutageReport, result, func(s *screen.Screen, _ bool) {
 		var rows [][]screen.Cell
 		for _, t := range tallies {
 			style := screen.Good

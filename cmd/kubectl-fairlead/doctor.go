@@ -10,6 +10,7 @@ import (
 	"k8s.io/client-go/dynamic"
 
 	"github.com/fairlead/fairlead/internal/tool/doctor"
+	"github.com/fairlead/fairlead/internal/tool/document"
 	"github.com/fairlead/fairlead/internal/tool/rehearse"
 	"github.com/fairlead/fairlead/internal/tool/screen"
 	"github.com/fairlead/fairlead/internal/tool/survey"
@@ -50,7 +51,7 @@ nothing worse was found, 2 there is a finding of severity error.`,
 				return err
 			}
 			report := doctor.Examine(facts)
-			if err := o.print(cmd, report, func(s *screen.Screen, _ bool) { showReport(s, report) }); err != nil {
+			if err := o.print(cmd, document.Diagnosis, report, func(s *screen.Screen, _ bool) { showReport(s, report) }); err != nil {
 				return err
 			}
 			if absent != nil {

@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/fairlead/fairlead/internal/tool/document"
 	"github.com/fairlead/fairlead/internal/tool/explain"
 	"github.com/fairlead/fairlead/internal/tool/screen"
 	"github.com/fairlead/fairlead/internal/tool/survey"
@@ -61,7 +62,7 @@ Exit codes: 0 there is nothing to fix, 1 the command failed, 2 there is somethin
 			if err != nil {
 				return err
 			}
-			if err := o.print(cmd, report, func(s *screen.Screen, wide bool) { showService(s, report, wide) }); err != nil {
+			if err := o.print(cmd, document.ServiceExplanation, report, func(s *screen.Screen, wide bool) { showService(s, report, wide) }); err != nil {
 				return err
 			}
 			if report.Fix != nil {
@@ -123,7 +124,7 @@ Exit codes: 0 done, 1 the command failed.`,
 		Args:              one("an IP address"),
 		ValidArgsFunction: c.offer(c.addresses),
 	}
-	return c.reports(cmd, allFormats, []string{"IPAddressPools", "Services"}, func(m *survey.Model, args []string) (any, show, error) {
+	return c.reports(cmd, document.AddressExplanation, allFormats, []string{"IPAddressPools", "Services"}, func(m *survey.Model, args []string) (any, show, error) {
 		addr, err := netip.ParseAddr(args[0])
 		if err != nil || addr.Zone() != "" {
 			return nil, nil, fmt.Errorf("%q is not an IP address; write one like 192.0.2.10 or 2001:db8::10", args[0])

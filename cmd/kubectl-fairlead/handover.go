@@ -10,6 +10,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/fairlead/fairlead/internal/tool/document"
 	"github.com/fairlead/fairlead/internal/tool/handover"
 	"github.com/fairlead/fairlead/internal/tool/screen"
 	"github.com/fairlead/fairlead/internal/tool/survey"
@@ -80,7 +81,9 @@ func handOver(cmd *cobra.Command, writer client.Client, o handover.Options, out 
 	if err != nil {
 		return err
 	}
-	show := func() error { return out.print(cmd, r, func(s *screen.Screen, _ bool) { r.Show(s, o) }) }
+	show := func() error {
+		return out.print(cmd, document.Handover, r, func(s *screen.Screen, _ bool) { r.Show(s, o) })
+	}
 	ready, table := r.Ready(), out.format == formatTable
 	if ready != nil || o.DryRun || !table && !o.Yes {
 		return errors.Join(show(), exitOf(ready))

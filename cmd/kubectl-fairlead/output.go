@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/yaml"
 
+	"github.com/fairlead/fairlead/internal/tool/document"
 	"github.com/fairlead/fairlead/internal/tool/screen"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
@@ -32,9 +32,9 @@ var allFormats = []string{formatTable, formatWide, formatJSON, formatYAML}
 // show prints a report for people.
 type show = func(s *screen.Screen, wide bool)
 
-// reports has cmd print what tell says of the cluster. It fails if one of the kinds that it needs may not be read, after it has shown the
+// reports has cmd print what tell says of the cluster, a document of a kind. It fails if one of the kinds that it needs may not be read, after it has shown the
 // rest.
-func (c *connection) reports(cmd *cobra.Command, formats, needs []string,
+func (c *connection) reports(cmd *cobra.Command, kind document.Kind, formats, needs []string,
 	tell func(m *survey.Model, args []string) (report any, show show, err error)) *cobra.Command {
 	var o output
 	cmd.RunE = c.run(&o, func(ctx context.Context, cmd *cobra.Command, args []string) error {
@@ -46,7 +46,7 @@ func (c *connection) reports(cmd *cobra.Command, formats, needs []string,
 		if err != nil {
 			return err
 		}
-		if err := o.print(cmd, report, show); err != nil {
+		if err := o.print(cmd, kind, report, show); err != nil {
 			return err
 		}
 		return m.Need(needs...)
@@ -72,14 +72,11 @@ func (o *output) check() error {
 	return nil
 }
 
-// print prints a report: as data, or by show.
-func (o *output) print(cmd *cobra.Command, report any, show show) error {
-	switch o.format {
-	case formatJSON, formatYAML:
-		b, err := screen.JSON(report)
-		if err == nil && o.format == formatYAML {
-			b, err = yaml.JSONToYAML(b)
-		}
+// print prints a report: as a document of a kind, or by show.
+func (o *output) print(cmd *cobra.Command, kind document.Kind, report any, show show) error {
+	as := map[string]func(document.Kind, any) ([]byte, error){formatJSON: document.JSON, formatYAML: document.YAML}[o.format]
+	if as != nil {
+		b, err := as(kind, report)
 		if err != nil {
 			return fmt.Errorf("print the report: %w", err)
 		}

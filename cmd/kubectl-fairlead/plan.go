@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/yaml"
 
+	"github.com/fairlead/fairlead/internal/tool/document"
 	"github.com/fairlead/fairlead/internal/tool/plan"
 	"github.com/fairlead/fairlead/internal/tool/rehearse"
 	"github.com/fairlead/fairlead/internal/tool/screen"
@@ -76,7 +77,7 @@ Exit codes: 0 nothing to tell, 1 the command failed, or too little could be foun
 			if err != nil {
 				return err
 			}
-			if err := o.print(cmd, report, func(s *screen.Screen, wide bool) { showPlan(s, report, wide) }); err != nil {
+			if err := o.print(cmd, document.Plan, report, func(s *screen.Screen, wide bool) { showPlan(s, report, wide) }); err != nil {
 				return err
 			}
 			if code == codeDisruptive && report.Disruptive || code == codeChanges && (report.Changes || report.Disruptive) {

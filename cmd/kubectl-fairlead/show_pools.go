@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/duration"
 
+	"github.com/fairlead/fairlead/internal/tool/document"
 	"github.com/fairlead/fairlead/internal/tool/explain"
 	"github.com/fairlead/fairlead/internal/tool/screen"
 	"github.com/fairlead/fairlead/internal/tool/survey"
@@ -99,7 +100,7 @@ func poolRows(p *explain.PoolUse) [][]screen.Cell {
 }
 
 // number spells out numbers that people can read, and writes others as a power of two.
-func number(n int64) string {
+func number(n document.Count) string {
 	switch {
 	case n == math.MaxInt64:
 		return ">2^62"

@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/fairlead/fairlead/internal/tool/document"
 	"github.com/fairlead/fairlead/internal/tool/screen"
 	"github.com/fairlead/fairlead/internal/tool/status"
 	"github.com/fairlead/fairlead/internal/tool/survey"
@@ -42,7 +43,7 @@ Exit codes: 0 done, 1 the command failed, or too little may be read to tell, 2 w
 		Args: cobra.NoArgs,
 		RunE: c.run(&o, func(ctx context.Context, cmd *cobra.Command, _ []string) error {
 			f.print = func(r *status.Report) error {
-				return o.print(cmd, r, func(s *screen.Screen, wide bool) { showStatus(s, r, wide) })
+				return o.print(cmd, document.InstallationStatus, r, func(s *screen.Screen, wide bool) { showStatus(s, r, wide) })
 			}
 			f.complain = func(err error) { fmt.Fprintln(cmd.ErrOrStderr(), "kubectl-fairlead:", screen.Clean(err.Error())) }
 			return f.follow(ctx)

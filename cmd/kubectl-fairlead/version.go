@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/internal/process/cli"
+	"github.com/fairlead/fairlead/internal/tool/document"
 	"github.com/fairlead/fairlead/internal/tool/screen"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
@@ -52,7 +53,7 @@ Exit codes: 0 done, 1 the controller's version is not to be seen, or the command
 			if !only {
 				failed = c.versions(ctx, v)
 			}
-			if err := o.print(cmd, v, func(s *screen.Screen, _ bool) { showVersions(s, v) }); err != nil {
+			if err := o.print(cmd, document.Versions, v, func(s *screen.Screen, _ bool) { showVersions(s, v) }); err != nil {
 				return err
 			}
 			return failed

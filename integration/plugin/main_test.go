@@ -26,6 +26,7 @@ import (
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/integration/testbed"
 	"github.com/fairlead/fairlead/internal/service"
+	"github.com/fairlead/fairlead/internal/tool/document/documenttest"
 	"github.com/fairlead/fairlead/internal/tool/localcluster"
 )
 
@@ -191,13 +192,14 @@ func (i *installation) plugin(args ...string) result {
 	return run(i.t, i.config, append(args, "--namespace", i.namespace, "--system-namespace", i.namespace)...)
 }
 
-// read runs the plugin with -o json and decodes what it prints.
+// read runs the plugin with -o json, holds what it prints against its schema, and decodes it.
 func read[T any](i *installation, wantCode int, args ...string) T {
 	i.t.Helper()
 	r := i.plugin(append(args, "-o", "json")...)
 	require.Equal(i.t, wantCode, r.code, "%s%s", r.stdout, r.stderr)
 	var out T
-	d := json.NewDecoder(strings.NewReader(r.stdout))
+	_, text := documenttest.Validate(i.t, "../..", []byte(r.stdout))
+	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	require.NoError(i.t, d.Decode(&out), "%s", r.stdout)
 	return out

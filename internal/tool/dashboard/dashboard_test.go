@@ -20,6 +20,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/internal/tool/dashboard"
+	"github.com/fairlead/fairlead/internal/tool/document"
+	"github.com/fairlead/fairlead/internal/tool/document/documenttest"
 	"github.com/fairlead/fairlead/internal/tool/live"
 	"github.com/fairlead/fairlead/internal/tool/plan"
 	"github.com/fairlead/fairlead/internal/tool/rehearse"
@@ -137,11 +139,16 @@ func TestPages(t *testing.T) {
 			}
 			data := s.get(tc.path + sep + "o=json")
 			assert.Equal(t, http.StatusOK, data.code)
-			assert.True(t, json.Valid([]byte(data.body)), data.body)
+			documenttest.Validate(t, "../../..", []byte(data.body))
 		})
 	}
 	for path, code := range map[string]int{"/pools/nowhere": 404, "/services/shop/nobody": 404, "/addresses/x": 404, "/pools/main?within=x": 404, "/pools/main?within=10.0.0.0/8": 404, "/nowhere": 404} {
 		assert.Equal(t, code, s.get(path).code, path)
+		if path != "/nowhere" {
+			sep := map[bool]string{true: "&", false: "?"}[strings.Contains(path, "?")]
+			kind, _ := documenttest.Validate(t, "../../..", []byte(s.get(path+sep+"o=json").body))
+			assert.Equal(t, document.Problem, kind, path)
+		}
 	}
 }
 

@@ -28,8 +28,8 @@ type NetworkNode struct {
 	Name string `json:"name"`
 	// Silent is since when its speaker has given no sign of life; absent: it does, or there is none.
 	Silent *time.Time `json:"silent,omitempty"`
-	// Sessions are by the peers of the Network; nil: none with that peer.
-	Sessions []*explain.Session `json:"sessions"`
+	// Sessions are by the peers of the Network, which tell of them, too; nil: none with that peer.
+	Sessions []*explain.Session `json:"-"`
 	// Layer2 is what it announces on the local network.
 	Layer2 []Announced `json:"layer2"`
 	// Down counts its sessions that are not established.

@@ -80,7 +80,7 @@ func (s *Server) overview(v *view, _ *http.Request) (string, any, error) {
 	out.Waiting, out.Unadvertised = groups(m, waiting), groups(m, unadvertised)
 	// What the page shows by reason is not told a second time.
 	short := *r
-	short.Services.Waiting, short.Services.Unknown = nil, nil
+	short.Services.Waiting, short.Services.Unknown = []status.Service{}, nil
 	out.Status = &short
 	for _, p := range explain.OfPeers(m).Peers {
 		for _, x := range p.Sessions {

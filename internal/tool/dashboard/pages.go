@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fairlead/fairlead/internal/tool/document"
 	"github.com/fairlead/fairlead/internal/tool/explain"
 	"github.com/fairlead/fairlead/internal/tool/screen"
 )
@@ -21,17 +22,18 @@ import (
 type page struct {
 	// name is that of the template, and of the entry in the navigation.
 	name string
+	kind document.Kind // of its data
 	make func(s *Server, v *view, r *http.Request) (title string, data any, err error)
 }
 
 // pages are by their patterns.
 var pages = map[string]page{
-	"/{$}":                         {"overview", (*Server).overview},
-	"/pools/{name}":                {"pool", (*Server).pool},
-	"/services/{namespace}/{name}": {"service", (*Server).service},
-	"/addresses/{ip}":              {"address", (*Server).address},
-	"/network":                     {"network", (*Server).network},
-	"/configuration":               {"configuration", (*Server).configuration},
+	"/{$}":                         {"overview", document.OverviewPage, (*Server).overview},
+	"/pools/{name}":                {"pool", document.PoolPage, (*Server).pool},
+	"/services/{namespace}/{name}": {"service", document.ServiceExplanation, (*Server).service},
+	"/addresses/{ip}":              {"address", document.AddressExplanation, (*Server).address},
+	"/network":                     {"network", document.NetworkPage, (*Server).network},
+	"/configuration":               {"configuration", document.ConfigurationPage, (*Server).configuration},
 }
 
 var (
@@ -62,6 +64,7 @@ type layout struct {
 // rendered is a page of a view.
 type rendered struct {
 	layout
+	kind   document.Kind
 	status int
 	body   []byte // of the part that changes
 }
@@ -73,7 +76,7 @@ func (s *Server) page(p page) http.HandlerFunc {
 		x := s.render(p, v, r)
 		switch {
 		case r.URL.Query().Get("o") == "json":
-			writeJSON(w, x.status, x.Data)
+			writeJSON(w, x.status, x.kind, x.Data)
 		case errors.Is(v.problem, errReading) && r.Header.Get("HX-Request") == "":
 			x.writeTo(w, http.StatusOK) // it is a good page, which will soon show more
 		case r.Header.Get("X-Seen") == x.Digest:
@@ -95,7 +98,7 @@ func (s *Server) render(p page, v *view, r *http.Request) *rendered {
 	if x := v.pages[key]; x != nil {
 		return x
 	}
-	x := &rendered{status: http.StatusOK, layout: layout{Name: p.name, Version: v.version, Gaps: v.gaps, Lost: v.lost, JSON: jsonOf(r.URL)}}
+	x := &rendered{kind: p.kind, status: http.StatusOK, layout: layout{Name: p.name, Version: v.version, Gaps: v.gaps, Lost: v.lost, JSON: jsonOf(r.URL)}}
 	if v.why != nil {
 		x.Why = v.why.Error()
 	}
@@ -105,7 +108,8 @@ func (s *Server) render(p page, v *view, r *http.Request) *rendered {
 		x.Title, x.Data, err = p.make(s, v, r)
 	}
 	if err != nil {
-		template, x.Title, x.Data, x.status = "problem", "Nothing to show", problem{Text: err.Error(), Reading: errors.Is(err, errReading)}, http.StatusServiceUnavailable
+		template, x.Title, x.Data = "problem", "Nothing to show", Problem{Text: err.Error(), Reading: errors.Is(err, errReading)}
+		x.kind, x.status = document.Problem, http.StatusServiceUnavailable
 		if errors.Is(err, errNotFound) {
 			x.status = http.StatusNotFound
 		}
@@ -120,8 +124,8 @@ func (s *Server) render(p page, v *view, r *http.Request) *rendered {
 // pagesAtMost is how many pages of a view are kept.
 const pagesAtMost = 200
 
-// problem is why a page shows nothing.
-type problem struct {
+// Problem is why a page shows nothing.
+type Problem struct {
 	Text    string `json:"problem"`
 	Reading bool   `json:"reading,omitempty"`
 }
@@ -176,8 +180,8 @@ func writePage(w http.ResponseWriter, status int, name string, l layout) {
 	x.writeTo(w, status)
 }
 
-func writeJSON(w http.ResponseWriter, status int, data any) {
-	b, err := screen.JSON(data)
+func writeJSON(w http.ResponseWriter, status int, kind document.Kind, data any) {
+	b, err := document.JSON(kind, data)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -216,7 +220,7 @@ var functions = template.FuncMap{
 	"blockTop":    func(b explain.Block) int { return 10 - blockHeight(b) },
 	"blockHeight": blockHeight,
 	"blockSign":   blockSign,
-	"percent":     func(part, whole int64) int { return percent(part, whole) },
+	"percent":     percent,
 }
 
 // shownMap is a Map in which some addresses stand out.
@@ -253,7 +257,7 @@ func clip(s string, most int) string {
 	return s
 }
 
-func percent(part, whole int64) int {
+func percent(part, whole document.Count) int {
 	switch {
 	case part <= 0 || whole <= 0:
 		return 0
@@ -264,7 +268,7 @@ func percent(part, whole int64) int {
 }
 
 // number is a count as people read it; what does not fit into 64 bits is said to be that.
-func number(n int64) string {
+func number(n document.Count) string {
 	const most = 1<<63 - 1
 	if n == most {
 		return "2⁶³ or more"

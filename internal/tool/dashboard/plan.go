@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fairlead/fairlead/internal/tool/document"
 	"github.com/fairlead/fairlead/internal/tool/explain"
 	"github.com/fairlead/fairlead/internal/tool/plan"
 	"github.com/fairlead/fairlead/internal/tool/screen"
@@ -54,7 +55,7 @@ const (
 )
 
 // emptyPlan is the page before anything has been asked.
-var emptyPlan = page{"plan", func(*Server, *view, *http.Request) (string, any, error) { return "Plan", &Plan{}, nil }}
+var emptyPlan = page{"plan", document.PlanPage, func(*Server, *view, *http.Request) (string, any, error) { return "Plan", &Plan{}, nil }}
 
 // plan tells what would change. Nothing is written: the connection would not let it.
 func (s *Server) plan(w http.ResponseWriter, r *http.Request) {
@@ -71,7 +72,7 @@ func (s *Server) plan(w http.ResponseWriter, r *http.Request) {
 		status = http.StatusUnprocessableEntity
 	}
 	if r.URL.Query().Get("o") == "json" {
-		writeJSON(w, status, out)
+		writeJSON(w, status, document.PlanPage, out)
 		return
 	}
 	v := s.watcher.latest.Load()

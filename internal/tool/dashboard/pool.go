@@ -30,7 +30,7 @@ func (s *Server) pool(v *view, r *http.Request) (string, any, error) {
 		return "", nil, fmt.Errorf("%w as a pool %q in namespace %q", errNotFound, name, v.model.Namespace)
 	}
 	out := &Pool{Use: uses[0], Queue: explain.Queue(v.model, name)}
-	out.Use.Holders = nil // the map has them
+	out.Use.Holders = []explain.Holder{} // the map has them
 	out.QueueLength = len(out.Queue)
 	out.Queue = out.Queue[:min(len(out.Queue), listAtMost)]
 	var within netip.Prefix

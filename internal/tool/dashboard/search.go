@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/fairlead/fairlead/internal/tool/document"
 )
 
 // Search is what a text may mean.
@@ -46,12 +48,12 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	p := page{"search", func(_ *Server, v *view, r *http.Request) (string, any, error) {
+	p := page{"search", document.SearchPage, func(_ *Server, v *view, r *http.Request) (string, any, error) {
 		return "Search", find(v, r.URL.Query().Get("q")), nil
 	}}
 	x := s.render(p, &view{version: v.version, model: v.model, problem: v.problem, gaps: v.gaps, lost: v.lost, why: v.why, pages: map[string]*rendered{}}, r)
 	if r.URL.Query().Get("o") == "json" {
-		writeJSON(w, x.status, x.Data)
+		writeJSON(w, x.status, x.kind, x.Data)
 		return
 	}
 	x.Still = true

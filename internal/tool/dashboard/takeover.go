@@ -82,7 +82,7 @@ func told(events []corev1.Event, before time.Time) []Takeover {
 	}
 	slices.SortStableFunc(all, func(a, b Takeover) int { return a.At.Compare(b.At) })
 	last := map[types.NamespacedName]string{}
-	var out []Takeover
+	out := []Takeover{}
 	for _, t := range all {
 		svc := types.NamespacedName{Namespace: t.Namespace, Name: t.Name}
 		if t.From = last[svc]; t.From != "" && t.From != t.Node {

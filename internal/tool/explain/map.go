@@ -17,6 +17,7 @@ import (
 	"github.com/fairlead/fairlead/internal/assign"
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/service"
+	"github.com/fairlead/fairlead/internal/tool/document"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
@@ -50,9 +51,9 @@ type Cell struct {
 type Block struct {
 	Prefix string `json:"prefix"`
 	// Capacity is how many of its addresses the pool has; InUse and Reserved are how many of these are.
-	Capacity int64 `json:"capacity"`
-	InUse    int64 `json:"inUse"`
-	Reserved int64 `json:"reserved"`
+	Capacity document.Count `json:"capacity"`
+	InUse    document.Count `json:"inUse"`
+	Reserved document.Count `json:"reserved"`
 }
 
 const (
@@ -78,7 +79,7 @@ func MapOf(m *survey.Model, pool string, within netip.Prefix) (*Map, bool) {
 	if within.IsValid() {
 		out.Within = within.Masked().String()
 	}
-	room := int64(cellsAtMost)
+	room := document.Count(cellsAtMost)
 	for _, r := range rows(p.Ranges, within) {
 		if n := sizeOf(r); n <= room {
 			room -= n
@@ -145,14 +146,14 @@ func earlier(a, b netip.Addr) netip.Addr {
 }
 
 // sizeOf returns how many addresses a range has, or math.MaxInt64.
-func sizeOf(r netipx.IPRange) int64 {
+func sizeOf(r netipx.IPRange) document.Count {
 	a, b := r.From().As16(), r.To().As16()
 	low, borrow := bits.Sub64(binary.BigEndian.Uint64(b[8:]), binary.BigEndian.Uint64(a[8:]), 0)
 	high, _ := bits.Sub64(binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(a[:8]), borrow)
 	if high != 0 || low >= math.MaxInt64 {
 		return math.MaxInt64
 	}
-	return int64(low) + 1
+	return document.Count(low) + 1
 }
 
 func (d *drawing) cells(r netipx.IPRange) MapPart {
@@ -201,7 +202,7 @@ func (d *drawing) blocks(r netipx.IPRange, ranges []netipx.IPRange) MapPart {
 	}
 	for b := blockOf(r.From(), length); ; {
 		whole := netipx.RangeOfPrefix(b)
-		x := Block{Prefix: b.String(), InUse: int64(d.heldIn(whole)), Reserved: overlap(whole, d.reservations())}
+		x := Block{Prefix: b.String(), InUse: document.Count(d.heldIn(whole)), Reserved: overlap(whole, d.reservations())}
 		x.Capacity = overlap(whole, ranges)
 		if x.Capacity > 0 {
 			out.Blocks = append(out.Blocks, x)
@@ -237,8 +238,8 @@ func between(first, last netip.Prefix) bool {
 }
 
 // overlap returns how many addresses of a range are in any of others, which do not overlap each other.
-func overlap(r netipx.IPRange, others []netipx.IPRange) int64 {
-	var sum int64
+func overlap(r netipx.IPRange, others []netipx.IPRange) document.Count {
+	var sum document.Count
 	for _, o := range others {
 		if o.Overlaps(r) {
 			n := sizeOf(netipx.IPRangeFrom(later(o.From(), r.From()), earlier(o.To(), r.To())))

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/fairlead/fairlead/internal/tool/document"
 	"github.com/fairlead/fairlead/internal/tool/explain"
 	"github.com/fairlead/fairlead/internal/tool/survey/surveytest"
 )
@@ -45,7 +46,7 @@ func TestMapBlocks(t *testing.T) {
 		addresses, within string
 		blocks            int
 		first             string
-		capacity          int64 // of all parts
+		capacity          document.Count // of all parts
 		cells             int
 	}{
 		{addresses: "10.0.0.0/22", cells: 1024, capacity: 1024},
@@ -67,7 +68,7 @@ func TestMapBlocks(t *testing.T) {
 			d, ok := explain.MapOf(m, "p", within)
 			require.True(t, ok)
 			var blocks, cells int
-			var capacity int64
+			var capacity document.Count
 			for _, part := range d.Parts {
 				blocks, cells = blocks+len(part.Blocks), cells+len(part.Cells)
 				for _, b := range part.Blocks {

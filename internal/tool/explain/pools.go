@@ -13,6 +13,7 @@ import (
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/service"
+	"github.com/fairlead/fairlead/internal/tool/document"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
@@ -52,8 +53,8 @@ type AllocatorUse struct {
 	Name string `json:"name"`
 	Pool string `json:"pool"`
 	// Free of Total addresses are free, for all who ask it; absent: that is not known.
-	Free  *int64 `json:"free,omitempty"`
-	Total *int64 `json:"total,omitempty"`
+	Free  *document.Count `json:"free,omitempty"`
+	Total *document.Count `json:"total,omitempty"`
 	// Problem says why there is no such pool; absent: there is.
 	Problem string `json:"problem,omitempty"`
 }
@@ -61,11 +62,11 @@ type AllocatorUse struct {
 // FamilyUse counts the addresses of one family. A count that does not fit is 9223372036854775807.
 type FamilyUse struct {
 	// Family is IPv4 or IPv6.
-	Family   string `json:"family"`
-	Capacity int64  `json:"capacity"`
-	InUse    int64  `json:"inUse"`
-	Reserved int64  `json:"reserved"`
-	Free     int64  `json:"free"`
+	Family   string         `json:"family"`
+	Capacity document.Count `json:"capacity"`
+	InUse    document.Count `json:"inUse"`
+	Reserved document.Count `json:"reserved"`
+	Free     document.Count `json:"free"`
 }
 
 // Percent returns how much of the capacity is in use or reserved.
@@ -147,7 +148,7 @@ func allocatorUse(m *survey.Model, p *config.Pool) *AllocatorUse {
 	if s, known := m.AllocatorPools[p.AllocatorPool]; known {
 		out.Problem = s.Why
 		if s.Counted {
-			out.Free, out.Total = &s.Free, &s.Total
+			out.Free, out.Total = new(document.Count(s.Free)), new(document.Count(s.Total))
 		}
 	}
 	return out
@@ -156,12 +157,15 @@ func allocatorUse(m *survey.Model, p *config.Pool) *AllocatorUse {
 func families(m *survey.Model, pool string) []FamilyUse {
 	s, _ := m.Assigner.Stats(pool)
 	out := []FamilyUse{}
-	for _, f := range []FamilyUse{
-		{allocator.IPv4.String(), s.TotalIPv4, s.AssignedIPv4, s.ReservedIPv4, s.AvailableIPv4},
-		{allocator.IPv6.String(), s.TotalIPv6, s.AssignedIPv6, s.ReservedIPv6, s.AvailableIPv6},
+	for _, f := range []struct {
+		family                          allocator.Family
+		total, assigned, reserved, free int64
+	}{
+		{allocator.IPv4, s.TotalIPv4, s.AssignedIPv4, s.ReservedIPv4, s.AvailableIPv4},
+		{allocator.IPv6, s.TotalIPv6, s.AssignedIPv6, s.ReservedIPv6, s.AvailableIPv6},
 	} {
-		if f.Capacity > 0 {
-			out = append(out, f)
+		if f.total > 0 {
+			out = append(out, FamilyUse{f.family.String(), document.Count(f.total), document.Count(f.assigned), document.Count(f.reserved), document.Count(f.free)})
 		}
 	}
 	return out

@@ -4,6 +4,8 @@ package status
 import (
 	"slices"
 	"time"
+
+	"github.com/fairlead/fairlead/internal/tool/document"
 )
 
 // Report is the state of an installation.
@@ -66,10 +68,10 @@ type Backend struct {
 
 // Pool is how full one family of a pool is.
 type Pool struct {
-	Name     string `json:"name"`
-	Family   string `json:"family,omitempty"`
-	InUse    int64  `json:"inUse"`
-	Capacity int64  `json:"capacity"`
+	Name     string         `json:"name"`
+	Family   string         `json:"family,omitempty"`
+	InUse    document.Count `json:"inUse"`
+	Capacity document.Count `json:"capacity"`
 	// Problem says why the pool is set aside; absent: it is in force.
 	Problem string `json:"problem,omitempty"`
 }
