@@ -42,15 +42,10 @@ nothing worse was found, 2 there is a finding of severity error.`,
 			if err != nil {
 				return err
 			}
-			options, err := c.rehearsal(m.Survey)
+			report, err := c.diagnose(ctx, m)
 			if err != nil {
 				return err
 			}
-			facts, err := doctor.Read(ctx, c.client, m, options)
-			if err != nil {
-				return err
-			}
-			report := doctor.Examine(facts)
 			if err := o.print(cmd, document.Diagnosis, report, func(s *screen.Screen, _ bool) { showReport(s, report) }); err != nil {
 				return err
 			}
@@ -69,6 +64,19 @@ nothing worse was found, 2 there is a finding of severity error.`,
 	c.addFlags(cmd)
 	o.addFlag(cmd, formatTable, formatJSON, formatYAML)
 	return cmd
+}
+
+// diagnose makes all checks.
+func (c *connection) diagnose(ctx context.Context, m *survey.Model) (*doctor.Report, error) {
+	options, err := c.rehearsal(m.Survey)
+	if err != nil {
+		return nil, err
+	}
+	facts, err := doctor.Read(ctx, c.client, m, options)
+	if err != nil {
+		return nil, err
+	}
+	return doctor.Examine(facts), nil
 }
 
 // rehearsal returns what the backends need to rehearse, with the flags of the controller.

@@ -66,6 +66,6 @@ needs no more than permission to read; what it may not read, it says.`,
 	}
 	cmd.AddCommand(statusCommand(), dashboardCommand(), explainCommand(), checkCommand(), poolsCommand(), peersCommand(), backendsCommand(), planCommand(),
 		doctorCommand(),
-		allocatorCommand(), convertCommand(), migrateCommand(), demoCommand(), versionCommand())
+		allocatorCommand(), convertCommand(), migrateCommand(), supportCommand(), demoCommand(), versionCommand())
 	return cmd
 }

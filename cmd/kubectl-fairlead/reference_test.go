@@ -19,6 +19,7 @@ import (
 	"github.com/fairlead/fairlead/internal/tool/plan"
 	"github.com/fairlead/fairlead/internal/tool/reference"
 	"github.com/fairlead/fairlead/internal/tool/status"
+	"github.com/fairlead/fairlead/internal/tool/support"
 )
 
 // TestReference keeps docs/reference/kubectl.md true.
@@ -55,6 +56,7 @@ var reports = map[document.Kind]any{
 	document.BackendList: explain.Backends{}, document.Diagnosis: doctor.Report{}, document.Plan: plan.Report{}, document.Handover: handover.Report{},
 	document.Versions: versions{}, document.OverviewPage: dashboard.Overview{}, document.PoolPage: dashboard.Pool{}, document.NetworkPage: dashboard.Network{},
 	document.ConfigurationPage: dashboard.Configuration{}, document.PlanPage: dashboard.Plan{}, document.SearchPage: dashboard.Search{}, document.Problem: dashboard.Problem{},
+	document.SupportBundle: support.Manifest{},
 }
 
 // TestReferenceSchemas keeps docs/reference/schema true.

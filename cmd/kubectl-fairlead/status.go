@@ -146,8 +146,13 @@ func (c *connection) status(ctx context.Context) (*status.Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	return statusOf(ctx, c.client, m)
+}
+
+// statusOf sums up what was surveyed, and the DaemonSets that r reads.
+func statusOf(ctx context.Context, r client.Reader, m *survey.Model) (*status.Report, error) {
 	var sets appsv1.DaemonSetList
-	switch err := c.client.List(ctx, &sets, client.InNamespace(m.Namespace), survey.SpeakerLabels); {
+	switch err := r.List(ctx, &sets, client.InNamespace(m.Namespace), survey.SpeakerLabels); {
 	case apierrors.IsForbidden(err):
 		m.Gaps = append(m.Gaps, survey.GapOf("DaemonSets", err))
 	case err != nil:

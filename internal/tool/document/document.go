@@ -32,6 +32,7 @@ const (
 	Plan               Kind = "Plan"
 	Handover           Kind = "Handover"
 	Versions           Kind = "Versions"
+	SupportBundle      Kind = "SupportBundle"
 	OverviewPage       Kind = "OverviewPage"
 	PoolPage           Kind = "PoolPage"
 	NetworkPage        Kind = "NetworkPage"
@@ -55,6 +56,7 @@ var Sources = map[Kind]string{
 	Plan:               "`plan`",
 	Handover:           "`migrate from-servicelb`, `migrate from-kube-vip`",
 	Versions:           "`version`",
+	SupportBundle:      "`support-bundle`, as `manifest.json`",
 	OverviewPage:       "`/` of the dashboard",
 	PoolPage:           "`/pools/NAME` of the dashboard",
 	NetworkPage:        "`/network` of the dashboard",
