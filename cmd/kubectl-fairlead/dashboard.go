@@ -72,15 +72,13 @@ func (c *connection) dashboard(cmd *cobra.Command, port int, open bool, watchFor
 	if err := c.find(cmd.Context()); err != nil {
 		return err
 	}
-	c.budget.set(0) // watches last
-	watching, err := client.NewWithWatch(c.rest, client.Options{Scheme: survey.NewScheme()})
+	cluster, err := c.live(live.Options{WatchFor: watchFor, Patience: c.timeout})
 	if err != nil {
-		return fmt.Errorf("connect to the API server: %w", err)
+		return err
 	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(30) // unlike other commands, this one stays, and mostly waits
 	}
-	cluster := live.New(watching, c.installation, live.Options{WatchFor: watchFor, Patience: c.timeout})
 	s, err := dashboard.New(dashboard.Options{
 		Cluster: cluster, Namespace: c.installation, Client: c.client, Now: c.clock.running, Plan: c.rehearse,
 	}, l)
@@ -100,6 +98,16 @@ func (c *connection) dashboard(cmd *cobra.Command, port int, open bool, watchFor
 		}
 	}
 	return s.Run(ctx, l)
+}
+
+// live returns a reader of the installation that was found, which somebody has to run.
+func (c *connection) live(o live.Options) (*live.Cluster, error) {
+	c.budget.set(0) // watches last
+	watching, err := client.NewWithWatch(c.rest, client.Options{Scheme: survey.NewScheme()})
+	if err != nil {
+		return nil, fmt.Errorf("connect to the API server: %w", err)
+	}
+	return live.New(watching, c.installation, o), nil
 }
 
 // rehearse tells what would change if YAML were applied.

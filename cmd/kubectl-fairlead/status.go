@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -19,33 +17,38 @@ import (
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
-// every is how often status --wait and --watch look.
-const every = 2 * time.Second
-
 func statusCommand() *cobra.Command {
 	c := connection{spare: details}
 	var o output
-	f := follower{look: c.status}
+	f := follower{}
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show in short whether everything is ready, and what waits",
 		Long: `status sums up an installation: the controller, the speakers, the backends, the pools, and the Services that have no address or are not
 advertised. kubectl fairlead doctor tells what is wrong, and what helps.
 
-With --wait it looks again until everything is ready and no Service waits; with --watch it goes on, and prints what has changed. With both,
-it prints what changes until everything is ready.
+With --wait it looks again until everything is ready and no Service waits. With --watch it goes on until Ctrl-C, and prints the status again
+whenever it has changed, which it hears by watches; it takes permission to watch. With both, it prints what changes until everything is
+ready.
 
-Exit codes: 0 done, 1 the command failed, or too little may be read to tell, 2 with --wait, not everything was ready in time.`,
+Exit codes: 0 done, or --watch was ended, 1 the command failed, too little may be read to tell, or --wait was ended before everything was
+ready, 2 with --wait, not everything was ready in time.`,
 		Example: `  kubectl fairlead status
   kubectl fairlead status --wait --timeout 5m
   kubectl fairlead status --watch
+  kubectl fairlead status --watch -o json | jq --unbuffered -c '{ready, waiting: (.services.waiting | length)}'
   kubectl fairlead status -o json | jq -r '.services.waiting[] | .namespace + "/" + .name'`,
 		Args: cobra.NoArgs,
 		RunE: c.run(&o, func(ctx context.Context, cmd *cobra.Command, _ []string) error {
-			f.print = func(r *status.Report) error {
-				return o.print(cmd, document.InstallationStatus, r, func(s *screen.Screen, wide bool) { showStatus(s, r, wide) })
-			}
+			p := statusPrinter{cmd: cmd, output: &o, timed: f.watch}
+			f.print = p.print
 			f.complain = func(err error) { fmt.Fprintln(cmd.ErrOrStderr(), "kubectl-fairlead:", screen.Clean(err.Error())) }
+			f.look = c.status
+			if f.watch {
+				w := statusWatch{connection: &c}
+				defer w.stop()
+				f.look, f.changed = w.look, w.changed
+			}
 			return f.follow(ctx)
 		}),
 	}
@@ -53,103 +56,37 @@ Exit codes: 0 done, 1 the command failed, or too little may be read to tell, 2 w
 	o.addFlag(cmd, allFormats...)
 	flags := cmd.Flags()
 	flags.BoolVar(&f.wait, "wait", false, "end when everything is ready")
-	flags.BoolVarP(&f.watch, "watch", "w", false, "go on, and print what has changed")
+	flags.BoolVarP(&f.watch, "watch", "w", false, "go on, and print the status again when it has changed")
 	flags.DurationVar(&f.timeout, "timeout", 2*time.Minute, "how long --wait waits")
 	return cmd
 }
 
-// follower looks at an installation once, until it is ready, or for ever.
-type follower struct {
-	wait, watch bool
-	timeout     time.Duration
-	look        func(context.Context) (*status.Report, error)
-	print       func(*status.Report) error
-	complain    func(error)
+// statusPrinter prints one status, or one after another.
+type statusPrinter struct {
+	cmd *cobra.Command
+	*output
+	timed   bool // people are told when
+	printed bool
 }
 
-func (f *follower) follow(ctx context.Context) error {
-	end := time.Now().Add(f.timeout)
-	seen, complaint := "", ""
-	for {
-		r, err := f.lookBy(ctx, end)
-		if ctx.Err() != nil {
-			return f.ended()
-		}
-		over := f.wait && !time.Now().Before(end)
-		done := err == nil && (!f.wait && !f.watch || f.wait && (r.Ready || r.Unknown() != nil))
-		if err != nil && (!f.wait && !f.watch || errors.Is(err, survey.ErrNotInstalled) || errors.Is(err, survey.ErrAmbiguous)) {
-			return err
-		}
-		if err == nil && (done || over || f.watch) {
-			if text := digest(r); text != seen {
-				seen = text
-				if err := f.print(r); err != nil {
-					return err
-				}
-			}
-		}
-		switch {
-		case done:
-			return r.Unknown()
-		case over && err != nil:
-			f.complain(err)
-			return exitCode(exitFound)
-		case over:
-			return exitCode(exitFound)
-		case err != nil && err.Error() != complaint:
-			complaint = err.Error()
-			f.complain(fmt.Errorf("%w; trying again", err))
-		}
-		pause := every
-		if f.wait {
-			pause = min(pause, max(0, time.Until(end)))
-		}
-		select {
-		case <-ctx.Done():
-			return f.ended()
-		case <-time.After(pause):
-		}
+func (p *statusPrinter) print(r *status.Report) error {
+	if p.printed && p.format == formatYAML {
+		fmt.Fprintln(p.cmd.OutOrStdout(), "---")
 	}
+	again := p.printed
+	p.printed = true
+	return p.output.print(p.cmd, document.InstallationStatus, r, func(s *screen.Screen, wide bool) {
+		if again {
+			s.Line()
+		}
+		if p.timed {
+			s.Line(screen.C("%s", time.Now().Format(time.TimeOnly)).In(screen.Faint))
+		}
+		showStatus(s, r, wide)
+	})
 }
 
-// lookBy looks, and does not wait for an answer past the end; but the first look is always given a moment.
-func (f *follower) lookBy(ctx context.Context, end time.Time) (*status.Report, error) {
-	if !f.wait {
-		return f.look(ctx)
-	}
-	ctx, cancel := context.WithTimeout(ctx, max(time.Until(end), patience))
-	defer cancel()
-	return f.look(ctx)
-}
-
-// ended is the result if the user has ended it.
-func (f *follower) ended() error {
-	if f.wait {
-		return errors.New("ended before everything was ready")
-	}
-	return nil
-}
-
-// digest tells whether a report has changed.
-func digest(r *status.Report) string {
-	b, err := screen.JSON(r)
-	if err != nil {
-		return err.Error()
-	}
-	return string(bytes.TrimSpace(b))
-}
-
-// status looks at the installation. Each look may take --request-timeout.
-func (c *connection) status(ctx context.Context) (*status.Report, error) {
-	c.budget.set(c.timeout)
-	m, err := c.model(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return statusOf(ctx, c.client, m)
-}
-
-// statusOf sums up what was surveyed, and the DaemonSets that r reads.
+// statusOf sums up what was surveyed, and the DaemonSets of the speakers, which r reads.
 func statusOf(ctx context.Context, r client.Reader, m *survey.Model) (*status.Report, error) {
 	var sets appsv1.DaemonSetList
 	switch err := r.List(ctx, &sets, client.InNamespace(m.Namespace), survey.SpeakerLabels); {

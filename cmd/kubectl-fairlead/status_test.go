@@ -47,14 +47,14 @@ func TestFollow(t *testing.T) {
 				defer cancel()
 				start, printed := time.Now(), 0
 				f := follower{wait: tc.wait, watch: tc.watch, timeout: tc.timeout, complain: func(error) {}, print: func(*status.Report) error { printed++; return nil }}
-				f.look = func(context.Context) (*status.Report, error) {
+				f.look = func(context.Context) (*status.Report, time.Duration, error) {
 					switch {
 					case time.Since(start) >= tc.readyAfter:
-						return ready, nil
+						return ready, every, nil
 					case tc.fails != nil:
-						return nil, tc.fails
+						return nil, every, tc.fails
 					}
-					return waits, nil
+					return waits, every, nil
 				}
 				err := f.follow(ctx)
 				assert.Equal(t, tc.err, err)
@@ -63,6 +63,53 @@ func TestFollow(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestFollowChanges: with somebody who tells of changes, nobody looks in between; many changes become one, and what has not changed is not
+// printed again.
+func TestFollowChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		changed := make(chan struct{}, 1)
+		looks, faults := 0, 0
+		var printed []int
+		f := follower{watch: true, changed: func() <-chan struct{} { return changed }, complain: func(err error) { t.Error(err) }}
+		f.print = func(r *status.Report) error { printed = append(printed, r.Faults); return nil }
+		f.look = func(context.Context) (*status.Report, time.Duration, error) {
+			looks++
+			if looks == 1 {
+				return nil, time.Hour, errReading
+			}
+			return &status.Report{Faults: faults}, time.Hour, nil
+		}
+		done := make(chan error)
+		go func() { done <- f.follow(ctx) }()
+		tell := func() {
+			select {
+			case changed <- struct{}{}:
+			default:
+			}
+		}
+		tell()
+		time.Sleep(10 * time.Minute)
+		require.Equal(t, 2, looks)
+		for i := range 100 {
+			faults = i
+			tell()
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(10 * time.Minute)
+		assert.Equal(t, []int{0, 99}, printed)
+		assert.LessOrEqual(t, looks, 4, "many changes are one")
+		tell()
+		time.Sleep(time.Second)
+		assert.Len(t, printed, 2, "nothing is new")
+		faults = 5
+		time.Sleep(2 * time.Hour)
+		assert.Equal(t, []int{0, 99, 5}, printed, "what changes with time is seen, too")
+		cancel()
+		assert.NoError(t, <-done)
+	})
 }
 
 func TestStatusScreens(t *testing.T) {

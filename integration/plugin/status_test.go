@@ -1,7 +1,12 @@
 package plugin
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"os"
+	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -10,8 +15,11 @@ import (
 	"github.com/stretchr/testify/require"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 
 	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/integration/testbed"
+	"github.com/fairlead/fairlead/internal/tool/document/documenttest"
 	"github.com/fairlead/fairlead/internal/tool/explain"
 	"github.com/fairlead/fairlead/internal/tool/plan"
 	"github.com/fairlead/fairlead/internal/tool/status"
@@ -67,6 +75,110 @@ func TestStatus(t *testing.T) {
 	v = i.plugin("version")
 	assert.Equal(t, 0, v.code, v.stderr)
 	assert.Contains(t, v.stdout, "controller  v1.2.3")
+}
+
+// watch runs status --watch, and returns the documents that it prints, which end when it does, and how to end it.
+func (i *installation) watch(kubeconfig string, args ...string) (printed <-chan status.Report, end func() result) {
+	t := i.t
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), plugin, append([]string{"status", "--watch", "-o", "json", "-n", i.namespace, "--kubeconfig", kubeconfig}, args...)...)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	require.NoError(t, cmd.Start())
+	all := make(chan status.Report, 100)
+	go func() {
+		defer close(all)
+		for d := json.NewDecoder(out); ; {
+			var text json.RawMessage
+			if d.Decode(&text) != nil {
+				return
+			}
+			var r status.Report
+			_, rest := documenttest.Validate(t, "../..", text)
+			assert.NoError(t, json.Unmarshal(rest, &r))
+			all <- r
+		}
+	}()
+	return all, func() result {
+		_ = cmd.Process.Signal(os.Interrupt) // it may have ended
+		for range all {
+		}
+		_ = cmd.Wait() // how it has ended is its exit code
+		return result{code: cmd.ProcessState.ExitCode(), stderr: errs.String()}
+	}
+}
+
+// until waits for a status.
+func until(t *testing.T, printed <-chan status.Report, what string, holds func(status.Report) bool) {
+	t.Helper()
+	over := time.After(30 * time.Second)
+	for {
+		select {
+		case r, ok := <-printed:
+			require.True(t, ok, "it has ended before %s", what)
+			if holds(r) {
+				return
+			}
+		case <-over:
+			require.Fail(t, "waited in vain for "+what)
+		}
+	}
+}
+
+// TestStatusWatch: what changes is printed, and nothing else, until it is ended, or everything is ready.
+func TestStatusWatch(t *testing.T) {
+	i := withCalico(t)
+	printed, end := i.watch(i.config)
+	until(t, printed, "a status", func(r status.Report) bool { return len(r.Pools) == 0 })
+	i.pool("main", nil, "10.77.0.0/31")
+	until(t, printed, "a pool", func(r status.Report) bool { return len(r.Pools) == 1 && !r.Ready })
+	i.create(&v1beta1.BGPAdvertisement{ObjectMeta: i.meta("all")})
+	i.agents()
+	i.start("--backend=calico")
+	web := i.service("web", annotated("metallb.io/address-pool", "nowhere"))
+	both, endBoth := i.watch(i.config, "--wait", "--timeout", "2m")
+	until(t, both, "a status", func(r status.Report) bool { return !r.Ready })
+	testbed.Edit(t, bed, web, func(s *corev1.Service) { delete(s.Annotations, "metallb.io/address-pool") })
+	until(t, both, "everything to be ready", func(r status.Report) bool { return r.Ready && r.Services.Total == 1 })
+	for range both { // it ends by itself
+	}
+	assert.Equal(t, 0, endBoth().code)
+	until(t, printed, "everything to be ready", func(r status.Report) bool { return r.Ready && r.Pools[0].InUse == 1 })
+	i.service("lost", annotated("metallb.io/address-pool", "nowhere"))
+	until(t, printed, "a Service that waits", func(r status.Report) bool { return len(r.Services.Waiting) == 1 })
+	got := end()
+	assert.Equal(t, 0, got.code, "it was ended: %s", got.stderr)
+
+	// Not in time.
+	both, endBoth = i.watch(i.config, "--wait", "--timeout", "0s")
+	until(t, both, "a status", func(r status.Report) bool { return !r.Ready })
+	for range both {
+	}
+	assert.Equal(t, 2, endBoth().code)
+	both, endBoth = i.watch(i.config, "--wait")
+	until(t, both, "a status", func(r status.Report) bool { return !r.Ready })
+	got = endBoth()
+	assert.Equal(t, 1, got.code)
+	assert.Contains(t, got.stderr, "ended before everything was ready")
+
+	// Who may list, but not watch, is told so.
+	printed, end = i.watch(i.account("lister", []rbacv1.PolicyRule{rule("metallb.io", "*"), rule("fairlead.io", "*"), rule("", "services", "namespaces", "nodes")}, nil))
+	until(t, printed, "a status", func(r status.Report) bool {
+		return slices.Contains(r.Gaps, "cannot check Services: you may not watch services")
+	})
+	end()
+
+	// People see when it was, and one status below the other.
+	cmd := exec.CommandContext(t.Context(), plugin, "status", "--watch", "-n", i.namespace, "--kubeconfig", i.config)
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	require.NoError(t, cmd.Start())
+	time.AfterFunc(3*time.Second, func() { _ = cmd.Process.Signal(os.Interrupt) })
+	require.NoError(t, cmd.Wait())
+	assert.Regexp(t, `^\d\d:\d\d:\d\d\nNamespace `+i.namespace+"\n", out.String())
+	assert.Equal(t, 1, strings.Count(out.String(), "Namespace "), "nothing has changed: %s", out.String())
 }
 
 // TestPlanNamespace: objects without a namespace go where kubectl apply puts them.

@@ -3,8 +3,9 @@ package live
 import (
 	"cmp"
 	"context"
-	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,25 +22,31 @@ type Options struct {
 	WatchFor time.Duration
 	// Patience is how long a list may take; 0: for ever.
 	Patience time.Duration
+	// Spare are kinds that nobody will ask for; there are no objects of them.
+	Spare []string
 }
 
-// Cluster is what a survey reads of a cluster, kept current. It is a client.Reader; nobody may change what it returns.
+// Cluster is what a survey reads of a cluster, kept current. It is a client.Reader; nobody may change what it returns. For what is not watched
+// it asks the API server.
 type Cluster struct {
-	kinds   map[schema.GroupVersionKind]*kind
-	scheme  client.Client
+	kinds   map[schema.GroupVersionKind]*kind // nil: to be spared
+	client  client.Client
 	changed chan struct{}
 }
 
 // New returns a Cluster that watches nothing yet. namespace is that of the installation.
 func New(c client.WithWatch, namespace string, o Options) *Cluster {
-	out := &Cluster{kinds: map[schema.GroupVersionKind]*kind{}, scheme: c, changed: make(chan struct{}, 1)}
+	out := &Cluster{kinds: map[schema.GroupVersionKind]*kind{}, client: c, changed: make(chan struct{}, 1)}
 	o.WatchFor = cmp.Or(o.WatchFor, time.Minute)
 	for _, w := range watched(namespace) {
 		gvk, err := apiutil.GVKForObject(w.list(), c.Scheme())
 		if err != nil {
 			panic(err) // the scheme of a survey knows what a survey reads
 		}
-		out.kinds[gvk] = newKind(c, w, o, out.tell)
+		out.kinds[gvk] = nil
+		if !slices.Contains(o.Spare, w.what) {
+			out.kinds[gvk] = newKind(c, w, o, out.tell)
+		}
 	}
 	return out
 }
@@ -58,15 +65,20 @@ func (c *Cluster) Changed() <-chan struct{} { return c.changed }
 // Run watches until ctx ends.
 func (c *Cluster) Run(ctx context.Context) {
 	var all sync.WaitGroup
-	for _, k := range c.kinds {
+	for _, k := range c.watched() {
 		all.Go(func() { k.run(ctx) })
 	}
 	all.Wait()
 }
 
+// watched returns the kinds that are watched.
+func (c *Cluster) watched() []*kind {
+	return slices.DeleteFunc(slices.Collect(maps.Values(c.kinds)), func(k *kind) bool { return k == nil })
+}
+
 // Complete reports whether every kind has been read, or is known not to be readable.
 func (c *Cluster) Complete() bool {
-	for _, k := range c.kinds {
+	for _, k := range c.watched() {
 		if !k.settled() {
 			return false
 		}
@@ -76,7 +88,7 @@ func (c *Cluster) Complete() bool {
 
 // Lost returns since when the API server does not answer, and why it is thought so; the zero time: it answers.
 func (c *Cluster) Lost() (since time.Time, why error) {
-	for _, k := range c.kinds {
+	for _, k := range c.watched() {
 		if at, err := k.lost(); err != nil && (since.IsZero() || at.Before(since)) {
 			since, why = at, err
 		}
@@ -85,16 +97,20 @@ func (c *Cluster) Lost() (since time.Time, why error) {
 }
 
 // List reads a list from what has been heard.
-func (c *Cluster) List(_ context.Context, list client.ObjectList, opts ...client.ListOption) error {
-	k, err := c.kind(list)
+func (c *Cluster) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
+	gvk, err := apiutil.GVKForObject(list, c.client.Scheme())
 	if err != nil {
 		return err
 	}
-	o := (&client.ListOptions{}).ApplyOptions(opts)
+	k, watched := c.kinds[gvk]
+	if !watched {
+		return c.client.List(ctx, list, opts...)
+	}
 	objects, err := k.objects()
 	if err != nil {
 		return err
 	}
+	o := (&client.ListOptions{}).ApplyOptions(opts)
 	items := objects
 	if o.Namespace != "" || o.LabelSelector != nil {
 		items = slices.DeleteFunc(slices.Clone(objects), func(x client.Object) bool {
@@ -105,15 +121,15 @@ func (c *Cluster) List(_ context.Context, list client.ObjectList, opts ...client
 }
 
 // Get reads an object from what has been heard.
-func (c *Cluster) Get(ctx context.Context, key client.ObjectKey, into client.Object, _ ...client.GetOption) error {
-	gvk, err := apiutil.GVKForObject(into, c.scheme.Scheme())
+func (c *Cluster) Get(ctx context.Context, key client.ObjectKey, into client.Object, opts ...client.GetOption) error {
+	gvk, err := apiutil.GVKForObject(into, c.client.Scheme())
 	if err != nil {
 		return err
 	}
 	gvk.Kind += "List"
-	k, ok := c.kinds[gvk]
-	if !ok {
-		return fmt.Errorf("%s is not watched", gvk.Kind)
+	k, watched := c.kinds[gvk]
+	if !watched {
+		return c.client.Get(ctx, key, into, opts...)
 	}
 	objects, err := k.objects()
 	if err != nil {
@@ -124,19 +140,7 @@ func (c *Cluster) Get(ctx context.Context, key client.ObjectKey, into client.Obj
 			return set(into, x)
 		}
 	}
-	return apierrors.NewNotFound(schema.GroupResource{Group: gvk.Group, Resource: k.what}, key.Name)
-}
-
-func (c *Cluster) kind(list client.ObjectList) (*kind, error) {
-	gvk, err := apiutil.GVKForObject(list, c.scheme.Scheme())
-	if err != nil {
-		return nil, err
-	}
-	k, ok := c.kinds[gvk]
-	if !ok {
-		return nil, fmt.Errorf("%s is not watched", gvk.Kind)
-	}
-	return k, nil
+	return apierrors.NewNotFound(schema.GroupResource{Group: gvk.Group, Resource: strings.ToLower(strings.TrimSuffix(gvk.Kind, "List"))}, key.Name)
 }
 
 // refused reports whether an error says that a kind may not be read, or that there is none.

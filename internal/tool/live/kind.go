@@ -161,8 +161,11 @@ func (k *kind) lost() (since time.Time, why error) {
 	return k.since, k.failure
 }
 
-// objects returns all objects, by namespace and name; nobody may change them.
+// objects returns all objects, by namespace and name; nobody may change them. Of a kind that is nil there are none.
 func (k *kind) objects() ([]client.Object, error) {
+	if k == nil {
+		return nil, nil
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.refusal != nil {

@@ -3,6 +3,8 @@ package live_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -10,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -102,6 +105,33 @@ func TestChanges(t *testing.T) {
 	assert.Empty(t, l.Changed())
 	renew(time.Minute) // it was silent in between
 	await(t, l, "a speaker that is back", heard)
+}
+
+// TestSpared: a kind that nobody asks for is not watched and has no objects; one that is not known is asked for.
+func TestSpared(t *testing.T) {
+	var mu sync.Mutex
+	asked := map[string]int{}
+	c := interceptor.NewClient(surveytest.Client(t, surveytest.Shop), interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, o ...client.ListOption) error {
+			mu.Lock()
+			defer mu.Unlock()
+			asked[fmt.Sprintf("%T", list)]++
+			return c.List(ctx, list, o...)
+		},
+	})
+	l := follow(t, c, live.Options{Spare: []string{survey.EndpointSlices, live.Events}})
+	var spared discoveryv1.EndpointSliceList
+	require.NoError(t, l.List(t.Context(), &spared))
+	assert.Empty(t, spared.Items)
+	require.NoError(t, l.List(t.Context(), &corev1.ServiceList{}))
+	require.NoError(t, l.List(t.Context(), &corev1.ConfigMapList{}))
+	assert.True(t, apierrors.IsNotFound(l.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "none"}, &corev1.ConfigMap{})))
+	mu.Lock()
+	defer mu.Unlock()
+	assert.Zero(t, asked["*v1.EndpointSliceList"])
+	assert.Zero(t, asked["*v1.EventList"])
+	assert.Equal(t, 1, asked["*v1.ServiceList"], "by the watch alone")
+	assert.Equal(t, 1, asked["*v1.ConfigMapList"])
 }
 
 // TestRefused: a kind that may not be read, from the start or from now on, is an error of this kind, and of no other.

@@ -18,6 +18,9 @@ import (
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
+// Events are the events of takeovers, as a kind that can be spared.
+const Events = "Events"
+
 // EventNodeAssigned is the reason of the events, MetalLB's, by which speakers tell that they have taken over an address of layer 2.
 const EventNodeAssigned = "nodeAssigned"
 
@@ -62,7 +65,7 @@ func watched(namespace string) []watch {
 		kind("Leases", func() client.ObjectList { return &coordinationv1.LeaseList{} }, in),
 		kind("Deployments", func() client.ObjectList { return &appsv1.DeploymentList{} }, in, survey.ControllerLabels),
 		kind("DaemonSets", func() client.ObjectList { return &appsv1.DaemonSetList{} }, in, survey.SpeakerLabels),
-		kind("Events", func() client.ObjectList { return &corev1.EventList{} },
+		kind(Events, func() client.ObjectList { return &corev1.EventList{} },
 			client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector("reason", EventNodeAssigned)}),
 	}
 }
