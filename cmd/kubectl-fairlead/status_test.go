@@ -115,7 +115,7 @@ func TestFollowChanges(t *testing.T) {
 func TestStatusScreens(t *testing.T) {
 	golden(t, "status", func(s *screen.Screen) { showStatus(s, status.Of(surveytest.Model(t, surveytest.Shop), nil), false) })
 	golden(t, "version", func(s *screen.Screen) {
-		v := &versions{Controller: &process{Namespace: "metallb-system", Workload: "fairlead-controller", Version: "v1.2.3", Image: "example.org/fairlead:v1.2.3"}}
+		v := &versions{Kubernetes: "v1.36.3", Controller: &process{Namespace: "metallb-system", Workload: "fairlead-controller", Version: "v1.2.3", Image: "example.org/fairlead:v1.2.3"}}
 		v.Client.Version, v.Client.Commit, v.Client.Go = "v1.2.4", "abc", "go1.26"
 		showVersions(s, v)
 	})

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 	appsv1 "k8s.io/api/apps/v1"
+	"k8s.io/client-go/discovery"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/internal/process/cli"
@@ -17,6 +18,8 @@ import (
 // versions are those of this tool and of what runs in the cluster.
 type versions struct {
 	Client cli.Build `json:"client"`
+	// Kubernetes is the version of the API server; absent: it has not been asked, or does not tell.
+	Kubernetes string `json:"kubernetes,omitempty"`
 	// Controller and Speakers are absent if they are not to be seen.
 	Controller *process `json:"controller,omitempty"`
 	Speakers   *process `json:"speakers,omitempty"`
@@ -38,9 +41,9 @@ func versionCommand() *cobra.Command {
 	var only bool
 	cmd := &cobra.Command{
 		Use:   "version",
-		Short: "Show the versions of this tool and of the controller that runs",
-		Long: `version shows the version of this tool, and those of the controller and the speakers, as the images of their Deployment and DaemonSet
-say.
+		Short: "Show the versions of this tool, of the controller that runs, and of Kubernetes",
+		Long: `version shows the version of this tool, that of the API server, and those of the controller and the speakers, as the images of their
+Deployment and DaemonSet say. With --client it asks nobody, and needs no kubeconfig.
 
 Exit codes: 0 done, 1 the controller's version is not to be seen, or the command failed; the tool's own is shown all the same.`,
 		Example: `  kubectl fairlead version
@@ -67,6 +70,16 @@ Exit codes: 0 done, 1 the controller's version is not to be seen, or the command
 
 // versions finds out what runs in the cluster.
 func (c *connection) versions(ctx context.Context, v *versions) error {
+	if err := c.open(); err != nil {
+		return err
+	}
+	disc, err := discovery.NewDiscoveryClientForConfig(c.rest)
+	if err != nil {
+		return err
+	}
+	if server, err := disc.ServerVersion(); err == nil { // it is shown if it may be
+		v.Kubernetes = server.GitVersion
+	}
 	if err := c.find(ctx); err != nil {
 		return err
 	}
@@ -103,6 +116,9 @@ func (c *connection) versions(ctx context.Context, v *versions) error {
 
 func showVersions(s *screen.Screen, v *versions) {
 	rows := [][]screen.Cell{{screen.C("client"), screen.C("%s", v.Client.Version), screen.C("commit %s, %s", v.Client.Commit, v.Client.Go)}}
+	if v.Kubernetes != "" {
+		rows = append(rows, []screen.Cell{screen.C("kubernetes"), screen.C("%s", v.Kubernetes)})
+	}
 	for _, x := range []struct {
 		name string
 		*process

@@ -19,6 +19,8 @@ import (
 
 	"github.com/fairlead/fairlead/api/v1beta1"
 	"github.com/fairlead/fairlead/integration/testbed"
+	"github.com/fairlead/fairlead/internal/process/cli"
+	"github.com/fairlead/fairlead/internal/tool/document"
 	"github.com/fairlead/fairlead/internal/tool/document/documenttest"
 	"github.com/fairlead/fairlead/internal/tool/explain"
 	"github.com/fairlead/fairlead/internal/tool/plan"
@@ -65,7 +67,12 @@ func TestStatus(t *testing.T) {
 	assert.Equal(t, 1, v.code)
 	assert.Contains(t, v.stdout, "client")
 	assert.Contains(t, v.stderr, "there is no Deployment of a controller")
-	assert.Equal(t, 0, i.plugin("version", "--client").code)
+	own := runAsIs(t, "version", "--client", "--kubeconfig", i.file("broken", "not: [a kubeconfig"), "-o", "json")
+	require.Equal(t, 0, own.code, "the cluster is not asked: %s", own.stderr)
+	kind, text := documenttest.Validate(t, "../..", []byte(own.stdout))
+	assert.Equal(t, document.Versions, kind)
+	assert.Contains(t, string(text), `"client":{"commit":`)
+	assert.NotContains(t, string(text), "kubernetes")
 	d := &appsv1.Deployment{ObjectMeta: i.meta("lb")}
 	d.Labels = survey.ControllerLabels
 	d.Spec.Selector, d.Spec.Template.Labels = selector(), selector().MatchLabels
@@ -75,6 +82,18 @@ func TestStatus(t *testing.T) {
 	v = i.plugin("version")
 	assert.Equal(t, 0, v.code, v.stderr)
 	assert.Contains(t, v.stdout, "controller  v1.2.3")
+	type process struct{ Namespace, Workload, Version, Image string }
+	all := read[struct {
+		Client     cli.Build
+		Kubernetes string
+		Controller process
+	}](i, 0, "version")
+	assert.Regexp(t, `^v1\.\d+\.`, all.Kubernetes)
+	assert.Equal(t, process{i.namespace, "lb", "v1.2.3", "example.org/fairlead:v1.2.3"}, all.Controller)
+	assert.NotEmpty(t, all.Client.Go)
+	asYAML := i.plugin("version", "-o", "yaml")
+	assert.Contains(t, asYAML.stdout, "kind: Versions\n")
+	assert.Contains(t, asYAML.stdout, "kubernetes: v1.")
 }
 
 // watch runs status --watch, and returns the documents that it prints, which end when it does, and how to end it.
