@@ -7,19 +7,24 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/fairlead/fairlead/api/v1beta1"
+	"github.com/fairlead/fairlead/internal/tool/check"
 	"github.com/fairlead/fairlead/internal/tool/doctor"
 	"github.com/fairlead/fairlead/internal/tool/explain"
 	"github.com/fairlead/fairlead/internal/tool/plan"
 	"github.com/fairlead/fairlead/internal/tool/rehearse"
 	"github.com/fairlead/fairlead/internal/tool/screen"
+	"github.com/fairlead/fairlead/internal/tool/status"
+	"github.com/fairlead/fairlead/internal/tool/support"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 	"github.com/fairlead/fairlead/internal/tool/survey/surveytest"
 )
@@ -29,8 +34,14 @@ var update = flag.Bool("update", false, "write the screens in testdata anew")
 // golden compares what show prints with a file in testdata.
 func golden(t *testing.T, name string, show func(*screen.Screen)) {
 	t.Helper()
+	goldenAt(t, name, 0, show)
+}
+
+// goldenAt is golden on a terminal of a width.
+func goldenAt(t *testing.T, name string, width int, show func(*screen.Screen)) {
+	t.Helper()
 	var b bytes.Buffer
-	show(screen.New(&b, func(string) string { return "" }))
+	show(screen.New(&b, ofWidth(width)))
 	path := filepath.Join("testdata", name+".txt")
 	if *update {
 		require.NoError(t, os.WriteFile(path, b.Bytes(), 0o644))
@@ -39,6 +50,71 @@ func golden(t *testing.T, name string, show func(*screen.Screen)) {
 	require.NoError(t, err, "run go test -update")
 	assert.Equal(t, string(want), b.String(), "if this is meant to be, run go test -update")
 	assert.NotContains(t, b.String(), "\x1b", "a text commands the terminal")
+	for _, width := range []int{60, 80, 120} {
+		fits(t, name, width, show)
+	}
+}
+
+// fits tells of lines that are wider than the terminal, but for what is copied or compared: command lines and differences.
+func fits(t *testing.T, name string, width int, show func(*screen.Screen)) {
+	t.Helper()
+	var b bytes.Buffer
+	show(screen.New(&b, ofWidth(width)))
+	for line := range strings.Lines(b.String()) {
+		text := strings.TrimRight(line, "\n")
+		if n := utf8.RuneCountInString(text); n > width && !verbatim.MatchString(text) {
+			t.Errorf("%s: %d of %d columns: %s", name, n, width, text)
+		}
+	}
+}
+
+// ofWidth is the environment of a terminal of a width; 0: of none.
+func ofWidth(width int) func(string) string {
+	return func(key string) string { return map[string]string{"COLUMNS": fmt.Sprint(width)}[key] }
+}
+
+// verbatim is a command line, or a line of a difference.
+var verbatim = regexp.MustCompile(`^ *(\$ |[-+] )`)
+
+// TestLongTexts: names as long as Kubernetes takes them, and texts of any length, fit.
+func TestLongTexts(t *testing.T) {
+	name, text := strings.Repeat("n", 30), strings.Repeat("a message of some words ", 20)
+	for what, show := range map[string]func(*screen.Screen){
+		"status": func(s *screen.Screen) {
+			showStatus(s, &status.Report{
+				Controller: status.Controller{State: status.NotReady, Why: text}, Backends: []status.Backend{{Name: name, State: status.NotReady, Why: text}},
+				Pools:    []status.Pool{{Name: name, Problem: text}},
+				Services: status.Services{Waiting: []status.Service{{Namespace: name, Name: "web", Reason: "NoMatchingPool", Message: text}}}, Gaps: []string{text},
+			}, false)
+		},
+		"doctor": func(s *screen.Screen) {
+			showReport(s, &doctor.Report{Findings: []doctor.Finding{{Check: "pools", Severity: doctor.Error, What: text, Why: text, Command: "kubectl " + text}}, Gaps: []string{text}})
+		},
+		"plan": func(s *screen.Screen) {
+			showPlan(s, &plan.Report{
+				Objects: []plan.Object{{Action: plan.ActionInvalid, Kind: "IPAddressPool", Namespace: "x", Name: name, Why: text}}, Faults: []plan.Fault{{Object: name, Field: "spec", Problem: text}},
+				Services: []plan.Service{{Namespace: "x", Name: name, Addresses: plan.Renumbered, Before: []string{"192.0.2.0", "2001:db8::1"}, After: []string{"198.51.100.1"}, Message: text, Why: text}},
+				Nodes:    []plan.NodeChange{{What: "2001:db8:ffff:ffff::/64 to a peer with communities [64512:7]", Before: []string{"n1", "n2"}, After: []string{name}}}, Warnings: []string{text}, Notes: []string{text}, Gaps: []string{text},
+				Backends: []plan.Backend{{Name: "calico", Findings: []string{text}, Problem: text}},
+			}, true)
+		},
+		"check": func(s *screen.Screen) {
+			showCheck(s, &check.Report{From: "here", Results: []check.Result{{Namespace: "x", Name: name, Steps: []check.Step{{Step: check.StepConnect, State: check.Broken, Detail: text}}, Broken: check.StepConnect, Help: text}}, Gaps: []string{text}})
+		},
+		"pools": func(s *screen.Screen) {
+			showPools(s, &explain.Pools{Pools: []explain.PoolUse{
+				{Name: name, Addresses: []string{"192.0.2.0/24", "2001:db8:ffff:ffff:ffff:ffff:ffff:0/112"}, Families: []explain.FamilyUse{{Family: "IPv6", Capacity: 1<<63 - 1, Free: 1<<63 - 1}}, Reservations: []string{name, name}},
+				{Name: "aside", Problem: text},
+			}}, true, true)
+		},
+		"support": func(s *screen.Screen) {
+			showBundle(s, "bundle.tar.gz", &support.Manifest{Missing: []support.Missing{{What: "nodes", Why: text}}})
+		},
+	} {
+		for _, width := range []int{60, 80, 120} {
+			fits(t, what, width, show)
+		}
+	}
 }
 
 func TestServiceScreens(t *testing.T) {
@@ -81,6 +157,8 @@ func TestOtherScreens(t *testing.T) {
 		showAddress(s, explain.OfAddress(blind, netip.MustParseAddr("192.0.2.3")), false)
 	})
 	golden(t, "pools", func(s *screen.Screen) { showPools(s, explain.OfPools(m), false, false) })
+	goldenAt(t, "pools-80", 80, func(s *screen.Screen) { showPools(s, explain.OfPools(m), false, false) })
+	goldenAt(t, "service-web-80", 80, func(s *screen.Screen) { showService(s, explain.OfService(m, "shop", "web"), false) })
 	golden(t, "pools-main", func(s *screen.Screen) { showPools(s, explain.OfPools(m, "main"), true, false) })
 	golden(t, "peers", func(s *screen.Screen) { showPeers(s, explain.OfPeers(m), m.At, false) })
 	golden(t, "backends-wide", func(s *screen.Screen) { showBackends(s, explain.OfBackends(m), true) })

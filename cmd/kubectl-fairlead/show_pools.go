@@ -15,20 +15,18 @@ import (
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
-const (
-	barWidth = 20
-	// fullAt is from which percentage on a pool is nearly full.
-	fullAt = 90
-)
+// barWidths are the widths of bars, the first of them that fits is taken; 0: there are none.
+var barWidths = []int{20, 8, 0}
+
+// fullAt is from which percentage on a pool is nearly full.
+const fullAt = 90
 
 func showPools(s *screen.Screen, r *explain.Pools, holders, wide bool) {
-	header := []screen.Cell{}
-	for _, h := range []string{"POOL", "FAMILY", "USE", "", "CAPACITY", "IN USE", "RESERVED", "FREE", "WAITING", "NOTES"} {
-		header = append(header, screen.C("%s", h).In(screen.Bold))
-	}
-	rows := [][]screen.Cell{header}
-	for _, p := range r.Pools {
-		rows = append(rows, poolRows(&p)...)
+	rows := poolTable(r, barWidths[0])
+	for _, bar := range barWidths[1:] {
+		if !s.Fits(rows...) {
+			rows = poolTable(r, bar)
+		}
 	}
 	s.Table(rows...)
 	if len(r.Pools) == 0 && !unknown(r.Gaps, "IPAddressPools") {
@@ -42,12 +40,35 @@ func showPools(s *screen.Screen, r *explain.Pools, holders, wide bool) {
 	showNotes(s, nil, r.Gaps)
 }
 
+// poolTable is the table of pools with bars of a width; 0: without.
+func poolTable(r *explain.Pools, bar int) [][]screen.Cell {
+	rows := [][]screen.Cell{{}}
+	for _, h := range []string{"POOL", "FAMILY", "USE", "", "CAPACITY", "IN USE", "RESERVED", "FREE", "WAITING", "NOTES"} {
+		rows[0] = append(rows[0], screen.C("%s", h).In(screen.Bold))
+	}
+	for _, p := range r.Pools {
+		rows = append(rows, poolRows(&p, max(bar, 1))...)
+	}
+	if bar > 0 {
+		return rows
+	}
+	// without the column of the bars
+	for i, r := range rows {
+		drawn := 2
+		if r[drawn+1].Text == "" { // it is no bar
+			drawn++
+		}
+		rows[i] = slices.Delete(r, drawn, drawn+1)
+	}
+	return rows
+}
+
 // unknown reports whether a kind is among what could not be checked.
 func unknown(gaps []string, kind string) bool {
 	return slices.ContainsFunc(gaps, func(g string) bool { return strings.HasPrefix(g, survey.Gap{What: kind}.String()) })
 }
 
-func poolRows(p *explain.PoolUse) [][]screen.Cell {
+func poolRows(p *explain.PoolUse, bar int) [][]screen.Cell {
 	var notes []string
 	if !p.AutoAssign && p.Problem == "" {
 		notes = append(notes, "only on request")
@@ -90,7 +111,7 @@ func poolRows(p *explain.PoolUse) [][]screen.Cell {
 			style = screen.Doubtful
 		}
 		rows = append(rows, []screen.Cell{
-			screen.C("%s", name), screen.C("%s", f.Family), screen.C("%s", screen.Bar(percent, barWidth)).In(style), screen.C("%d%%", percent),
+			screen.C("%s", name), screen.C("%s", f.Family), screen.C("%s", screen.Bar(percent, bar)).In(style), screen.C("%d%%", percent),
 			screen.C("%s", number(f.Capacity)), screen.C("%s", number(f.InUse)), screen.C("%s", number(f.Reserved)), screen.C("%s", number(f.Free)),
 			screen.C("%s", waiting), screen.C("%s", note),
 		})

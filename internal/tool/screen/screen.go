@@ -10,7 +10,6 @@ import (
 	"os"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 )
 
 // Style is how a text looks.
@@ -95,40 +94,6 @@ func (s *Screen) Heading(title string) {
 	fmt.Fprintln(s.w)
 	s.Line(Cell{title, Bold})
 }
-
-// Table prints rows with aligned columns, indented by two spaces. The last column is as wide as it is; what does not fit goes below it.
-func (s *Screen) Table(rows ...[]Cell) {
-	var widths []int
-	for _, r := range rows {
-		for i, c := range r {
-			if i == len(widths) {
-				widths = append(widths, 0)
-			}
-			if i < len(r)-1 {
-				widths[i] = max(widths[i], utf8.RuneCountInString(Clean(c.Text)))
-			}
-		}
-	}
-	for _, r := range rows {
-		l, start := &line{}, 0
-		for i, c := range r {
-			l.add(C("  "))
-			start = len(l.runes)
-			l.add(c)
-			if i < len(r)-1 {
-				l.add(C("%s", strings.Repeat(" ", widths[i]-utf8.RuneCountInString(Clean(c.Text)))))
-			}
-		}
-		hang := start
-		if s.width-start < narrowColumn {
-			hang = 6
-		}
-		s.write(l, start, hang)
-	}
-}
-
-// narrowColumn is the width below which a last column goes on at the left of the screen.
-const narrowColumn = 24
 
 // Bar returns a bar of width characters, of which percent are full.
 func Bar(percent, width int) string {

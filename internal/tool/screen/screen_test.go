@@ -64,23 +64,53 @@ func TestBar(t *testing.T) {
 	}
 }
 
+// atWidth returns what is printed on a terminal of so many columns; empty: on none.
+func atWidth(columns string, do func(*Screen)) string {
+	var b bytes.Buffer
+	do(New(&b, func(name string) string { return map[string]string{"COLUMNS": columns}[name] }))
+	return b.String()
+}
+
+// TestWideTable: a last column without room goes below the others, in which words are not torn; columns without room are wrapped as text is.
+func TestWideTable(t *testing.T) {
+	rows := [][]Cell{
+		{C("shop/a-service-with-a-long-name"), C("True"), C("one two three four five six seven eight nine ten eleven twelve")}, {C("x"), C("False"), C("short")},
+		{C("y"), C("False"), C("")}, {},
+	}
+	assert.Equal(t, `  shop/a-service-with-a-long-name  True
+      one two three four five six seven eight nine
+      ten eleven twelve
+  x                                False  short
+  y                                False
+
+`, atWidth("50", func(s *Screen) { s.Table(rows...) }))
+	rows = [][]Cell{{C("shop/a-service-with-a-long-name"), C("is not known"), C("why")}, {C("x"), C("is"), C("short")}}
+	assert.Equal(t, "  shop/a-service-with-a-long-name  is not\n      known  why\n  x                                is\n      short\n",
+		atWidth("41", func(s *Screen) { s.Table(rows...) }))
+	word := []Cell{C("a column of some"), C("spec.serviceAllocation.namespaces leave it out")}
+	assert.Equal(t, "  a column of some\n      spec.serviceAllocation.namespaces leave\n      it out\n", atWidth("46", func(s *Screen) { s.Table(word) }), "a word is longer than the room")
+}
+
+// TestFits: whether columns have room, but for the last one, which can go below.
+func TestFits(t *testing.T) {
+	row := []Cell{C("twenty characters ok"), C("twenty characters ok"), C("however long this is, it can go below the others")}
+	for columns, want := range map[string]bool{"": true, "44": true, "43": false} {
+		atWidth(columns, func(s *Screen) { assert.Equal(t, want, s.Fits(row), columns) })
+	}
+}
+
 // TestWrap: text goes on below, where its line or its column begins; words, command lines and colours are not torn.
 func TestWrap(t *testing.T) {
-	text := func(columns string, do func(*Screen)) string {
-		var b bytes.Buffer
-		do(New(&b, func(name string) string { return map[string]string{"COLUMNS": columns}[name] }))
-		return b.String()
-	}
 	long := func(s *Screen) { s.Line(C("  reason:").In(Bad), C("one two three four five six seven eight nine ten")) }
-	assert.Equal(t, "  reason: one two three four five six\n    seven eight nine ten\n", text("40", long))
-	assert.Equal(t, "  reason: one two three four five six seven eight nine ten\n", text("", long), "it is not a terminal")
-	assert.Equal(t, "  reason: one two three four five six seven eight nine ten\n", text("12", long), "too narrow")
+	assert.Equal(t, "  reason: one two three four five six\n    seven eight nine ten\n", atWidth("40", long))
+	assert.Equal(t, "  reason: one two three four five six seven eight nine ten\n", atWidth("", long), "it is not a terminal")
+	assert.Equal(t, "  reason: one two three four five six seven eight nine ten\n", atWidth("12", long), "too narrow")
 	table := func(s *Screen) {
 		s.Table([]Cell{C("a"), C("one two three four five six seven eight nine")}, []Cell{C("longer"), C("x")})
 	}
-	assert.Equal(t, "  a       one two three four five six\n          seven eight nine\n  longer  x\n", text("40", table))
-	assert.Equal(t, "  kubectl-get-pods-in-a-namespace-with-a-long-name\n    x\n", text("40", func(s *Screen) { s.Line(C("  kubectl-get-pods-in-a-namespace-with-a-long-name x")) }))
-	assert.Equal(t, "  $ kubectl -n metallb-system get pods -o wide\n", text("40", func(s *Screen) { s.Verbatim(C("  $ kubectl -n metallb-system get pods -o wide")) }))
+	assert.Equal(t, "  a       one two three four five six\n          seven eight nine\n  longer  x\n", atWidth("40", table))
+	assert.Equal(t, "  kubectl-get-pods-in-a-namespace-with-a-long-name\n    x\n", atWidth("40", func(s *Screen) { s.Line(C("  kubectl-get-pods-in-a-namespace-with-a-long-name x")) }))
+	assert.Equal(t, "  $ kubectl -n metallb-system get pods -o wide\n", atWidth("40", func(s *Screen) { s.Verbatim(C("  $ kubectl -n metallb-system get pods -o wide")) }))
 
 	var b bytes.Buffer
 	s := &Screen{w: &b, colours: true, width: 40}

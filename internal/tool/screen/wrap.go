@@ -38,6 +38,15 @@ func (l *line) add(c Cell) {
 	}
 }
 
+// length returns how long the line is without the spaces at its end.
+func (l *line) length() int {
+	n := len(l.runes)
+	for n > 0 && l.runes[n-1] == ' ' {
+		n--
+	}
+	return n
+}
+
 // from returns what is behind a place, without the spaces there.
 func (l *line) from(i int) *line {
 	for i < len(l.runes) && l.runes[i] == ' ' {
@@ -86,10 +95,7 @@ func (s *Screen) write(l *line, skip, hang int) {
 }
 
 func (s *Screen) print(l *line, indent int) {
-	end := len(l.runes)
-	for end > 0 && l.runes[end-1] == ' ' {
-		end--
-	}
+	end := l.length()
 	var out strings.Builder
 	out.WriteString(strings.Repeat(" ", indent))
 	for i := 0; i < end; {
