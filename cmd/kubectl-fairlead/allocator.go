@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -75,6 +76,7 @@ type releaseOptions struct {
 
 func (o *releaseOptions) run(cmd *cobra.Command) error {
 	ctx, out := cmd.Context(), cmd.OutOrStdout()
+	s := screen.New(out, os.Getenv)
 	claims, err := clusterapi.Look(ctx, survey.ListWith(o.client), o.namespace, map[string]string{
 		clusterapi.LabelCluster: o.cluster, owned.LabelManagedBy: owned.ManagedBy,
 	})
@@ -84,7 +86,7 @@ func (o *releaseOptions) run(cmd *cobra.Command) error {
 	case err != nil:
 		return err
 	case len(claims) == 0:
-		fmt.Fprintf(out, "Cluster %s has no claims here.\n", screen.Clean(o.cluster))
+		s.Line(screen.C("Cluster %s has no claims here.", o.cluster))
 		return nil
 	}
 	installations := map[string]bool{}
@@ -94,13 +96,13 @@ func (o *releaseOptions) run(cmd *cobra.Command) error {
 		if !x.Answer.Addr.IsValid() {
 			address = "no address"
 		}
-		fmt.Fprintf(out, "%s\n", screen.Clean(fmt.Sprintf("%-39s %s for %s, %s/%s", address, x.Family, x.Owner, x.Namespace, x.Object.GetName())))
+		s.Line(screen.C("%-39s %s for %s, %s/%s", address, x.Family, x.Owner, x.Namespace, x.Object.GetName()))
 	}
 	if len(installations) > 1 {
-		fmt.Fprintf(out, "%d clusters have this name; all of their claims are listed.\n", len(installations))
+		s.Line(screen.C("%d clusters have this name; all of their claims are listed.", len(installations)))
 	}
 	if !o.yes {
-		fmt.Fprintf(out, "Claims of cluster %s: %d. To free them, run the command again with --yes.\n", screen.Clean(o.cluster), len(claims))
+		s.Line(screen.C("Claims of cluster %s: %d. To free them, run the command again with --yes.", o.cluster, len(claims)))
 		return nil
 	}
 	if err := o.agree(cmd.InOrStdin(), out, len(claims)); err != nil {

@@ -103,11 +103,12 @@ func (o *convertOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return fmt.Errorf("convert: %w", err)
 	}
+	s := screen.New(cmd.ErrOrStderr(), os.Getenv)
 	for _, n := range result.Notes {
-		fmt.Fprintln(cmd.ErrOrStderr(), "note:", screen.Clean(n.String()))
+		s.Line(screen.C("note:"), screen.C("%s", n))
 	}
 	for _, p := range result.Problems {
-		fmt.Fprintln(cmd.ErrOrStderr(), "not converted:", screen.Clean(p.String()))
+		s.Line(screen.C("not converted:"), screen.C("%s", p))
 	}
 	if n := len(result.Problems); n > 0 && !o.allowUnknown {
 		return fmt.Errorf("convert: %d of the settings could not be converted, nothing is written: correct them, or write the rest with --allow-unknown", n)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -51,10 +52,15 @@ func New(c client.Client, o Options) *Migration {
 	return &Migration{Options: o, client: c}
 }
 
-// say prints lines. Names and versions in them are those of objects.
+// say prints lines. Names and versions in them are those of objects. Those that are indented are to be copied, or are lists, and not wrapped.
 func (m *Migration) say(format string, args ...any) {
+	s := screen.New(m.Out, os.Getenv)
 	for line := range strings.SplitSeq(fmt.Sprintf(format, args...), "\n") {
-		fmt.Fprintln(m.Out, screen.Clean(line))
+		if strings.HasPrefix(line, " ") {
+			s.Verbatim(screen.C("%s", line))
+			continue
+		}
+		s.Line(screen.C("%s", line))
 	}
 }
 
