@@ -42,31 +42,24 @@ func TestDocuments(t *testing.T) {
 	then := surveytest.Survey(t, surveytest.Shop, func(s *survey.Survey) { s.Config.Pools[0].Spec.Addresses = []string{"192.0.2.1/32"} })
 	changes, err := plan.Compare(surveytest.Survey(t, surveytest.Shop), then)
 	require.NoError(t, err)
-	all := []struct {
+	type printout struct {
 		kind   document.Kind
 		report any
-	}{
+	}
+	all := []printout{
 		{document.Plan, changes}, {document.OutageReport, &outages{Targets: []*check.Tally{{Target: "192.0.2.10:80"}}}},
 		{document.Versions, &versions{Client: cli.BuildOf()}},
 	}
 	for _, x := range []*survey.Model{m, none} {
-		for _, r := range []struct {
-			kind   document.Kind
-			report any
-		}{
+		all = append(all, []printout{
 			{document.InstallationStatus, status.Of(x, nil)}, {document.PoolList, explain.OfPools(x)}, {document.PeerList, explain.OfPeers(x)},
 			{document.BackendList, explain.OfBackends(x)}, {document.AddressExplanation, explain.OfAddress(x, netip.MustParseAddr("192.0.2.1"))},
 			{document.Diagnosis, doctor.Examine(&doctor.Facts{Model: x})},
 			{document.ReachabilityReport, check.Read(x, func(*corev1.Service, netip.Addr) bool { return true })},
-		} {
-			all = append(all, r)
-		}
+		}...)
 	}
 	for _, name := range []string{"web", "lost", "wide", "mail"} {
-		all = append(all, struct {
-			kind   document.Kind
-			report any
-		}{document.ServiceExplanation, explain.OfService(m, "shop", name)})
+		all = append(all, printout{document.ServiceExplanation, explain.OfService(m, "shop", name)})
 	}
 	for _, x := range all {
 		kind, rest := documenttest.Validate(t, "../..", printed(t, formatJSON, x.kind, x.report))
