@@ -75,8 +75,8 @@ It needs the binaries kube-apiserver, etcd and controller, and the CRDs of the C
 				o.Speaker = filepath.Join(filepath.Dir(self), "speaker")
 			}
 			o.Out = cmd.OutOrStdout()
-			// Caught until the end: a second Ctrl-C is not to keep it from removing what it has started.
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+			// Caught until the end: neither a second Ctrl-C nor a reader who is gone is to keep it from removing what it has started.
+			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 			defer stop()
 			if err := demo.Run(ctx, o); err != nil {
 				return fmt.Errorf("demo: %w", err)

@@ -2,6 +2,7 @@
 package demo
 
 import (
+	"bufio"
 	"fmt"
 	"html"
 	"os"
@@ -243,6 +244,25 @@ func TestInterrupted(t *testing.T) {
 	require.NoError(t, r.Process.Signal(os.Interrupt))
 	require.NoError(t, <-r.ended)
 	assertNothingLeft(t, tmp, printed)
+}
+
+// TestNobodyReads: a demo of which nobody reads the rest, as with "| head", leaves nothing.
+func TestNobodyReads(t *testing.T) {
+	t.Parallel()
+	tmp := t.TempDir()
+	read, write, err := os.Pipe()
+	require.NoError(t, err)
+	cmd := command(tmp, "--once")
+	cmd.Stdout, cmd.Stderr = write, write
+	require.NoError(t, cmd.Start())
+	require.NoError(t, write.Close())
+	lines := bufio.NewScanner(read)
+	for lines.Scan() && !strings.Contains(lines.Text(), "[3/") {
+		continue
+	}
+	require.NoError(t, read.Close())
+	assert.Error(t, cmd.Wait())
+	assertNothingLeft(t, tmp, "")
 }
 
 func TestFailureNamesTheStep(t *testing.T) {
