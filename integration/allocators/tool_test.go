@@ -72,6 +72,14 @@ func TestTool(t *testing.T) {
 	out = run(false, append([]string{"pools"}, system...)...)
 	assert.Contains(t, out, "cluster-api gives from "+from+", 0 of 2 free there")
 
+	out = run(false, append([]string{"status", "--watch", "--wait", "--timeout", "0s"}, system...)...) // what is not watched is asked for
+	assert.Contains(t, out, "waiting for an allocator")
+	bundle := filepath.Join(t.TempDir(), "bundle.tar.gz")
+	run(false, append([]string{"support-bundle", "-o", bundle}, system...)...)
+	taken, err := exec.Command("tar", "-xzOf", bundle, "--wildcards", "*/objects/ipaddressclaims.ipam.cluster.x-k8s.io.yaml").CombinedOutput()
+	require.NoError(t, err, "%s", taken)
+	assert.Contains(t, string(taken), "name: blue-"+string(web.UID)+"-4-")
+
 	file := filepath.Join(t.TempDir(), "new.yaml")
 	require.NoError(t, os.WriteFile(file, []byte("apiVersion: v1\nkind: Service\nmetadata:\n  name: new\n  namespace: "+c.namespace+
 		"\nspec:\n  type: LoadBalancer\n  loadBalancerClass: "+c.class+"\n  ports: [{port: 80}]\n"), 0o600))

@@ -84,19 +84,24 @@ spec: {peerIP: 192.0.2.9, asNumber: 64513}
 	})
 }
 
-// addPod makes a pod of the controller with a port of metrics, on a node whose kubelet has a log.
-func (i *installation) addPod(kubelet, metrics *httptest.Server) {
-	t, ctx := i.t, i.t.Context()
+// addNode makes a node with a kubelet.
+func (i *installation) addNode(kubelet *httptest.Server) {
+	t := i.t
 	_, kubeletPort := addressOf(t, kubelet)
-	ip, metricsPort := addressOf(t, metrics)
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: i.namespace, Annotations: map[string]string{"k3s.io/node-args": `["--token","secret-swordfish"]`}}}
 	i.create(node)
 	t.Cleanup(func() { bed.Kubectl(t, "delete", "node", i.namespace) })
 	node.Status.Addresses = []corev1.NodeAddress{{Type: corev1.NodeInternalIP, Address: "127.0.0.1"}}
 	node.Status.DaemonEndpoints.KubeletEndpoint.Port = kubeletPort
-	require.NoError(t, bed.Client.Status().Update(ctx, node))
-	pod := &corev1.Pod{ObjectMeta: i.meta("fairlead-controller-0")}
-	pod.Labels = survey.ControllerLabels
+	require.NoError(t, bed.Client.Status().Update(t.Context(), node))
+}
+
+// addPod makes a pod on that node, with a port of metrics, whose container was started again.
+func (i *installation) addPod(name string, labels map[string]string, metrics *httptest.Server) {
+	t := i.t
+	ip, metricsPort := addressOf(t, metrics)
+	pod := &corev1.Pod{ObjectMeta: i.meta(name)}
+	pod.Labels = labels
 	pod.Spec.NodeName = i.namespace
 	pod.Spec.Containers = []corev1.Container{{
 		Name: "controller", Image: "example.org/fairlead:v1", Args: []string{"--hub-token", "arg-batterystaple"},
@@ -106,7 +111,7 @@ func (i *installation) addPod(kubelet, metrics *httptest.Server) {
 	t.Cleanup(func() { bed.Kubectl(t, "-n", i.namespace, "delete", "pod", "--force", pod.Name) })
 	pod.Status.PodIP, pod.Status.PodIPs = ip, []corev1.PodIP{{IP: ip}}
 	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "controller", RestartCount: 1}}
-	require.NoError(t, bed.Client.Status().Update(ctx, pod))
+	require.NoError(t, bed.Client.Status().Update(t.Context(), pod))
 }
 
 func addressOf(t *testing.T, s *httptest.Server) (ip string, port int32) {
@@ -116,8 +121,8 @@ func addressOf(t *testing.T, s *httptest.Server) (ip string, port int32) {
 	return a.IP.String(), int32(a.Port)
 }
 
-// serveOutside serves on an address of this machine that is not a loopback one: the API server does not forward to those.
-func serveOutside(t *testing.T, h http.HandlerFunc) *httptest.Server {
+// serveOutside serves, by start, on an address of this machine that is not a loopback one: the API server does not forward to those.
+func serveOutside(t *testing.T, start func(*httptest.Server), h http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	all, err := net.InterfaceAddrs()
 	require.NoError(t, err)
@@ -133,7 +138,7 @@ func serveOutside(t *testing.T, h http.HandlerFunc) *httptest.Server {
 		s := httptest.NewUnstartedServer(h)
 		s.Listener.Close()
 		s.Listener = l
-		s.Start()
+		start(s)
 		t.Cleanup(s.Close)
 		return s
 	}
@@ -152,8 +157,12 @@ func TestSupportBundle(t *testing.T) {
 			r.URL.Path, before, r.URL.Query().Get("tailLines"))
 	}))
 	t.Cleanup(kubelet.Close)
-	i.addPod(kubelet, serveOutside(t, func(w http.ResponseWriter, r *http.Request) {
+	i.addNode(kubelet)
+	i.addPod("fairlead-controller-0", survey.ControllerLabels, serveOutside(t, (*httptest.Server).Start, func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintln(w, r.URL.Path, `fairlead_things{peer="tor"} 5`)
+	}))
+	i.addPod("fairlead-speaker-0", survey.SpeakerLabels, serveOutside(t, (*httptest.Server).StartTLS, func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "who are you?", http.StatusUnauthorized)
 	}))
 	i.start("--backend=none")
 	web := i.service("web", annotated("example.org/api-token", "note-letmein"), annotated("example.org/note", "not note-letmein"))
@@ -185,8 +194,10 @@ func TestSupportBundle(t *testing.T) {
 	var m support.Manifest
 	require.NoError(t, json.Unmarshal(text, &m))
 	assert.Greater(t, m.Masked, 8)
-	require.Len(t, m.Missing, 1)
+	require.Len(t, m.Missing, 2)
 	assert.Contains(t, m.Missing[0].Why, "there is no Deployment of a controller", "it runs outside the cluster")
+	assert.Equal(t, "the metrics of pod fairlead-speaker-0", m.Missing[1].What)
+	assert.Contains(t, m.Missing[1].Why, "they are only for those whose token may get /metrics")
 	listed := []string{"manifest.json"}
 	for _, f := range m.Files {
 		listed = append(listed, f.Path)
@@ -206,6 +217,7 @@ func TestSupportBundle(t *testing.T) {
 		"objects/leases.coordination.k8s.io.yaml":            {"fairlead-controller"},
 		"logs/fairlead-controller-0/controller.log":          {"now tail=77", "session with tor", "retry=5", "tor has refused (masked)"},
 		"logs/fairlead-controller-0/controller.previous.log": {"before the restart"},
+		"logs/fairlead-speaker-0/controller.log":             {"session with tor"},
 		"metrics/fairlead-controller-0.txt":                  {`/metrics fairlead_things{peer="tor"} 5`},
 		"reports/pools.json":                                 {`"kind": "PoolList"`, `"main"`},
 		"reports/peers.json":                                 {`"tor"`},

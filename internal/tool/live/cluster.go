@@ -96,6 +96,9 @@ func (c *Cluster) Lost() (since time.Time, why error) {
 	return since, why
 }
 
+// RESTMapper knows the kinds of the API server.
+func (c *Cluster) RESTMapper() meta.RESTMapper { return c.client.RESTMapper() }
+
 // List reads a list from what has been heard.
 func (c *Cluster) List(ctx context.Context, list client.ObjectList, opts ...client.ListOption) error {
 	gvk, err := apiutil.GVKForObject(list, c.client.Scheme())

@@ -15,27 +15,29 @@ import (
 	"k8s.io/client-go/discovery"
 	"sigs.k8s.io/yaml"
 
+	"github.com/fairlead/fairlead/allocator/clusterapi"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
 // list is all objects of a resource that are taken.
 type list struct {
 	schema.GroupVersionResource
-	items []unstructured.Unstructured
-	cni   bool
+	items   []unstructured.Unstructured
+	foreign bool
 }
 
 // own are the groups of our kinds.
 var own = []string{"metallb.io", "fairlead.io"}
 
-// ofCNIs are the resources that backends write or look at, by group.
-var ofCNIs = map[string][]string{
+// foreign are the resources of others that backends and allocators write or look at, by group.
+var foreign = map[string][]string{
 	"projectcalico.org":     calico,
 	"crd.projectcalico.org": calico,
 	"cilium.io": {
 		"ciliumbgpadvertisements", "ciliumbgppeerconfigs", "ciliumbgpclusterconfigs", "ciliumbgpnodeconfigs", "ciliuml2announcementpolicies",
 		"ciliumloadbalancerippools",
 	},
+	clusterapi.Group: {"ipaddressclaims"},
 }
 
 var calico = []string{"bgpconfigurations", "bgppeers", "bgpfilters", "ippools", "clusterinformations", "kubecontrollersconfigurations", "caliconodestatuses"}
@@ -64,10 +66,10 @@ func (b *bundle) lists(ctx context.Context) []*list {
 	}
 	for _, x := range b.kinds() {
 		namespace := ""
-		if x.namespaced && !x.cni {
+		if x.namespaced && !x.foreign {
 			namespace = b.Options.Namespace
 		}
-		read(x.GroupVersionResource, namespace, metav1.ListOptions{}).cni = x.cni
+		read(x.GroupVersionResource, namespace, metav1.ListOptions{}).foreign = x.foreign
 	}
 	balanced := read(services, "", metav1.ListOptions{})
 	balanced.keep(func(u *unstructured.Unstructured) bool {
@@ -93,7 +95,7 @@ func (b *bundle) lists(ctx context.Context) []*list {
 	read(events, "", metav1.ListOptions{}).keep(func(u *unstructured.Unstructured) bool { return b.concerns(u, ours) })
 	for _, l := range out {
 		for i := range l.items {
-			b.take(&l.items[i], l.cni)
+			b.take(&l.items[i], l.foreign)
 		}
 	}
 	return out
@@ -106,18 +108,18 @@ func (b *bundle) concerns(event *unstructured.Unstructured, ours map[types.Names
 		return s
 	}
 	group, _, _ := strings.Cut(about("apiVersion"), "/")
-	_, cni := ofCNIs[group]
-	return event.GetNamespace() == b.Options.Namespace || slices.Contains(own, group) || cni || about("kind") == "Node" ||
+	_, others := foreign[group]
+	return event.GetNamespace() == b.Options.Namespace || slices.Contains(own, group) || others || about("kind") == "Node" ||
 		about("kind") == "Service" && ours[types.NamespacedName{Namespace: about("namespace"), Name: about("name")}]
 }
 
 // kind is a resource to be read.
 type kind struct {
 	schema.GroupVersionResource
-	namespaced, cni bool
+	namespaced, foreign bool
 }
 
-// kinds returns our resources and those of the CNIs that the API server has, each in the version that it prefers.
+// kinds returns our resources and those of others that the API server has, each in the version that it prefers.
 func (b *bundle) kinds() []kind {
 	all, err := discovery.ServerPreferredResources(b.Discovery)
 	if err != nil && len(all) == 0 {
@@ -131,9 +133,9 @@ func (b *bundle) kinds() []kind {
 			continue // the API server does not know it either
 		}
 		for _, r := range group.APIResources {
-			ours, cni := slices.Contains(own, gv.Group), slices.Contains(ofCNIs[gv.Group], r.Name)
-			if (ours || cni) && slices.Contains(r.Verbs, "list") {
-				out = append(out, kind{gv.WithResource(r.Name), r.Namespaced, cni})
+			ours, others := slices.Contains(own, gv.Group), slices.Contains(foreign[gv.Group], r.Name)
+			if (ours || others) && slices.Contains(r.Verbs, "list") {
+				out = append(out, kind{gv.WithResource(r.Name), r.Namespaced, others})
 			}
 		}
 	}
