@@ -126,7 +126,7 @@ pictures: build ## draw docs/pictures anew from a run of the demo (as root, the 
 	@tools/pictures/record $(BIN)/kubectl-fairlead $(CURDIR)/docs/pictures
 
 .PHONY: reference
-reference: ## write docs/reference from flags, metrics and values of the chart, and the fields of docs/delegation.md
+reference: ## write docs/reference from flags, metrics, documents and values of the chart, and the fields of docs/delegation.md
 	go test -count 1 -run Reference ./cmd/... ./internal/tool/reference ./integration/cni -update
 
 VERSION ?= devel

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -191,13 +192,20 @@ func TestStatusWatch(t *testing.T) {
 
 	// People see when it was, and one status below the other.
 	cmd := exec.CommandContext(t.Context(), plugin, "status", "--watch", "-n", i.namespace, "--kubeconfig", i.config)
-	var out bytes.Buffer
-	cmd.Stdout = &out
+	pipe, err := cmd.StdoutPipe()
+	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	time.AfterFunc(3*time.Second, func() { _ = cmd.Process.Signal(os.Interrupt) })
+	out, text := bufio.NewReader(pipe), ""
+	for strings.Count(text, "Not everything is ready.") < 2 {
+		line, err := out.ReadString('\n')
+		require.NoError(t, err, "%s", text)
+		if text += line; strings.HasPrefix(line, "Not everything is ready.") && strings.Count(text, "Namespace ") == 1 {
+			i.service("second", annotated("metallb.io/address-pool", "nowhere"))
+		}
+	}
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
 	require.NoError(t, cmd.Wait())
-	assert.Regexp(t, `^\d\d:\d\d:\d\d\nNamespace `+i.namespace+"\n", out.String())
-	assert.Equal(t, 1, strings.Count(out.String(), "Namespace "), "nothing has changed: %s", out.String())
+	assert.Regexp(t, `(?s)^\d\d:\d\d:\d\d\nNamespace `+i.namespace+`\n.*1 waiting.*\n\n\d\d:\d\d:\d\d\nNamespace `+i.namespace+`\n.*2 waiting`, text)
 }
 
 // TestPlanNamespace: objects without a namespace go where kubectl apply puts them.
