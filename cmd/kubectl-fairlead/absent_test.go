@@ -64,7 +64,7 @@ func TestNotInstalled(t *testing.T) {
 	require.NoError(t, os.WriteFile(manifest, []byte("apiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {name: x}\nspec: {addresses: [192.0.2.0/24]}\n"), 0o600))
 	for _, line := range []string{
 		"explain service web -n shop", "explain service shop/web", "explain address 192.0.2.1", "pools", "pools main", "peers", "backends", "doctor", "doctor -o json", "plan -f " + manifest, "status",
-		"status --wait", "version", "pools -o json",
+		"status --wait", "status --watch", "status --watch --wait", "version", "pools -o json",
 	} {
 		cmd := command()
 		var out bytes.Buffer

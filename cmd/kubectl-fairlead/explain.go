@@ -124,7 +124,7 @@ Exit codes: 0 done, 1 the command failed.`,
 		Args:              one("an IP address"),
 		ValidArgsFunction: c.offer(c.addresses),
 	}
-	return c.reports(cmd, document.AddressExplanation, allFormats, []string{"IPAddressPools", "Services"}, func(m *survey.Model, args []string) (any, show, error) {
+	return c.reports(cmd, document.AddressExplanation, []string{"IPAddressPools", "Services"}, func(m *survey.Model, args []string) (any, show, error) {
 		addr, err := netip.ParseAddr(args[0])
 		if err != nil || addr.Zone() != "" {
 			return nil, nil, fmt.Errorf("%q is not an IP address; write one like 192.0.2.10 or 2001:db8::10", args[0])

@@ -28,7 +28,7 @@ Exit codes: 0 done, 1 the command failed.`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: c.offer(c.pools),
 	}
-	return c.reports(cmd, document.PoolList, allFormats, []string{"IPAddressPools", "Services"}, func(m *survey.Model, args []string) (any, show, error) {
+	return c.reports(cmd, document.PoolList, []string{"IPAddressPools", "Services"}, func(m *survey.Model, args []string) (any, show, error) {
 		report := explain.OfPools(m, args...)
 		if len(args) == 1 && len(report.Pools) == 0 && !m.Lacks("IPAddressPools") {
 			return nil, nil, fmt.Errorf("there is no IPAddressPool %q in namespace %q; there are %s", args[0], m.Namespace,
@@ -51,7 +51,7 @@ Exit codes: 0 done, 1 the command failed.`,
   kubectl fairlead peers -o json | jq -r '.peers[].sessions[] | select(.state != "Established") | .node'`,
 		Args: cobra.NoArgs,
 	}
-	return c.reports(cmd, document.PeerList, allFormats, []string{"BGPPeers"}, func(m *survey.Model, _ []string) (any, show, error) {
+	return c.reports(cmd, document.PeerList, []string{"BGPPeers"}, func(m *survey.Model, _ []string) (any, show, error) {
 		report := explain.OfPeers(m)
 		return report, func(s *screen.Screen, wide bool) { showPeers(s, report, m.At, wide) }, nil
 	})
@@ -70,7 +70,7 @@ Exit codes: 0 done, 1 the command failed.`,
   kubectl fairlead backends -o wide`,
 		Args: cobra.NoArgs,
 	}
-	return c.reports(cmd, document.BackendList, allFormats, []string{"Backends"}, func(m *survey.Model, _ []string) (any, show, error) {
+	return c.reports(cmd, document.BackendList, []string{"Backends"}, func(m *survey.Model, _ []string) (any, show, error) {
 		report := explain.OfBackends(m)
 		return report, func(s *screen.Screen, wide bool) { showBackends(s, report, wide) }, nil
 	})

@@ -34,7 +34,7 @@ type show = func(s *screen.Screen, wide bool)
 
 // reports has cmd print what tell says of the cluster, a document of a kind. It fails if one of the kinds that it needs may not be read, after it has shown the
 // rest.
-func (c *connection) reports(cmd *cobra.Command, kind document.Kind, formats, needs []string,
+func (c *connection) reports(cmd *cobra.Command, kind document.Kind, needs []string,
 	tell func(m *survey.Model, args []string) (report any, show show, err error)) *cobra.Command {
 	var o output
 	cmd.RunE = c.run(&o, func(ctx context.Context, cmd *cobra.Command, args []string) error {
@@ -52,7 +52,7 @@ func (c *connection) reports(cmd *cobra.Command, kind document.Kind, formats, ne
 		return m.Need(needs...)
 	})
 	c.addFlags(cmd)
-	o.addFlag(cmd, formats...)
+	o.addFlag(cmd, allFormats...)
 	return cmd
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -26,6 +27,9 @@ type masker struct {
 	count int
 }
 
+// names are what the names of passwords have in them.
+const names = `password|passwd|passphrase|pwd|secret|token|credential|api[_-]?key|auth[_-]?key|private[_-]?key|authorization`
+
 var (
 	private = regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)`)
 	jwt     = regexp.MustCompile(`\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*`)
@@ -33,10 +37,10 @@ var (
 	inURL   = regexp.MustCompile(`(://)[^/\s:@"']*:[^/\s@"']+@`)
 	// named is a name that sounds like a password's, and the value behind it: in quotes, which may be those of a quoted text, or up to the next
 	// space.
-	named = regexp.MustCompile(`(?i)([\w.-]*(?:password|passwd|passphrase|secret|token|credential|api[_-]?key|private[_-]?key|authorization)[\w.-]*\\*["']?\s*[:=]\s*)` +
+	named = regexp.MustCompile(`(?i)([\w.-]*(?:` + names + `)[\w.-]*\\*["']?\s*[:=]\s*)` +
 		`(\\+"[^"]*"|"(?:[^"\\]|\\.)*"|'[^']*'|\[[^\]]*\]|\{[^}]*\}|(?:bearer|basic)\s+[^\s"'\\]+|[^\s"'\\]+)`)
 	// sensitive is such a name alone.
-	sensitive = regexp.MustCompile(`(?i)(password|passwd|passphrase|secret|token|credential|api[_-]?key|private[_-]?key|authorization)`)
+	sensitive = regexp.MustCompile(`(?i)(?:` + names + `)`)
 	// refers is the name of something that names a Secret, and holds none.
 	refers = regexp.MustCompile(`(?i)(ref|name|namespace|secrets|passwordsecret)$`)
 )
@@ -73,21 +77,31 @@ func quoted(value string) string {
 // words are what is no password, although it is under the name of one.
 var words = []string{Masked, "true", "false", "none", "null", "auto", "enabled", "disabled", "required", "optional"}
 
-// learn notes what is masked, as it is and as JSON writes it.
+// learn notes what is masked.
 func (m *masker) learn(value string) {
 	if len(value) < shortest || slices.Contains(words, strings.ToLower(value)) {
 		return
 	}
-	forms := []string{value}
-	if b, err := json.Marshal(value); err == nil {
-		forms = append(forms, string(b[1:len(b)-1]))
-	}
-	for _, f := range forms {
-		if !slices.Contains(m.known, f) {
-			m.known = append(m.known, f)
+	for _, form := range []string{value, quoteJSON(value, true), quoteJSON(value, false), strconv.Quote(value), strconv.QuoteToASCII(value)} {
+		if form != value {
+			form = form[1 : len(form)-1] // without the quotes
+		}
+		if !slices.Contains(m.known, form) {
+			m.known = append(m.known, form)
 		}
 	}
 	slices.SortFunc(m.known, func(a, b string) int { return cmp.Or(len(b)-len(a), cmp.Compare(a, b)) })
+}
+
+// quoteJSON is a text as JSON has it: as for web pages, or else.
+func quoteJSON(value string, html bool) string {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(html)
+	if err := e.Encode(value); err != nil {
+		panic(err) // a text can be encoded
+	}
+	return strings.TrimSpace(b.String())
 }
 
 // take masks an object's passwords, and learns them. all masks whatever sounds like one; else names of Secrets stay.
