@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -68,6 +69,21 @@ func TestDocuments(t *testing.T) {
 		require.NoError(t, err)
 		assert.JSONEq(t, string(bare), string(rest), "%s: nothing is lost", kind)
 		assert.Contains(t, string(printed(t, formatYAML, x.kind, x.report)), "kind: "+string(x.kind)+"\n")
+	}
+}
+
+// TestSchemasRefuse: what is not as its schema says is refused: another kind, a field that lacks, a count that would lose digits.
+func TestSchemasRefuse(t *testing.T) {
+	schema := documenttest.Schema(t, "../..", document.PoolList)
+	good := string(printed(t, formatJSON, document.PoolList, explain.OfPools(surveytest.Model(t, surveytest.Shop))))
+	for _, tc := range []struct{ old, new string }{
+		{"", ""}, {`"kind": "PoolList"`, `"kind": "PeerList"`}, {`"apiVersion": "tool.fairlead.io/v1"`, `"apiVersion": "tool.fairlead.io/v2"`}, {`"waiting": 0`, `"waits": 0`},
+		{`"capacity": 10`, `"capacity": 9007199254740992`}, {`"capacity": 10`, `"capacity": "ten"`}, {`"autoAssign": true`, `"autoAssign": "yes"`},
+	} {
+		require.Contains(t, good, tc.old)
+		value, err := jsonschema.UnmarshalJSON(strings.NewReader(strings.Replace(good, tc.old, tc.new, 1)))
+		require.NoError(t, err)
+		assert.Equal(t, tc.old == "", schema.Validate(value) == nil, "%s instead of %s", tc.new, tc.old)
 	}
 }
 

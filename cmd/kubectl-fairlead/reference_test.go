@@ -14,6 +14,7 @@ import (
 	"github.com/fairlead/fairlead/internal/tool/dashboard"
 	"github.com/fairlead/fairlead/internal/tool/doctor"
 	"github.com/fairlead/fairlead/internal/tool/document"
+	"github.com/fairlead/fairlead/internal/tool/document/documenttest"
 	"github.com/fairlead/fairlead/internal/tool/explain"
 	"github.com/fairlead/fairlead/internal/tool/handover"
 	"github.com/fairlead/fairlead/internal/tool/plan"
@@ -66,6 +67,7 @@ func TestReferenceSchemas(t *testing.T) {
 	for kind := range document.Sources {
 		require.Contains(t, reports, kind)
 		reference.Check(t, filepath.Join(folder, string(kind)+".json"), schemas.Of(t, kind, reports[kind]), *update)
+		documenttest.Schema(t, "../..", kind) // it is a schema
 	}
 	reference.Check(t, filepath.Join(folder, "README.md"), "# Reference: documents\n\n"+
 		"Written by `make reference`. Everything that `kubectl fairlead` prints by `-o json` or `-o yaml`, and every page of its dashboard as JSON, is a\n"+

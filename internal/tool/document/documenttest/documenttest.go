@@ -15,6 +15,21 @@ import (
 	"github.com/fairlead/fairlead/internal/tool/document"
 )
 
+// Schema returns the published schema of a kind.
+func Schema(t testing.TB, root string, kind document.Kind) *jsonschema.Schema {
+	t.Helper()
+	published, err := os.Open(filepath.Join(root, "docs/reference/schema", string(kind)+".json"))
+	require.NoError(t, err)
+	defer published.Close()
+	text, err := jsonschema.UnmarshalJSON(published)
+	require.NoError(t, err)
+	c := jsonschema.NewCompiler()
+	require.NoError(t, c.AddResource(string(kind), text))
+	schema, err := c.Compile(string(kind))
+	require.NoError(t, err)
+	return schema
+}
+
 // Validate fails t if a document, in JSON, is not what the schema of its kind says; root is the folder of the repository. It returns the
 // document without apiVersion and kind.
 func Validate(t testing.TB, root string, text []byte) (document.Kind, []byte) {
@@ -26,16 +41,7 @@ func Validate(t testing.TB, root string, text []byte) (document.Kind, []byte) {
 	require.Equal(t, document.APIVersion, fields["apiVersion"], "%s", text)
 	kind, _ := fields["kind"].(string)
 	require.Contains(t, document.Sources, document.Kind(kind))
-	published, err := os.Open(filepath.Join(root, "docs/reference/schema", kind+".json"))
-	require.NoError(t, err)
-	defer published.Close()
-	schema, err := jsonschema.UnmarshalJSON(published)
-	require.NoError(t, err)
-	c := jsonschema.NewCompiler()
-	require.NoError(t, c.AddResource(kind, schema))
-	compiled, err := c.Compile(kind)
-	require.NoError(t, err)
-	assert.NoError(t, compiled.Validate(value), "%s", text)
+	assert.NoError(t, Schema(t, root, document.Kind(kind)).Validate(value), "%s", text)
 	delete(fields, "apiVersion")
 	delete(fields, "kind")
 	rest, err := json.Marshal(fields)
