@@ -13,11 +13,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -262,4 +264,35 @@ func TestSupportBundle(t *testing.T) {
 	}
 	assert.Contains(t, files["objects/ipaddresspools.metallb.io.yaml"], "10.80.0.0/28")
 	assert.NotContains(t, files, "objects/nodes.yaml")
+}
+
+// TestSupportBundleInterrupted: nothing is left of an archive that was not finished.
+func TestSupportBundleInterrupted(t *testing.T) {
+	i := install(t)
+	i.pool("main", nil, "10.82.0.0/28")
+	asked := make(chan struct{}, 10)
+	kubelet := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-r.Context().Done()
+	}))
+	t.Cleanup(kubelet.Close)
+	i.addNode(kubelet)
+	i.addPod("fairlead-controller-0", survey.ControllerLabels, serveOutside(t, (*httptest.Server).Start, http.NotFound))
+	file := filepath.Join(t.TempDir(), "bundle.tar.gz")
+	cmd := exec.CommandContext(t.Context(), plugin, "support-bundle", "-o", file, "-n", i.namespace, "--kubeconfig", i.config)
+	var errs bytes.Buffer
+	cmd.Stderr = &errs
+	require.NoError(t, cmd.Start())
+	select {
+	case <-asked:
+	case <-time.After(30 * time.Second):
+		require.Fail(t, "waited in vain for the kubelet to be asked")
+	}
+	assert.FileExists(t, file)
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	var exit *exec.ExitError
+	require.ErrorAs(t, cmd.Wait(), &exit)
+	assert.Equal(t, 1, exit.ExitCode())
+	assert.Contains(t, errs.String(), "the archive is not complete")
+	assert.NoFileExists(t, file)
 }
