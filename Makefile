@@ -239,7 +239,7 @@ endef
 
 # Says every 20 s that it is still at work, until the shell ends.
 define still_building
-{ while sleep 20 >/dev/null 2>&1; do seconds=$$((seconds + 20)); echo "  still building $(1), $${seconds} s"; done; } & trap "kill $$!" EXIT
+{ seconds=0; while sleep 20 >/dev/null 2>&1; do seconds=$$((seconds + 20)); echo "  still building $(1), $${seconds} s"; done; } & trap "kill $$! 2>/dev/null || true" EXIT
 endef
 
 $(BIN)/kube-apiserver: tools/kubernetes/go.mod
