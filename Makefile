@@ -243,7 +243,7 @@ define still_building
 endef
 
 $(BIN)/kube-apiserver: tools/kubernetes/go.mod
-	$(call build_tool,about 6 minutes on two cores,kubernetes,k8s.io/kubernetes/cmd/kube-apiserver,$(KUBERNETES_LDFLAGS))
+	$(call build_tool,about three minutes on two cores,kubernetes,k8s.io/kubernetes/cmd/kube-apiserver,$(KUBERNETES_LDFLAGS))
 
 $(BIN)/kubectl: tools/kubernetes/go.mod
 	$(call build_tool,about a minute,kubernetes,k8s.io/kubernetes/cmd/kubectl,$(KUBERNETES_LDFLAGS))
