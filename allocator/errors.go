@@ -17,7 +17,7 @@ var (
 	// ErrUnknownPool: the pool that was asked for does not exist.
 	ErrUnknownPool = errors.New("no such pool")
 	// ErrNotInPool: the address that was asked for, or is held, lies in no pool.
-	ErrNotInPool = errors.New("address is in no pool")
+	ErrNotInPool = errors.New("no pool has it")
 	// ErrPoolMismatch: the addresses and the pool that were asked for do not go together.
 	ErrPoolMismatch = errors.New("addresses and pool do not go together")
 	// ErrNotAdmitted: the pool's restrictions do not admit the owner.

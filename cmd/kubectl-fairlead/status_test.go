@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,16 +74,26 @@ func TestFollowChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		changed := make(chan struct{}, 1)
-		looks, faults := 0, 0
-		var printed []int
+		var looks, faults atomic.Int64
+		var mu sync.Mutex // protects seen
+		var seen []int
+		printed := func() []int {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(seen)
+		}
 		f := follower{watch: true, changed: func() <-chan struct{} { return changed }, complain: func(err error) { t.Error(err) }}
-		f.print = func(r *status.Report) error { printed = append(printed, r.Faults); return nil }
+		f.print = func(r *status.Report) error {
+			mu.Lock()
+			defer mu.Unlock()
+			seen = append(seen, r.Faults)
+			return nil
+		}
 		f.look = func(context.Context) (*status.Report, time.Duration, error) {
-			looks++
-			if looks == 1 {
+			if looks.Add(1) == 1 {
 				return nil, time.Hour, errReading
 			}
-			return &status.Report{Faults: faults}, time.Hour, nil
+			return &status.Report{Faults: int(faults.Load())}, time.Hour, nil
 		}
 		done := make(chan error)
 		go func() { done <- f.follow(ctx) }()
@@ -92,21 +105,21 @@ func TestFollowChanges(t *testing.T) {
 		}
 		tell()
 		time.Sleep(10 * time.Minute)
-		require.Equal(t, 2, looks)
+		require.EqualValues(t, 2, looks.Load())
 		for i := range 100 {
-			faults = i
+			faults.Store(int64(i))
 			tell()
 			time.Sleep(time.Millisecond)
 		}
 		time.Sleep(10 * time.Minute)
-		assert.Equal(t, []int{0, 99}, printed)
-		assert.LessOrEqual(t, looks, 4, "many changes are one")
+		assert.Equal(t, []int{0, 99}, printed())
+		assert.LessOrEqual(t, looks.Load(), int64(4), "many changes are one")
 		tell()
 		time.Sleep(time.Second)
-		assert.Len(t, printed, 2, "nothing is new")
-		faults = 5
+		assert.Len(t, printed(), 2, "nothing is new")
+		faults.Store(5)
 		time.Sleep(2 * time.Hour)
-		assert.Equal(t, []int{0, 99, 5}, printed, "what changes with time is seen, too")
+		assert.Equal(t, []int{0, 99, 5}, printed(), "what changes with time is seen, too")
 		cancel()
 		assert.NoError(t, <-done)
 	})

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,8 +15,11 @@ import (
 // TestThrift: memory is given back once after garbage was collected, not while it is again and again, and not for nothing.
 func TestThrift(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var collected, given uint64
-		x := thrift{cycles: func() uint64 { return collected }, give: func() { given, collected = given+1, collected+1 }}
+		var collected, given atomic.Uint64
+		x := thrift{cycles: collected.Load, give: func() {
+			given.Add(1)
+			collected.Add(1)
+		}}
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error)
 		go func() { ended <- x.Run(ctx) }()
@@ -24,19 +28,19 @@ func TestThrift(t *testing.T) {
 			synctest.Wait()
 		}
 		pass(time.Hour)
-		assert.Zero(t, given, "there was no garbage")
+		assert.Zero(t, given.Load(), "there was no garbage")
 		for range 100 {
-			collected++
+			collected.Add(1)
 			pass(restsAfter)
 		}
-		assert.Zero(t, given, "it is not at rest")
+		assert.Zero(t, given.Load(), "it is not at rest")
 		pass(restsAfter)
-		assert.Equal(t, uint64(1), given)
+		assert.Equal(t, uint64(1), given.Load())
 		pass(time.Hour)
-		assert.Equal(t, uint64(1), given, "there is nothing more")
-		collected++
+		assert.Equal(t, uint64(1), given.Load(), "there is nothing more")
+		collected.Add(1)
 		pass(2 * restsAfter)
-		assert.Equal(t, uint64(2), given)
+		assert.Equal(t, uint64(2), given.Load())
 		stop()
 		require.NoError(t, <-ended)
 	})

@@ -134,7 +134,7 @@ func TestFaultyRequests(t *testing.T) {
 	}{
 		{"octet", annotated("metallb.io/loadBalancerIPs", "192.0.2.999"), `InvalidRequest: invalid request: metadata.annotations[metallb.io/loadBalancerIPs]: "192.0.2.999" is not an IP address; write one address like 192.0.2.10, or one of each family like 192.0.2.10,2001:db8::10`},
 		{"field", func(s *corev1.Service) { s.Spec.LoadBalancerIP = "192.0.2.999" }, `InvalidRequest: invalid request: spec.loadBalancerIP: "192.0.2.999" is not an IP address`},
-		{"outside", annotated("metallb.io/loadBalancerIPs", "192.0.2.9"), `AddressNotInPool: address 192.0.2.9: address is in no pool`},
+		{"outside", annotated("metallb.io/loadBalancerIPs", "192.0.2.9"), `AddressNotInPool: address 192.0.2.9: no pool has it`},
 		{"two", annotated("metallb.universe.tf/loadBalancerIPs", "10.32.0.1,10.32.0.2"), `InvalidRequest: invalid request: metadata.annotations[metallb.universe.tf/loadBalancerIPs]: "10.32.0.1,10.32.0.2" names two IPv4 addresses`},
 		{"pool", annotated("metallb.io/address-pool", "nowhere"), `PoolNotFound: pool "nowhere": no such pool`},
 		{"family", annotated("metallb.io/loadBalancerIPs", "2001:db8:32::1"), `InvalidRequest: invalid request: metadata.annotations[metallb.io/loadBalancerIPs]: the Service's cluster IPs are`},
