@@ -96,7 +96,7 @@ func admin(t *testing.T) string {
 // browser starts a browser of its own, which ends with the test.
 func browser(t *testing.T) context.Context {
 	t.Helper()
-	o := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browserPath()), chromedp.UserDataDir(t.TempDir()), chromedp.NoSandbox,
+	o := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browserPath()), chromedp.UserDataDir(profile(t)), chromedp.NoSandbox,
 		chromedp.DisableGPU, chromedp.NoFirstRun, chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
 		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-sync", true), chromedp.WindowSize(1280, 900),
 		chromedp.WSURLReadTimeout(testbed.Patience))
@@ -106,6 +106,17 @@ func browser(t *testing.T) context.Context {
 	t.Cleanup(cancel)
 	require.NoError(t, chromedp.Run(ctx))
 	return ctx
+}
+
+// profile returns a folder for a browser. Some of its processes end, and write, a moment after it.
+func profile(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "fairlead-browser-")
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		testbed.Eventually(t, "the browser's folder to be removed", func(context.Context) error { return os.RemoveAll(dir) })
+	})
+	return dir
 }
 
 // tab is a page of a browser, and what it complains of.
