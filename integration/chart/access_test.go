@@ -1,7 +1,6 @@
 package chart
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -182,20 +181,7 @@ func TestKubectlRole(t *testing.T) {
 // dashboardGaps returns what the dashboard may not see.
 func dashboardGaps(t *testing.T, plugin, kubeconfig, namespace string) []any {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), plugin, "dashboard", "--no-open", "--port=0", "--kubeconfig="+kubeconfig, "--namespace="+namespace)
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	defer func() {
-		require.NoError(t, cmd.Process.Signal(os.Interrupt))
-		assert.NoError(t, cmd.Wait())
-	}()
-	var link string
-	for lines := bufio.NewScanner(out); link == "" && lines.Scan(); {
-		if text := strings.TrimSpace(lines.Text()); strings.HasPrefix(text, "http://") {
-			link = text
-		}
-	}
+	_, link := testbed.StartDashboard(t, plugin, "--kubeconfig="+kubeconfig, "--namespace="+namespace)
 	var page struct{ Gaps []any }
 	require.NoError(t, json.Unmarshal(testbed.ReadDashboard(t, link), &page))
 	return page.Gaps

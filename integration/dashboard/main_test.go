@@ -2,7 +2,6 @@
 package dashboard
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -12,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -65,25 +63,10 @@ type running struct {
 // start starts the dashboard of an installation with a kubeconfig, and ends it, as Ctrl-C does, when the test ends.
 func start(t *testing.T, namespace, kubeconfig string, args ...string) *running {
 	t.Helper()
-	args = append([]string{"dashboard", "--no-open", "--port", "0", "--kubeconfig", kubeconfig, "--system-namespace", namespace}, args...)
-	r := &running{cmd: exec.Command(plugin, args...)}
-	out, err := r.cmd.StdoutPipe()
-	require.NoError(t, err)
-	r.cmd.Stderr = os.Stderr
-	require.NoError(t, r.cmd.Start())
-	t.Cleanup(func() {
-		require.NoError(t, r.cmd.Process.Signal(syscall.SIGINT))
-		assert.NoError(t, r.cmd.Wait(), "Ctrl-C is a good end")
-	})
-	for lines := bufio.NewScanner(out); lines.Scan(); {
-		if link := strings.TrimSpace(lines.Text()); strings.HasPrefix(link, "http://127.0.0.1:") {
-			r.link = link
-			r.base, _, _ = strings.Cut(link, "/enter?")
-			return r
-		}
-	}
-	require.Fail(t, "the dashboard has printed no link")
-	return nil
+	r := &running{}
+	r.cmd, r.link = testbed.StartDashboard(t, plugin, append([]string{"--kubeconfig", kubeconfig, "--system-namespace", namespace}, args...)...)
+	r.base, _, _ = strings.Cut(r.link, "/enter?")
+	return r
 }
 
 // admin writes the admin's kubeconfig.

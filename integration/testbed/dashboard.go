@@ -1,16 +1,43 @@
 package testbed
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"os"
+	"os/exec"
+	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
+
+// StartDashboard starts the dashboard of a binary kubectl-fairlead, on any port and without a browser, and returns the link that it prints. It
+// ends, as by Ctrl-C, when the test ends.
+func StartDashboard(t testing.TB, plugin string, args ...string) (cmd *exec.Cmd, link string) {
+	t.Helper()
+	cmd = exec.Command(plugin, append([]string{"dashboard", "--no-open", "--port=0"}, args...)...)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	cmd.Stderr = os.Stderr
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		require.NoError(t, cmd.Process.Signal(os.Interrupt))
+		assert.NoError(t, cmd.Wait(), "Ctrl-C is a good end")
+	})
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if text := strings.TrimSpace(lines.Text()); strings.HasPrefix(text, "http://127.0.0.1:") {
+			return cmd, text
+		}
+	}
+	require.Fail(t, "the dashboard has printed no link")
+	return nil, ""
+}
 
 // ReadDashboard opens the link of a dashboard, which can be done once, and returns its overview as JSON when the cluster has been read.
 func ReadDashboard(t testing.TB, link string) (page []byte) {

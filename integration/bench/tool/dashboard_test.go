@@ -1,13 +1,11 @@
 package tool
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -28,18 +26,9 @@ func BenchmarkDashboard(b *testing.B) {
 		b.Skip("there is no chromium")
 	}
 	build(b)
-	cmd := exec.Command(plugin, "dashboard", "--no-open", "--port", "0", "--kubeconfig", filepath.Join(files(b), "kubeconfig"))
-	out, err := cmd.StdoutPipe()
-	require.NoError(b, err)
-	require.NoError(b, cmd.Start())
+	cmd, link := testbed.StartDashboard(b, plugin, "--kubeconfig", filepath.Join(files(b), "kubeconfig"))
 	ended, peak := make(chan struct{}), make(chan float64)
 	go func() { peak <- watch(cmd.Process.Pid, ended) }()
-	var link string
-	for lines := bufio.NewScanner(out); link == "" && lines.Scan(); {
-		if text := strings.TrimSpace(lines.Text()); strings.HasPrefix(text, "http://") {
-			link = text
-		}
-	}
 	base, _, _ := strings.Cut(link, "/enter")
 	o := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium), chromedp.UserDataDir(b.TempDir()), chromedp.NoSandbox,
 		chromedp.DisableGPU, chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.WindowSize(1280, 900))
@@ -67,8 +56,6 @@ func BenchmarkDashboard(b *testing.B) {
 		busy = append(busy, s.update(one))
 	}
 	stop()
-	require.NoError(b, cmd.Process.Signal(syscall.SIGINT))
-	require.NoError(b, cmd.Wait())
 	close(ended)
 	b.ReportMetric(0, "ns/op")
 	b.ReportMetric(millis(paints), "first-paint-ms")

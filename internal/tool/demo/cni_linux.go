@@ -53,7 +53,7 @@ type speaking struct {
 func (d *demo) routerSteps(c speaking) []step {
 	s := &speakers{demo: d, hosts: map[string]*host{}, config: fmt.Sprintf(cniRouterConfig, c.asn)}
 	if missing := s.lacks(c); len(missing) > 0 {
-		fmt.Fprintf(d.Out, "Not shown is what a router hears of %s: %s is missing.\n\n", c.what, strings.Join(missing, "; "))
+		d.notShown("what a router hears of "+c.what, missing)
 		return nil
 	}
 	return []step{

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -24,7 +23,7 @@ func (d *demo) failoverSteps() []step {
 		missing = append(missing, fmt.Sprintf("the program %s", d.Speaker))
 	}
 	if len(missing) > 0 {
-		fmt.Fprintf(d.Out, "Not shown is how speakers take over from one another: %s is missing.\n\n", strings.Join(missing, "; "))
+		d.notShown("how speakers take over from one another", missing)
 		return nil
 	}
 	d.l2Backend = Speaker

@@ -165,6 +165,12 @@ func (d *demo) plan(ctx context.Context) error {
 // doctor shows that nothing is wrong.
 func (d *demo) doctor(ctx context.Context) error { return d.runTool(ctx, 0, "doctor") }
 
+// notShown says what the demo leaves out for want of something.
+func (d *demo) notShown(what string, missing []string) {
+	d.screen().Line(screen.C("Not shown is %s: %s is missing.", what, strings.Join(missing, "; ")))
+	fmt.Fprintln(d.Out)
+}
+
 // learn are the steps that use the tool on what the demo has made.
 func (d *demo) learn() []step {
 	return []step{
