@@ -11,10 +11,10 @@ import (
 	"github.com/fairlead/fairlead/internal/config"
 )
 
-// BenchmarkGrowth is how what one change costs, and everything from nothing, grows with the Services and the nodes of a cluster.
-func BenchmarkGrowth(b *testing.B) {
+// announcedBoth is a pool of which everything is announced on layer 2, and to one router, for all nodes.
+func announcedBoth() *config.Snapshot {
 	meta := metav1.ObjectMeta{Name: "main"}
-	snapshot := config.Build(config.Objects{
+	return config.Build(config.Objects{
 		Pools:             []v1beta1.IPAddressPool{{ObjectMeta: meta, Spec: v1beta1.IPAddressPoolSpec{Addresses: []string{"2001:db8::/64"}}}},
 		L2Advertisements:  []v1beta1.L2Advertisement{{ObjectMeta: meta}},
 		BGPAdvertisements: []v1beta1.BGPAdvertisement{{ObjectMeta: meta}},
@@ -22,6 +22,11 @@ func BenchmarkGrowth(b *testing.B) {
 			MyASN: 64512, PeerASN: 64513, PeerAddress: "2001:db8:1::1",
 		}}},
 	}, nil)
+}
+
+// BenchmarkGrowth is how what one change costs, and everything from nothing, grows with the Services and the nodes of a cluster.
+func BenchmarkGrowth(b *testing.B) {
+	snapshot := announcedBoth()
 	for _, services := range []int{1_000, 3_000, 10_000, 30_000} {
 		for _, nodes := range []int{10, 100, 500, 1_000} {
 			for name, fresh := range deciders(snapshot) {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -126,37 +127,69 @@ func (k *nodeKinds) join(name string, key kindKey) {
 	k.of[name] = key
 }
 
-// unsaid returns over which sessions nodes advertise a Service that do not say so themselves.
-func (t *VerdictTable) unsaid(s *Service) (out []NodePeer) {
-	if t.nodes.quiet == 0 {
+// crowd is the sessions over which nodes advertise Services that are alike, and do not say so themselves.
+type crowd struct {
+	over     []NodePeer
+	audience [4]*overhead // by the families of such a Service that nobody else advertises; nil: not worked out yet
+}
+
+// unsaid returns over which sessions nodes advertise a Service that do not say so themselves; nil: over none.
+func (t *VerdictTable) unsaid(s *Service) *crowd {
+	if t.nodes.quiet == 0 || !s.Endpoints.Any {
 		return nil
 	}
 	group := t.prefixes.group(s.ID())
-	ask := func(name string) {
-		if peers, _ := t.ask(name, s, group); len(peers) > 0 {
-			out = append(out, sessionsOf(name, peers)...)
+	if !s.Local && len(group) == 0 {
+		look := string(t.look(s))
+		c := t.crowds[look]
+		if c == nil {
+			c = t.crowd(s)
+			t.crowds[look] = c
 		}
+		return c
 	}
+	asked := t.nodes.speakers
 	if s.Local {
-		for name := range s.Endpoints.Nodes {
-			if t.nodes.speakers[name] {
-				ask(name)
-			}
-		}
-		return out
+		asked = s.Endpoints.Nodes
 	}
+	c := &crowd{}
+	for name := range asked {
+		if t.nodes.speakers[name] {
+			peers, _ := t.ask(name, s, group)
+			c.over = append(c.over, sessionsOf(name, peers)...)
+		}
+	}
+	return c
+}
+
+// crowd works out over which sessions quiet nodes advertise a Service that depends on no other, and whose traffic goes to all nodes.
+func (t *VerdictTable) crowd(s *Service) *crowd {
+	c := &crowd{}
 	for key, kind := range t.nodes.kinds {
 		if !key.quiet {
 			continue
 		}
-		x := kind.table.resolve(s)
-		for _, name := range kind.names {
-			switch {
-			case len(group) > 0:
-				ask(name)
-			case x.refusal == nil:
-				out = append(out, sessionsOf(name, x.peers)...)
+		if x := kind.table.resolve(s); x.refusal == nil {
+			for _, name := range kind.names {
+				c.over = append(c.over, sessionsOf(name, x.peers)...)
 			}
+		}
+	}
+	return c
+}
+
+// look says what matters to which peers hear a Service that has endpoints: those that look alike are heard by the same ones.
+func (t *VerdictTable) look(s *Service) []byte {
+	var out []byte
+	for _, addr := range s.Addrs {
+		if pool := poolOf(t.routes.Snapshot, s.Pools, addr); pool != nil {
+			out = append(out, pool.Name...)
+		}
+		out = append(out, '/', "46"[index(addr.Is6())], ' ')
+	}
+	for i, a := range t.routes.Snapshot.BGPAdvertisements() {
+		if len(a.ServiceSelectors()) > 0 && a.SelectsService(s.Labels) {
+			out = append(strconv.AppendInt(out, int64(i), 36), ' ')
 		}
 	}
 	return out

@@ -27,6 +27,7 @@ type VerdictTable struct {
 	prefixes prefixes
 	sessions map[NodePeer]Session
 	audience map[string]*overhead // by what it is over, and the families
+	crowds   map[string]*crowd    // by the look of a Service, of those that depend on no other
 	pending  int
 
 	anew    bool // everything has changed since the last Decide
@@ -62,7 +63,7 @@ type overhead struct {
 func NewVerdictTable() *VerdictTable {
 	return &VerdictTable{
 		local: NewTable(false, true), services: map[types.NamespacedName]*judged{}, told: map[types.NamespacedName]statement{},
-		nodes: newNodeKinds(), sessions: map[NodePeer]Session{}, audience: map[string]*overhead{},
+		nodes: newNodeKinds(), sessions: map[NodePeer]Session{}, audience: map[string]*overhead{}, crowds: map[string]*crowd{},
 		changed: map[types.NamespacedName]bool{}, set: map[types.NamespacedName]*Service{}, moved: map[string]bool{},
 		heard: map[NodePeer]bool{},
 	}
@@ -249,6 +250,7 @@ func (t *VerdictTable) listen(routed map[types.NamespacedName]bool) {
 	if !t.routed || !t.nodes.update(&t.routes, t.moved, t.anew) {
 		return
 	}
+	clear(t.crowds)
 	for id, x := range t.services {
 		if t.nodes.quiet > 0 || t.nodes.wasQuiet || x.over == nil {
 			routed[id] = true
@@ -369,37 +371,67 @@ func quoted(names []string) string {
 
 // judgeRoutes forms the verdict on what is advertised of a Service by BGP.
 func (t *VerdictTable) judgeRoutes(x *judged) {
-	over := slices.Concat(t.told[x.ID()].over, t.unsaid(x.Service))
-	if len(over) == 0 {
+	o := t.heardOver(x)
+	if x.over != o {
 		t.leave(x)
+	}
+	if o == nil {
 		var willing bool
 		x.routed, willing = t.unspoken(x.Service)
 		t.count(&x.unspoken, willing)
 		return
 	}
 	t.count(&x.unspoken, false)
+	o.services[x.ID()], x.over, x.routed = x, o, o.verdict
+}
+
+// heardOver returns what a Service is advertised over; nil: over no session.
+func (t *VerdictTable) heardOver(x *judged) *overhead {
+	said, unsaid := t.told[x.ID()].over, t.unsaid(x.Service)
+	switch {
+	case unsaid == nil:
+		return t.overheadOf(x, said)
+	case len(said) > 0:
+		return t.overheadOf(x, slices.Concat(said, unsaid.over))
+	}
+	o := &unsaid.audience[families(x.Addrs)]
+	if *o == nil || len((*o).services) == 0 {
+		*o = t.overheadOf(x, unsaid.over)
+	}
+	return *o
+}
+
+// overheadOf returns what a Service is advertised over, given the sessions.
+func (t *VerdictTable) overheadOf(x *judged, over []NodePeer) *overhead {
+	if len(over) == 0 {
+		return nil
+	}
+	over = slices.Clone(over)
 	slices.SortFunc(over, func(a, b NodePeer) int { return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Peer, b.Peer)) })
 	over = slices.Compact(over)
 	key := keyOf(x.Addrs, over)
-	if x.over == nil || x.over.key != key {
-		t.leave(x)
-		o := t.audience[key]
-		if o == nil {
-			o = &overhead{key: key, over: over, services: map[types.NamespacedName]*judged{},
-				verdict: SpokenTo(t.routes.Snapshot, x.Addrs, over, t.sessions)}
-			t.audience[key] = o
-		}
-		o.services[x.ID()], x.over = x, o
+	o := t.audience[key]
+	if o == nil {
+		o = &overhead{key: key, over: over, services: map[types.NamespacedName]*judged{},
+			verdict: SpokenTo(t.routes.Snapshot, x.Addrs, over, t.sessions)}
+		t.audience[key] = o
 	}
-	x.routed = x.over.verdict
+	return o
+}
+
+// families numbers which families addresses are of.
+func families(addrs []netip.Addr) (out int) {
+	for _, a := range addrs {
+		out |= 1 << index(a.Is6())
+	}
+	return out
 }
 
 // keyOf names the families of addresses, and sessions.
 func keyOf(addrs []netip.Addr, over []NodePeer) string {
 	var b strings.Builder
-	for _, is6 := range []bool{false, true} {
-		fmt.Fprint(&b, slices.ContainsFunc(addrs, func(a netip.Addr) bool { return a.Is6() == is6 }), "\n")
-	}
+	b.WriteByte(byte('0' + families(addrs)))
+	b.WriteByte('\n')
 	for _, s := range over {
 		b.WriteString(s.Node)
 		b.WriteByte(' ')

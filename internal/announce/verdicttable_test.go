@@ -328,6 +328,32 @@ func TestNothingToSay(t *testing.T) {
 	assert.Empty(t, h.verdicts.Decide())
 }
 
+// TestQuietSession: what nodes do not say to advertise is judged by their sessions as they are, also after nothing was advertised for a while.
+func TestQuietSession(t *testing.T) {
+	table := NewVerdictTable()
+	table.Configure(announcedBoth(), servesL2, func(*config.BGPAdvertisement) bool { return true })
+	table.SetNode("n1", &Node{})
+	table.SetSpeaker("n1", &Speaker{}, true)
+	session := NodePeer{"n1", "main"}
+	table.SetSession(session, &Session{Up: true})
+	is := func(serves bool) string {
+		s := service(0)
+		s.Endpoints.Any = serves
+		table.SetService(s.ID(), s)
+		table.Decide()
+		v, _ := table.Routed(s.ID())
+		return v.Reason
+	}
+	assert.Equal(t, ReasonAdvertised, is(true))
+	assert.Equal(t, ReasonNoEndpoints, is(false))
+	table.SetSession(session, &Session{Error: "closed"})
+	assert.Equal(t, ReasonNoEndpoints, is(false))
+	assert.Equal(t, ReasonNoSession, is(true))
+	assert.Equal(t, ReasonNoEndpoints, is(false))
+	table.SetSession(session, &Session{Up: true})
+	assert.Equal(t, ReasonAdvertised, is(true))
+}
+
 // BenchmarkVerdictTable is 10,000 Services and 500 nodes, each with a speaker: the whole from nothing, and one change of each kind.
 func BenchmarkVerdictTable(b *testing.B) {
 	const services, nodes = 10_000, 500
