@@ -32,18 +32,27 @@ const clients = 16
 // BenchmarkCreate walks the path of a user: the controller and three speakers run, each with a session with one router, FRR; 16 clients
 // create Services that have a pod on every node. It measures until the last route is in the router's kernel, then until all processes are
 // at rest, and prints what that cost each process and how many writes of each kind the API server had; then the same for deleting them.
+// Either each node has a kube-proxy, as it is by default, or none has, as where the CNI replaces it.
 func BenchmarkCreate(b *testing.B) {
 	for _, n := range []int{1000, 4000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			for b.Loop() {
-				createAndDelete(b, n)
-			}
-		})
+		for name, proxies := range map[string]bool{"kube-proxy": true, "no-kube-proxy": false} {
+			b.Run(fmt.Sprintf("%d/%s", n, name), func(b *testing.B) {
+				for b.Loop() {
+					createAndDelete(b, n, proxies)
+				}
+			})
+		}
 	}
 }
 
-func createAndDelete(b *testing.B, n int) {
+func createAndDelete(b *testing.B, n int, proxies bool) {
 	s := newSite(b, 3)
+	for _, node := range s.Nodes() {
+		node.Proxy.Kill()
+		if proxies {
+			node.StartProxy("--iptables-min-sync-period=1s") // its default: the lab's writes its rules up to fifty times a second
+		}
+	}
 	router := s.AddClient("router")
 	r := routing.StartFRR(b, s.Lab, router, routing.Rack)
 	k := watch(b, router)

@@ -102,12 +102,13 @@ func (n *Node) PodAddr(is6 bool) netip.Addr {
 	return podAddr(n.pod.prefixes[0])
 }
 
-// StartProxy starts kube-proxy again after Proxy has been killed. AddNode has started it the first time.
-func (n *Node) StartProxy() {
+// StartProxy starts kube-proxy again after Proxy has been killed. AddNode has started it the first time. Of a flag that is given twice the
+// last counts.
+func (n *Node) StartProxy(args ...string) {
 	t := n.lab.t
 	t.Helper()
 	requireProgram(t, "nft")
-	n.Proxy = n.Start(StartOptions{Name: "kube-proxy"}, asset(n.lab, "kube-proxy"),
+	n.Proxy = n.Start(StartOptions{Name: "kube-proxy"}, asset(n.lab, "kube-proxy"), append([]string{
 		"--kubeconfig", n.lab.kubeconfig,
 		"--proxy-mode", "nftables",
 		"--hostname-override", n.name,
@@ -121,7 +122,7 @@ func (n *Node) StartProxy() {
 		"--conntrack-min", "0",
 		"--conntrack-tcp-timeout-established", "0",
 		"--conntrack-tcp-timeout-close-wait", "0",
-	)
+	}, args...)...)
 }
 
 const healthz = "127.0.0.1:10256"
