@@ -126,7 +126,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 		Node: o.NodeName, Namespace: o.Namespace, Asked: cmp.Or(o.BGPBackend, o.Backend), IgnoreExclude: o.IgnoreExcludeLB,
 		ShutdownWait: o.BGPShutdownWait, DrainCordoned: o.BGPDrainCordoned,
 		NoServiceBGPStatus: o.ServiceBGPStatus == statusNone, Owner: o.owner(), Feed: feed, Cache: mgr.GetCache(), Client: mgr.GetClient(),
-		Router: router, BFD: watch, Sessions: &sessions, Recorder: recorder, Writing: recorder.Writing, Metrics: series,
+		Router: router, BFD: watch, Sessions: &sessions, Recorder: recorder, Metrics: series,
 		Waits: watcher.SetWaits, Log: log,
 	})
 	configuration := func(ctx context.Context) error {

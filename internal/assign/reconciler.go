@@ -25,20 +25,13 @@ import (
 // conflictRetry is how long to wait for the event that a conflicting write must bring, before looking again regardless.
 const conflictRetry = time.Second
 
-// Recorder takes the events of this package.
-type Recorder interface {
-	events.EventRecorder
-	// Writing tells that a write that goes before events is under way, until the function it returns is called.
-	Writing() (done func())
-}
-
 // reconciler brings each Service to its Verdict.
 type reconciler struct {
 	Client   client.Client
 	Assigner *Assigner
 	Holds    *holdKeeper
 	Adopted  *adopted
-	Recorder Recorder
+	Recorder events.EventRecorder
 	Metrics  *Metrics
 	Log      *slog.Logger
 	Now      func() time.Time
@@ -141,9 +134,7 @@ func sooner(a, b time.Duration) time.Duration {
 func (r *reconciler) write(ctx context.Context, svc *corev1.Service, change *Change, start time.Time) (reconcile.Result, error) {
 	had := service.ShownAddresses(svc)
 	patched := svc.DeepCopy()
-	done := r.Recorder.Writing()
 	err := r.Client.Status().Patch(ctx, patched, client.RawPatch(types.MergePatchType, change.Patch), client.FieldOwner(service.FieldManager))
-	done()
 	switch {
 	case apierrors.IsConflict(err):
 		r.Metrics.writes.WithLabelValues(writeConflict).Inc()

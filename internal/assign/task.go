@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -43,7 +44,7 @@ type Options struct {
 	// ReportOtherClasses tells a Service of a class that is not served so, by an event.
 	ReportOtherClasses bool
 	Registry           prometheus.Registerer
-	Recorder           Recorder
+	Recorder           events.EventRecorder
 	// Providers give out the addresses of pools that name them, by the name that pools have for them (config.Allocators).
 	Providers map[string]allocator.Provider
 	Log       *slog.Logger

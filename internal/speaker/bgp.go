@@ -62,8 +62,6 @@ type BGPOptions struct {
 	// Sessions rings when the state of sessions has changed, with routers or of BFD.
 	Sessions *wake.Bell
 	Recorder events.EventRecorder
-	// Writing is called before a status is written, and what it returns afterwards, so that events give way to statuses; nil: nothing is.
-	Writing func() (done func())
 	Metrics *Metrics
 	// Waits is called with why peers of this node cannot be served yet; it must not block.
 	Waits func([]config.Fault)

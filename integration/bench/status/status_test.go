@@ -191,7 +191,7 @@ func start(b *testing.B, namespace string) *instance {
 	feed := speaker.NewFeed(c, namespace)
 	task := speaker.NewBGP(speaker.BGPOptions{
 		Node: node, Namespace: namespace, Asked: "speaker", Feed: feed, Cache: c, Client: bed.Client, Router: router{},
-		BFD: speaker.NewBFD(nil, nil, log), Sessions: &wake.Bell{}, Recorder: recorder, Writing: recorder.Writing, Metrics: metrics,
+		BFD: speaker.NewBFD(nil, nil, log), Sessions: &wake.Bell{}, Recorder: recorder, Metrics: metrics,
 		Waits: func([]config.Fault) {}, Log: log,
 	})
 	ctx, stop := context.WithCancel(context.WithoutCancel(b.Context()))

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/time/rate"
 	eventsv1 "k8s.io/api/events/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,15 +26,12 @@ import (
 
 	"github.com/fairlead/fairlead/internal/process/text"
 	"github.com/fairlead/fairlead/internal/process/wake"
+	"github.com/fairlead/fairlead/internal/process/yield"
 )
 
 const (
 	// senders is how many events are on their way at once.
 	senders = 2
-	// busyWrites is from how many writes under way on the sender gives way to them, and busyRate how many events it then sends a
-	// second.
-	busyWrites = 4
-	busyRate   = 10
 	// maxNote is the most that the API server accepts as a note, in bytes.
 	maxNote = 1024
 	// repeatWithin is for how long the same event again is counted instead of sent as another.
@@ -58,10 +54,9 @@ type Recorder struct {
 	log      *slog.Logger
 	now      func() time.Time
 
-	count  atomic.Int64 // of events so far: tells those of one moment apart
-	writes atomic.Int64 // under way, of those that matter more
-	slow   *rate.Limiter
-	news   wake.Signal // the queue is not empty
+	count atomic.Int64 // of events so far: tells those of one moment apart
+	pace  *yield.Pacer
+	news  wake.Signal // the queue is not empty
 
 	mu    sync.Mutex // protects all the following
 	queue list.List  // of *eventsv1.Event
@@ -84,14 +79,8 @@ func New(client eventsclient.EventsGetter, scheme *runtime.Scheme, source string
 	}
 	return &Recorder{
 		client: client, scheme: scheme, source: source, instance: source + "-" + host, log: log, now: time.Now,
-		slow: rate.NewLimiter(busyRate, 1), news: wake.New(), sent: map[key]*eventsv1.Event{},
+		pace: yield.New(senders), news: wake.New(), sent: map[key]*eventsv1.Event{},
 	}
-}
-
-// Writing tells that a write that goes before events is under way, until the function it returns is called.
-func (r *Recorder) Writing() (done func()) {
-	r.writes.Add(1)
-	return func() { r.writes.Add(-1) }
 }
 
 // Eventf queues an event about regarding. A note that is longer than the API server accepts is cut.
@@ -151,10 +140,12 @@ func (r *Recorder) send(stopping, sending context.Context) {
 				return
 			}
 		}
-		if r.writes.Load() >= busyWrites {
-			_ = r.slow.Wait(stopping) // it ends early when there is no time left to give way
+		end, err := r.pace.Begin(stopping)
+		if err != nil { // there is no time left to give way
+			end = func() {}
 		}
 		r.deliver(sending, e)
+		end()
 	}
 }
 
@@ -194,6 +185,8 @@ func (r *Recorder) deliver(ctx context.Context, e *eventsv1.Event) {
 }
 
 func (r *Recorder) write(ctx context.Context, e *eventsv1.Event) error {
+	began := time.Now()
+	defer func() { r.pace.Took(time.Since(began)) }()
 	k := key{e.Regarding.Kind, e.Regarding.Namespace, e.Regarding.Name, e.Regarding.UID, e.Reason, e.Note}
 	if repeated := r.repeat(k, e); repeated != nil {
 		_, err := r.client.Events(repeated.Namespace).Update(ctx, repeated, metav1.UpdateOptions{})

@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/internal/process/follow"
+	"github.com/fairlead/fairlead/internal/process/yield"
 )
 
 const (
@@ -61,8 +62,8 @@ type Options[K comparable, S any, T client.Object] struct {
 	// Fit returns what an object that says is has to say so that it says want: it keeps of is what does not matter, such as since when a
 	// condition is as it is. It must not change either; nil: it is want.
 	Fit func(is, want S) S
-	// Writing is called before a request, and what it returns after it; nil: nothing is. What may wait gives way meanwhile.
-	Writing func() (done func())
+	// Yields is set if what is said may be late: requests of others to the API server go first; see yield.
+	Yields bool
 	// Created is called after an object has been created; nil: nothing is.
 	Created func(context.Context, K)
 }
@@ -70,6 +71,7 @@ type Options[K comparable, S any, T client.Object] struct {
 // Keeper keeps objects of one kind; see the package.
 type Keeper[K comparable, S any, T client.Object] struct {
 	Options[K, S, T]
+	pace *yield.Pacer // nil: it does not yield
 
 	mu      sync.Mutex                              // protects all the following
 	queue   workqueue.TypedRateLimitingInterface[K] // nil: Run has not been called
@@ -92,8 +94,12 @@ type write struct {
 
 // New returns a Keeper; it starts nothing.
 func New[K comparable, S any, T client.Object](o Options[K, S, T]) *Keeper[K, S, T] {
+	var pace *yield.Pacer
+	if o.Yields {
+		pace = yield.New(parallel)
+	}
 	return &Keeper[K, S, T]{
-		Options: o, want: map[K]S{}, have: map[K]map[types.UID]T{}, own: map[K]T{}, written: map[K]write{}, pending: map[K]int{},
+		Options: o, pace: pace, want: map[K]S{}, have: map[K]map[types.UID]T{}, own: map[K]T{}, written: map[K]write{}, pending: map[K]int{},
 	}
 }
 
@@ -279,7 +285,7 @@ func (k *Keeper[K, S, T]) work(ctx context.Context, queue workqueue.TypedRateLim
 		queue.AddAfter(key, wait)
 		return
 	}
-	switch unseen, err := k.sync(ctx, key); {
+	switch unseen, err := k.paced(ctx, key); {
 	case ctx.Err() != nil:
 		return
 	case err != nil:
@@ -297,6 +303,47 @@ func (k *Keeper[K, S, T]) work(ctx context.Context, queue workqueue.TypedRateLim
 	}
 	k.finishLocked()
 	k.mu.Unlock()
+}
+
+// paced is sync when it is its turn. What needs no request does not wait.
+func (k *Keeper[K, S, T]) paced(ctx context.Context, key K) (unseen bool, err error) {
+	k.mu.Lock()
+	done := k.isLocked(key)
+	k.mu.Unlock()
+	if !done {
+		end, err := k.pace.Begin(ctx)
+		if err != nil {
+			return false, err
+		}
+		defer end()
+	}
+	return k.sync(ctx, key)
+}
+
+// isLocked reports whether all that there is about key is what is wanted.
+func (k *Keeper[K, S, T]) isLocked(key K) bool {
+	is, there, seen, others := k.lookLocked(key)
+	want, wanted := k.want[key]
+	switch {
+	case k.Theirs && (!wanted || !there):
+		return true
+	case len(others) > 0 || wanted != there:
+		return false
+	}
+	return !wanted || k.saysLocked(key, is, seen, want)
+}
+
+// saysLocked reports whether an object says what is wanted. One that the cache has not for so long may have been changed unseen.
+func (k *Keeper[K, S, T]) saysLocked(key K, is T, seen bool, want S) bool {
+	said := *k.Status(is)
+	return (seen || time.Now().Before(k.written[key].at.Add(unseenFor))) && equality.Semantic.DeepEqual(said, k.fit(said, want))
+}
+
+// request makes a request, and has it count for the pace.
+func (k *Keeper[K, S, T]) request(do func() error) error {
+	began := time.Now()
+	defer func() { k.pace.Took(time.Since(began)) }()
+	return do()
 }
 
 // waitLocked returns how long the next write about key has to wait, and whether it is one of counters only.
@@ -366,7 +413,7 @@ func (k *Keeper[K, S, T]) sync(ctx context.Context, key K) (unseen bool, err err
 	k.mu.Lock()
 	is, there, seen, others := k.lookLocked(key)
 	want, wanted := k.want[key]
-	due := k.written[key].at.Add(unseenFor)
+	says := there && wanted && k.saysLocked(key, is, seen, want)
 	k.mu.Unlock()
 	if k.Theirs && (!wanted || !there) {
 		k.mu.Lock()
@@ -396,7 +443,7 @@ func (k *Keeper[K, S, T]) sync(ctx context.Context, key K) (unseen bool, err err
 	case !there:
 		return true, k.create(ctx, key, want)
 	}
-	if said := *k.Status(is); !seen && !time.Now().Before(due) || !equality.Semantic.DeepEqual(said, k.fit(said, want)) {
+	if !says {
 		err := k.write(ctx, key, is, want)
 		if apierrors.IsInvalid(err) && !k.Theirs { // somebody has made it say what cannot be changed any more
 			err = k.remove(ctx, key, is)
@@ -453,9 +500,7 @@ func isOlder(a, b client.Object) bool {
 
 func (k *Keeper[K, S, T]) create(ctx context.Context, key K, want S) error {
 	o := k.New(key)
-	done := k.writing()
-	err := k.Client.Create(ctx, o)
-	done()
+	err := k.request(func() error { return k.Client.Create(ctx, o) })
 	if apierrors.IsAlreadyExists(err) {
 		// Somebody has taken the label off, or made it. It is not this process's to write or to remove; see the package.
 		return fmt.Errorf("create the %T about %v: %s is there without the labels %v and is let alone until it is removed: %w", o, key,
@@ -471,13 +516,6 @@ func (k *Keeper[K, S, T]) create(ctx context.Context, key K, want S) error {
 	return k.write(ctx, key, o, want)
 }
 
-func (k *Keeper[K, S, T]) writing() (done func()) {
-	if k.Writing == nil {
-		return func() {}
-	}
-	return k.Writing()
-}
-
 // write replaces the whole status: a merge would keep what it does not name.
 func (k *Keeper[K, S, T]) write(ctx context.Context, key K, is T, want S) error {
 	steps := []map[string]any{{"op": "add", "path": "/status", "value": k.fit(*k.Status(is), want)}}
@@ -488,9 +526,9 @@ func (k *Keeper[K, S, T]) write(ctx context.Context, key K, is T, want S) error 
 	if err != nil {
 		return fmt.Errorf("encode the status of %s: %w", is.GetName(), err)
 	}
-	defer k.writing()()
 	o := is.DeepCopyObject().(T)
-	if err := k.Client.Status().Patch(ctx, o, client.RawPatch(types.JSONPatchType, patch)); err != nil {
+	err = k.request(func() error { return k.Client.Status().Patch(ctx, o, client.RawPatch(types.JSONPatchType, patch)) })
+	if err != nil {
 		return fmt.Errorf("write the %T about %v: %w", o, key, err)
 	}
 	k.wrote(key, o)
@@ -505,7 +543,7 @@ func (k *Keeper[K, S, T]) wrote(key K, o T) {
 
 func (k *Keeper[K, S, T]) remove(ctx context.Context, key K, o T) error {
 	uid := o.GetUID()
-	err := k.Client.Delete(ctx, o.DeepCopyObject().(T), client.Preconditions{UID: &uid})
+	err := k.request(func() error { return k.Client.Delete(ctx, o.DeepCopyObject().(T), client.Preconditions{UID: &uid}) })
 	if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
 		return fmt.Errorf("remove %T %s about %v: %w", o, o.GetName(), key, err)
 	}
