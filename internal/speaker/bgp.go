@@ -62,7 +62,7 @@ type BGPOptions struct {
 	// Sessions rings when the state of sessions has changed, with routers or of BFD.
 	Sessions *wake.Bell
 	Recorder events.EventRecorder
-	Metrics *Metrics
+	Metrics  *Metrics
 	// Waits is called with why peers of this node cannot be served yet; it must not block.
 	Waits func([]config.Fault)
 	Log   *slog.Logger

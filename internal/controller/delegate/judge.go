@@ -35,8 +35,8 @@ type judging struct {
 	present   map[string]presence.Links
 	silent    map[string]bool
 	sessions  map[announce.NodePeer]bool
-	unsettled map[judged]bool // of which another verdict is shown than was formed
-	flaps     calm[judged]    // of verdicts by BGP
+	unsettled map[judged]time.Time // of which another verdict is shown than was formed: when it is looked at again, without news
+	flaps     calm[judged]         // of verdicts by BGP
 	steady    steady
 	begun     bool // verdicts have been formed before
 }
@@ -57,10 +57,16 @@ func (s *speakers) judge() (again time.Duration) {
 		s.log.Error("what the speakers do is not known", "err", err)
 		return judgeEvery
 	}
-	todo := j.unsettled
-	j.unsettled = map[judged]bool{}
+	now, todo := time.Now(), map[judged]bool{}
 	for _, id := range j.table.Decide() {
 		todo[judged{kindL2, id}], todo[judged{kindBGP, id}] = true, true
+	}
+	for k, due := range j.unsettled {
+		if left := due.Sub(now); left <= 0 {
+			todo[k] = true
+		} else if !todo[k] {
+			again = wake.Sooner(again, left)
+		}
 	}
 	var others []judged
 	s.mu.Lock()
@@ -68,7 +74,7 @@ func (s *speakers) judge() (again time.Duration) {
 		s.verdicts, s.mum = map[judged]announce.Verdict{}, map[judged]bool{}
 	}
 	for k := range todo {
-		another, wait := s.show(k, time.Now())
+		another, wait := s.show(k, now)
 		if another {
 			others = append(others, k)
 		}
@@ -77,7 +83,7 @@ func (s *speakers) judge() (again time.Duration) {
 	s.pending, s.alive = j.table.Pending(), slices.Sorted(maps.Keys(j.present))
 	s.mu.Unlock()
 	j.begun = true
-	j.flaps.forget(time.Now())
+	j.flaps.forget(now)
 	for _, k := range others {
 		s.reconsider(allocator.Owner{Namespace: k.Namespace, Name: k.Name})
 	}
@@ -92,7 +98,7 @@ func (s *speakers) takeIn(cluster *observe.Cluster, snapshot *config.Snapshot, c
 	j := &s.judging
 	if j.changes == nil {
 		j.changes, j.table = cluster.Watch(), announce.NewVerdictTable()
-		j.unsettled, j.flaps, j.steady = map[judged]bool{}, calm[judged]{}, steady{}
+		j.unsettled, j.flaps, j.steady = map[judged]time.Time{}, calm[judged]{}, newSteady()
 	}
 	if j.snapshot != snapshot || j.choice != choice {
 		j.snapshot, j.choice = snapshot, choice
@@ -109,7 +115,9 @@ func (s *speakers) takeIn(cluster *observe.Cluster, snapshot *config.Snapshot, c
 			s.burial.news.Store(true)
 		}
 	})
-	s.said.take(others, j.silent, j.table.SetTold)
+	if s.said.take(others, j.silent, j.table.SetTold) {
+		j.steady.told = time.Now()
+	}
 	return s.readSessions()
 }
 
@@ -185,10 +193,12 @@ func (s *speakers) show(k judged, now time.Time) (another bool, again time.Durat
 	delete(s.mum, k)
 	if !is {
 		delete(s.verdicts, k)
-		delete(s.judging.steady, k)
+		delete(s.judging.steady.since, k)
+		delete(s.judging.unsettled, k)
 		return false, 0
 	}
 	v := formed
+	delete(s.judging.unsettled, k)
 	switch {
 	case !known:
 		if again = s.keepMum(k, formed, now); again > 0 {
@@ -198,7 +208,7 @@ func (s *speakers) show(k judged, now time.Time) (another bool, again time.Durat
 		v, again = s.settle(k, was, formed, now)
 	}
 	if again > 0 {
-		s.judging.unsettled[k] = true
+		s.judging.unsettled[k] = now.Add(again)
 	}
 	s.verdicts[k] = v
 	return !s.mum[k] && (v != was || !known), again
@@ -215,7 +225,7 @@ func (s *speakers) keepMum(k judged, formed announce.Verdict, now time.Time) tim
 	case k.kind == kindBGP:
 		return s.judging.steady.wait(k, announce.Verdict{Reason: announce.ReasonPending}, formed, s.complete(k), now)
 	}
-	delete(s.judging.steady, k)
+	delete(s.judging.steady.since, k)
 	return 0
 }
 

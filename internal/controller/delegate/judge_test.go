@@ -142,7 +142,7 @@ func TestJudge(t *testing.T) {
 func TestToldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &speakers{verdicts: map[judged]announce.Verdict{}, mum: map[judged]bool{}}
-		s.judging = judging{table: announce.NewVerdictTable(), begun: true, unsettled: map[judged]bool{}, flaps: calm[judged]{}, steady: steady{}}
+		s.judging = judging{table: announce.NewVerdictTable(), begun: true, unsettled: map[judged]time.Time{}, flaps: calm[judged]{}, steady: newSteady()}
 		table := s.judging.table
 		table.Configure(config.Build(config.Objects{
 			Pools: []v1beta1.IPAddressPool{{ObjectMeta: metav1.ObjectMeta{Name: "main"}, Spec: v1beta1.IPAddressPoolSpec{

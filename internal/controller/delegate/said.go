@@ -70,10 +70,11 @@ func read(o client.Object) (name object, svc types.NamespacedName, x statement) 
 }
 
 // take calls tell with what is said of each Service that anything else is said of than when it was called last; of all Services if all is
-// set. What silent nodes have said does not count.
-func (s *said) take(all bool, silent map[string]bool, tell func(svc types.NamespacedName, announcers []string, over []announce.NodePeer)) {
+// set. What silent nodes have said does not count. It reports whether anything was said.
+func (s *said) take(all bool, silent map[string]bool, tell func(svc types.NamespacedName, announcers []string, over []announce.NodePeer)) (news bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	news = len(s.changed) > 0
 	if all {
 		for svc := range s.of {
 			s.changed[svc] = true
@@ -99,4 +100,5 @@ func (s *said) take(all bool, silent map[string]bool, tell func(svc types.Namesp
 		tell(svc, announcers, over)
 	}
 	clear(s.changed)
+	return news
 }

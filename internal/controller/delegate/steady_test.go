@@ -20,7 +20,7 @@ func TestSteady(t *testing.T) {
 		return announce.Verdict{Status: metav1.ConditionTrue, Reason: announce.ReasonAdvertised, Message: fmt.Sprint("from ", nodes)}
 	}
 	down := announce.Verdict{Status: metav1.ConditionFalse, Reason: announce.ReasonNoSession}
-	s, shown := steady{}, pending
+	s, shown := newSteady(), pending
 	at := time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
 	writes := 0
 	judge := func(v announce.Verdict) announce.Verdict {
@@ -45,5 +45,27 @@ func TestSteady(t *testing.T) {
 	assert.Equal(t, from(2), judge(from(2)), "and stays so")
 	assert.Equal(t, down, judge(down), "what is wrong is told at once")
 	assert.Equal(t, from(1), judge(from(1)), "and so is that it is right again")
-	assert.Empty(t, s)
+	assert.Empty(t, s.since)
+}
+
+// TestSteadyWhileTold: while speakers tell of many Services, nothing is told before they have come to the end, but not for ever.
+func TestSteadyWhileTold(t *testing.T) {
+	begin := time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
+	key := judged{kindBGP, types.NamespacedName{Namespace: "default", Name: "web"}}
+	held := func(tellFor time.Duration) time.Duration {
+		s := newSteady()
+		for now := begin; ; now = now.Add(100 * time.Millisecond) {
+			if now.Sub(begin) <= tellFor {
+				s.told = now
+			}
+			wait := s.hold(key, now)
+			if wait == 0 {
+				return now.Sub(begin)
+			}
+			assert.Greater(t, wait, time.Duration(0))
+		}
+	}
+	assert.Equal(t, steadyFor, held(time.Second))
+	assert.Equal(t, 10*time.Second+steadyQuiet, held(10*time.Second))
+	assert.Equal(t, steadyMost, held(time.Hour))
 }
