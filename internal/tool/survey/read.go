@@ -244,7 +244,7 @@ func withPools(ctx context.Context, c client.Reader, in ...client.ListOption) ([
 var ErrAmbiguous = errors.New("which installation is meant is not clear")
 
 // ReadService adds a Service and its EndpointSlices to a Survey whose reader may not list those of all namespaces. It returns false if
-// there is no such Service; what may not be read is a Gap.
+// there is no such Service; what may not be read is a Gap. Copies of the Survey do not see what is added.
 func (s *Survey) ReadService(ctx context.Context, c client.Reader, namespace, name string) (found bool, err error) {
 	if s.Service(namespace, name) != nil {
 		return true, nil
@@ -256,12 +256,12 @@ func (s *Survey) ReadService(ctx context.Context, c client.Reader, namespace, na
 		}
 		return false, fmt.Errorf("read Service %s/%s: %w", namespace, name, err)
 	}
-	s.Services = append(s.Services, svc)
+	s.Services = append(slices.Clip(s.Services), svc)
 	if s.Lacks("EndpointSlices") {
 		var list discoveryv1.EndpointSliceList
 		if c.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabels{discoveryv1.LabelServiceName: name}) == nil {
-			s.Slices = append(s.Slices, list.Items...)
-			s.Gaps = slices.DeleteFunc(s.Gaps, func(g Gap) bool { return g.What == "EndpointSlices" })
+			s.Slices = append(slices.Clip(s.Slices), list.Items...)
+			s.Gaps = slices.DeleteFunc(slices.Clone(s.Gaps), func(g Gap) bool { return g.What == "EndpointSlices" })
 		}
 	}
 	return true, nil

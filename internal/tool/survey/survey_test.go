@@ -3,6 +3,7 @@ package survey_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -244,4 +246,45 @@ func TestSilent(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestReadService: who may read only the Services of a namespace sees each of them with its endpoints. What is added to a copy of a Survey is
+// not in the Survey.
+func TestReadService(t *testing.T) {
+	c := interceptor.NewClient(surveytest.Client(t, surveytest.Shop), interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption) error {
+			everywhere := (&client.ListOptions{}).ApplyOptions(opts).Namespace == ""
+			switch list.(type) {
+			case *corev1.ServiceList:
+				return forbidden("list", "", "services", " in API group \"\" at the cluster scope")
+			case *discoveryv1.EndpointSliceList:
+				if everywhere {
+					return forbidden("list", "discovery.k8s.io", "endpointslices", " in API group \"discovery.k8s.io\" at the cluster scope")
+				}
+			case *corev1.NodeList:
+				return forbidden("list", "", "nodes", " in API group \"\" at the cluster scope")
+			}
+			return c.List(ctx, list, opts...)
+		},
+	})
+	s, err := survey.Read(t.Context(), c, surveytest.Namespace)
+	require.NoError(t, err)
+	s.Services, s.Slices = make([]corev1.Service, 0, 4), make([]discoveryv1.EndpointSlice, 0, 4) // a copy has room for more in the same arrays
+	before := slices.Clone(s.Gaps)
+	var copies []survey.Survey
+	for _, name := range []string{"web", "mail"} {
+		one := *s
+		found, err := one.ReadService(t.Context(), c, "shop", name)
+		require.NoError(t, err)
+		require.True(t, found)
+		copies = append(copies, one)
+		assert.Equal(t, before, s.Gaps)
+	}
+	for i, name := range []string{"web", "mail"} {
+		assert.NotNil(t, copies[i].Service("shop", name))
+		assert.False(t, copies[i].Lacks(survey.EndpointSlices))
+		assert.True(t, copies[i].Lacks("Nodes"))
+	}
+	assert.Len(t, copies[0].EndpointSlices("shop", "web"), 2)
+	assert.Empty(t, s.Services)
 }
