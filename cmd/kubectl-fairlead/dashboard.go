@@ -80,7 +80,7 @@ func (c *connection) dashboard(cmd *cobra.Command, port int, open bool, watchFor
 		debug.SetGCPercent(30) // unlike other commands, this one stays, and mostly waits
 	}
 	s, err := dashboard.New(dashboard.Options{
-		Cluster: cluster, Namespace: c.installation, Client: c.client, Now: c.clock.running, Plan: c.rehearse,
+		Cluster: cluster, Namespace: c.installation, Client: c.client, Patience: c.timeout, Now: c.clock.running, Plan: c.rehearse,
 	}, l)
 	if err != nil {
 		return err

@@ -4,20 +4,29 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"runtime/pprof"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/watch"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/fairlead/fairlead/internal/tool/dashboard"
 	"github.com/fairlead/fairlead/internal/tool/document"
@@ -38,14 +47,23 @@ type served struct {
 	http   *http.Client // that of a browser which has been let in
 }
 
+// patience is how long a test waits for what should come at once.
+const patience = 20 * time.Second
+
 // serve starts a dashboard of a cluster with the objects of manifests, and lets a client in.
 func serve(t *testing.T, manifests ...[]byte) *served {
 	t.Helper()
-	c := surveytest.Client(t, manifests...)
+	return serveWith(t, surveytest.Client(t, manifests...), func(*dashboard.Options) {})
+}
+
+// serveWith starts a dashboard of a cluster, with other options than the usual ones, and lets a client in. When it returns, changes are heard.
+func serveWith(t *testing.T, c client.WithWatch, change func(*dashboard.Options)) *served {
+	t.Helper()
 	l, err := dashboard.Listen(0)
 	require.NoError(t, err)
-	cluster := live.New(c, surveytest.Namespace, live.Options{})
-	d, err := dashboard.New(dashboard.Options{
+	followed, following := followed(t, c)
+	cluster := live.New(followed, surveytest.Namespace, live.Options{})
+	o := dashboard.Options{
 		Cluster: cluster, Namespace: surveytest.Namespace, Client: c, Now: func() time.Time { return surveytest.At },
 		Plan: func(ctx context.Context, yaml io.Reader) (*plan.Rehearsal, error) {
 			m, err := plan.Read("what was pasted", yaml)
@@ -58,7 +76,9 @@ func serve(t *testing.T, manifests ...[]byte) *served {
 			}
 			return plan.Rehearse(ctx, &plan.Change{Client: c, Namespace: surveytest.Namespace}, s, m, rehearse.Options{})
 		},
-	}, l)
+	}
+	change(&o)
+	d, err := dashboard.New(o, l)
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -73,8 +93,54 @@ func serve(t *testing.T, manifests ...[]byte) *served {
 	require.NoError(t, err)
 	resp.Body.Close()
 	require.Equal(t, "/", resp.Request.URL.Path, "the token is not in the address any more")
-	require.Eventually(t, func() bool { return s.get("/?o=json").code == http.StatusOK }, 20*time.Second, 5*time.Millisecond, "the cluster to be read")
+	s.await("the cluster to be read", func() bool { return s.get("/?o=json").code == http.StatusOK })
+	s.await("all kinds to be watched", following)
 	return s
+}
+
+// followed returns a client, and what reports whether all kinds are watched that it has listed: what the fake client hears between a list and
+// a watch is lost.
+func followed(t *testing.T, c client.WithWatch) (out client.WithWatch, all func() bool) {
+	var mu sync.Mutex
+	unwatched := map[schema.GroupVersionKind]bool{}
+	note := func(list client.ObjectList, is bool) {
+		gvk, err := apiutil.GVKForObject(list, c.Scheme())
+		assert.NoError(t, err)
+		mu.Lock()
+		defer mu.Unlock()
+		if unwatched[gvk] = is; !is {
+			delete(unwatched, gvk)
+		}
+	}
+	out = interceptor.NewClient(c, interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, o ...client.ListOption) error {
+			err := c.List(ctx, list, o...)
+			if err == nil {
+				note(list, true)
+			}
+			return err
+		},
+		Watch: func(ctx context.Context, c client.WithWatch, list client.ObjectList, o ...client.ListOption) (watch.Interface, error) {
+			w, err := c.Watch(ctx, list, o...)
+			if err == nil {
+				note(list, false)
+			}
+			return w, err
+		},
+	})
+	return out, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(unwatched) == 0
+	}
+}
+
+// await asks until something holds.
+func (s *served) await(what string, holds func() bool) {
+	s.t.Helper()
+	for over := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
+		require.True(s.t, time.Now().Before(over), "waited in vain for %s", what)
+	}
 }
 
 // answer is what the server has answered.
@@ -159,6 +225,59 @@ func TestSame(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(s.get("/services/shop/lost?o=json").body), &got))
 	assert.Equal(t, "PoolNotFound", got["fix"].(map[string]any)["reason"])
 	assert.Equal(t, "pools", got["fix"].(map[string]any)["step"])
+}
+
+// TestStill: pages that hold what somebody has typed do not ask for themselves; the others do.
+func TestStill(t *testing.T) {
+	s := serve(t, surveytest.Shop)
+	for path, still := range map[string]bool{"/": false, "/network": false, "/services/shop/web": false, "/plan": true, "/search?q=sho": true} {
+		assert.Equal(t, still, strings.Contains(s.get(path).body, " data-still"), path)
+	}
+}
+
+// TestSlow: while the API server does not answer for one Service, all other pages do, and it is waited for no longer than is said.
+func TestSlow(t *testing.T) {
+	c := surveytest.Client(t, surveytest.Shop)
+	asked, fails := make(chan struct{}), make(chan struct{})
+	tenant := interceptor.NewClient(c, interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, o ...client.ListOption) error {
+			if _, services := list.(*corev1.ServiceList); services {
+				return apierrors.NewForbidden(schema.GroupResource{Resource: "services"}, "", errors.New("no"))
+			}
+			return c.List(ctx, list, o...)
+		},
+	})
+	slow := interceptor.NewClient(c, interceptor.Funcs{
+		Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, into client.Object, o ...client.GetOption) error {
+			_, limited := ctx.Deadline()
+			assert.True(t, limited, "the request may take for ever")
+			if key.Name == "web" {
+				select {
+				case asked <- struct{}{}:
+					<-fails
+					return context.DeadlineExceeded
+				case <-fails:
+				}
+			}
+			return c.Get(ctx, key, into, o...)
+		},
+	})
+	s := serveWith(t, tenant, func(o *dashboard.Options) { o.Client, o.Patience = slow, time.Minute })
+	got := make(chan int, 1)
+	go func() {
+		resp, err := s.http.Get(s.base + "/services/shop/web")
+		if assert.NoError(t, err) {
+			resp.Body.Close()
+			got <- resp.StatusCode
+		}
+	}()
+	<-asked
+	for _, path := range []string{"/", "/network", "/services/shop/mail"} {
+		assert.Equal(t, http.StatusOK, s.get(path).code, path)
+	}
+	close(fails)
+	assert.Equal(t, http.StatusServiceUnavailable, <-got)
+	assert.Equal(t, http.StatusOK, s.get("/services/shop/web").code, "what was not answered once is asked again")
 }
 
 // TestSearch: what is named exactly is shown at once.
@@ -253,31 +372,73 @@ func TestOrigins(t *testing.T) {
 	}
 }
 
-// TestLive: a page learns that there is news, and fetches only what is news for it.
-func TestLive(t *testing.T) {
-	s := serve(t, surveytest.Shop)
-	resp, err := s.http.Get(s.base + "/events")
-	require.NoError(t, err)
-	defer resp.Body.Close()
-	versions := make(chan string)
+// stream listens for news until ctx ends, and hands on each version that is told.
+func (s *served) stream(ctx context.Context) <-chan int {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+"/events", nil)
+	require.NoError(s.t, err)
+	resp, err := s.http.Do(r)
+	require.NoError(s.t, err)
+	versions := make(chan int)
 	go func() {
+		defer resp.Body.Close()
 		defer close(versions)
 		for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-			if v, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
-				versions <- v
+			if text, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
+				v, err := strconv.Atoi(text)
+				assert.NoError(s.t, err)
+				select {
+				case <-ctx.Done():
+					return
+				case versions <- v:
+				}
 			}
 		}
 	}()
-	first := <-versions
-	page := s.get("/")
-	_, rest, _ := strings.Cut(page.body, `data-digest="`)
-	digest, _, _ := strings.Cut(rest, `"`)
-	assert.Equal(t, http.StatusNoContent, s.get("/", "HX-Request", "true", "X-Seen", digest).code)
-	require.NoError(t, s.client.Create(t.Context(), &corev1.Service{
+	return versions
+}
+
+// next returns the next version that a stream tells.
+func (s *served) next(versions <-chan int) int {
+	s.t.Helper()
+	select {
+	case v, ok := <-versions:
+		require.True(s.t, ok, "the stream has ended")
+		return v
+	case <-time.After(patience):
+		require.Fail(s.t, "there is no news")
+		return 0
+	}
+}
+
+// attribute returns the value of an attribute of the part of a page that changes.
+func (a answer) attribute(name string) string {
+	_, rest, _ := strings.Cut(a.body, " data-"+name+`="`)
+	value, _, _ := strings.Cut(rest, `"`)
+	return value
+}
+
+// createFresh creates the Service shop/fresh.
+func (s *served) createFresh() {
+	s.t.Helper()
+	require.NoError(s.t, s.client.Create(s.t.Context(), &corev1.Service{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "fresh"}, Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer},
 	}))
-	assert.NotEqual(t, first, <-versions)
-	part := s.get("/", "HX-Request", "true", "X-Seen", digest)
+}
+
+// TestLive: a page learns that there is news, and fetches only what is news for it.
+func TestLive(t *testing.T) {
+	s := serve(t, surveytest.Shop)
+	versions := s.stream(t.Context())
+	s.next(versions)
+	digest := s.get("/").attribute("digest")
+	assert.Equal(t, http.StatusNoContent, s.get("/", "HX-Request", "true", "X-Seen", digest).code)
+	s.createFresh()
+	part := answer{code: http.StatusNoContent}
+	for part.code == http.StatusNoContent { // what was on its way before is news, and shows nothing new
+		s.next(versions)
+		part = s.get("/", "HX-Request", "true", "X-Seen", digest)
+	}
 	assert.Equal(t, http.StatusOK, part.code)
 	assert.Contains(t, part.body, "shop/fresh")
 	assert.NotContains(t, part.body, "<html")
@@ -288,32 +449,32 @@ func TestManyStreams(t *testing.T) {
 	s := serve(t, surveytest.Shop)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	heard := make(chan string, 1000)
-	for range 100 {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.base+"/events", nil)
-		require.NoError(t, err)
-		resp, err := s.http.Do(r)
-		require.NoError(t, err)
-		go func() {
-			defer resp.Body.Close()
-			for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-				if v, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
-					heard <- v
-				}
-			}
-		}()
+	streams, heard := make([]<-chan int, 100), make([]int, 100)
+	for i := range streams {
+		streams[i] = s.stream(ctx)
+		heard[i] = s.next(streams[i])
 	}
-	first := <-heard
-	for range 99 {
-		require.Equal(t, first, <-heard)
+	s.createFresh()
+	s.await("a new Service", func() bool { return s.get("/services/shop/fresh").code == http.StatusOK })
+	shown, err := strconv.Atoi(s.get("/services/shop/fresh").attribute("version"))
+	require.NoError(t, err)
+	for i := range streams {
+		for heard[i] < shown {
+			v := s.next(streams[i])
+			require.Greater(t, v, heard[i], "a version is told once")
+			heard[i] = v
+		}
 	}
-	require.NoError(t, s.client.Create(t.Context(), &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "fresh"}, Spec: corev1.ServiceSpec{Type: corev1.ServiceTypeLoadBalancer},
-	}))
-	for range 100 {
-		assert.NotEqual(t, first, <-heard)
-	}
-	assert.Equal(t, http.StatusOK, s.get("/services/shop/fresh").code)
+	require.Equal(t, 100, running("events"))
+	cancel()
+	s.await("all streams to end", func() bool { return running("events") == 0 })
+}
+
+// running returns how many goroutines are in a method of a Server.
+func running(method string) int {
+	var stacks strings.Builder
+	_ = pprof.Lookup("goroutine").WriteTo(&stacks, 2)
+	return strings.Count(stacks.String(), "dashboard.(*Server)."+method+"(")
 }
 
 // TestHostile: what tenants write stays text.
@@ -325,7 +486,7 @@ func TestHostile(t *testing.T) {
 	web.Annotations["metallb.io/loadBalancerIPs"] = nasty
 	web.Status.Conditions[0].Message = nasty
 	require.NoError(t, s.client.Update(t.Context(), &web))
-	require.Eventually(t, func() bool { return strings.Contains(s.get("/services/shop/lost").body, "&lt;script&gt;") }, 10*time.Second, 5*time.Millisecond)
+	s.await("the text", func() bool { return strings.Contains(s.get("/services/shop/lost").body, "&lt;script&gt;") })
 	for _, path := range []string{"/", "/services/shop/lost", "/pools/main"} {
 		body := s.get(path).body
 		assert.NotContains(t, body, "<script>alert", path)

@@ -18,22 +18,27 @@ import (
 	"github.com/fairlead/fairlead/internal/tool/screen"
 )
 
-// page makes what a page shows of a view; the context of r is the only thing in it that may be waited for.
+// page is what a page shows of a view.
 type page struct {
 	// name is that of the template, and of the entry in the navigation.
 	name string
 	kind document.Kind // of its data
+	// make waits for nobody: all pages of the view wait for it.
 	make func(s *Server, v *view, r *http.Request) (title string, data any, err error)
+	// read returns the view to make the page of, and may ask the API server; nil: what has been heard is enough.
+	read func(s *Server, v *view, r *http.Request) (*view, error)
+	// still is set if the page changes only when asked: it holds what somebody has typed.
+	still bool
 }
 
 // pages are by their patterns.
 var pages = map[string]page{
-	"/{$}":                         {"overview", document.OverviewPage, (*Server).overview},
-	"/pools/{name}":                {"pool", document.PoolPage, (*Server).pool},
-	"/services/{namespace}/{name}": {"service", document.ServiceExplanation, (*Server).service},
-	"/addresses/{ip}":              {"address", document.AddressExplanation, (*Server).address},
-	"/network":                     {"network", document.NetworkPage, (*Server).network},
-	"/configuration":               {"configuration", document.ConfigurationPage, (*Server).configuration},
+	"/{$}":                         {name: "overview", kind: document.OverviewPage, make: (*Server).overview},
+	"/pools/{name}":                {name: "pool", kind: document.PoolPage, make: (*Server).pool},
+	"/services/{namespace}/{name}": {name: "service", kind: document.ServiceExplanation, make: (*Server).service, read: (*Server).readService},
+	"/addresses/{ip}":              {name: "address", kind: document.AddressExplanation, make: (*Server).address},
+	"/network":                     {name: "network", kind: document.NetworkPage, make: (*Server).network},
+	"/configuration":               {name: "configuration", kind: document.ConfigurationPage, make: (*Server).configuration},
 }
 
 var (
@@ -69,30 +74,41 @@ type rendered struct {
 	body   []byte // of the part that changes
 }
 
-// page serves a page: all of it; or, to a page that asks for itself, what has changed; or its data.
+// page serves a page.
 func (s *Server) page(p page) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		v := s.watcher.latest.Load()
-		x := s.render(p, v, r)
-		switch {
-		case r.URL.Query().Get("o") == "json":
-			writeJSON(w, x.status, x.kind, x.Data)
-		case errors.Is(v.problem, errReading) && r.Header.Get("HX-Request") == "":
-			x.writeTo(w, http.StatusOK) // it is a good page, which will soon show more
-		case r.Header.Get("X-Seen") == x.Digest:
-			w.WriteHeader(http.StatusNoContent)
-		case r.Header.Get("HX-Request") != "":
-			w.Header().Set("Content-Type", "text/html; charset=utf-8")
-			_, _ = w.Write(x.body) // who has asked may be gone
-		default:
-			x.writeTo(w, x.status)
-		}
+		s.render(p, v, r).answer(w, r, v)
+	}
+}
+
+// answer writes a page of a view: all of it; or, to a page that asks for itself, what has changed; or its data.
+func (x *rendered) answer(w http.ResponseWriter, r *http.Request, v *view) {
+	switch {
+	case r.URL.Query().Get("o") == "json":
+		writeJSON(w, x.status, x.kind, x.Data)
+	case errors.Is(v.problem, errReading) && r.Header.Get("HX-Request") == "":
+		x.writeTo(w, http.StatusOK) // it is a good page, which will soon show more
+	case r.Header.Get("X-Seen") == x.Digest:
+		w.WriteHeader(http.StatusNoContent)
+	case r.Header.Get("HX-Request") != "":
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = w.Write(x.body) // who has asked may be gone
+	default:
+		x.writeTo(w, x.status)
 	}
 }
 
 // render makes a page, once for each view however many look at it.
 func (s *Server) render(p page, v *view, r *http.Request) *rendered {
 	key := r.URL.Path + "?" + r.URL.Query().Get("within")
+	if x := v.page(key); x != nil {
+		return x
+	}
+	of, err := v, v.problem
+	if err == nil && p.read != nil {
+		of, err = p.read(s, v, r)
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if x := v.pages[key]; x != nil {
@@ -103,9 +119,9 @@ func (s *Server) render(p page, v *view, r *http.Request) *rendered {
 		x.Why = v.why.Error()
 	}
 	template := p.name
-	err := v.problem
 	if err == nil {
-		x.Title, x.Data, err = p.make(s, v, r)
+		x.Title, x.Data, err = p.make(s, of, r)
+		x.Still = p.still
 	}
 	if err != nil {
 		template, x.Title, x.Data = "problem", "Nothing to show", Problem{Text: err.Error(), Reading: errors.Is(err, errReading)}
@@ -115,7 +131,7 @@ func (s *Server) render(p page, v *view, r *http.Request) *rendered {
 		}
 	}
 	x.body, x.Digest = bodyOf(template, &x.layout)
-	if len(v.pages) < pagesAtMost && r.Context().Err() == nil { // what somebody has not waited for is not what the next one sees
+	if len(v.pages) < pagesAtMost && (err == nil || p.read == nil) { // where the API server has not answered this one, it may answer the next one
 		v.pages[key] = x
 	}
 	return x

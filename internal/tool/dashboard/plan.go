@@ -55,7 +55,7 @@ const (
 )
 
 // emptyPlan is the page before anything has been asked.
-var emptyPlan = page{"plan", document.PlanPage, func(*Server, *view, *http.Request) (string, any, error) { return "Plan", &Plan{}, nil }}
+var emptyPlan = page{name: "plan", kind: document.PlanPage, still: true, make: func(*Server, *view, *http.Request) (string, any, error) { return "Plan", &Plan{}, nil }}
 
 // plan tells what would change. Nothing is written: the connection would not let it.
 func (s *Server) plan(w http.ResponseWriter, r *http.Request) {

@@ -48,16 +48,10 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request) {
 		}
 		return
 	}
-	p := page{"search", document.SearchPage, func(_ *Server, v *view, r *http.Request) (string, any, error) {
+	p := page{name: "search", kind: document.SearchPage, still: true, make: func(_ *Server, v *view, r *http.Request) (string, any, error) {
 		return "Search", find(v, r.URL.Query().Get("q")), nil
 	}}
-	x := s.render(p, &view{version: v.version, model: v.model, problem: v.problem, gaps: v.gaps, lost: v.lost, why: v.why, pages: map[string]*rendered{}}, r)
-	if r.URL.Query().Get("o") == "json" {
-		writeJSON(w, x.status, x.kind, x.Data)
-		return
-	}
-	x.Still = true
-	x.writeTo(w, x.status)
+	s.render(p, &view{version: v.version, model: v.model, problem: v.problem, gaps: v.gaps, lost: v.lost, why: v.why, pages: map[string]*rendered{}}, r).answer(w, r, v)
 }
 
 // hitsAtMost is how many hits are shown.

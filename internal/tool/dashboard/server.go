@@ -28,6 +28,8 @@ type Options struct {
 	Namespace string
 	// Client reads what the watches may not: one Service of a namespace.
 	Client client.Reader
+	// Patience is how long the API server may take for that; 0: for ever.
+	Patience time.Duration
 	// Now is the time of the API server.
 	Now func() time.Time
 	// Plan tells what would change if YAML were applied. It writes nothing.
@@ -145,7 +147,7 @@ type refusal struct {
 // heartbeat is how often a stream shows that it is alive, and notices that nobody reads it.
 const heartbeat = 15 * time.Second
 
-// events tells of each new view, until the page is gone. Many views at once are told of once.
+// events tells of each new view, once, until the page is gone. Many views at once are told of as the last of them.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/event-stream")
 	out := http.NewResponseController(w)
@@ -154,12 +156,13 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	if _, err := fmt.Fprint(w, "retry: 1000\n\n"); err != nil {
 		return
 	}
-	for {
+	for told := (*view)(nil); ; {
 		changed := s.watcher.changed()
-		v := s.watcher.latest.Load()
-		_, err := fmt.Fprintf(w, "data: %d\n\n", v.version)
-		if err == nil {
-			err = out.Flush()
+		var err error
+		if v := s.watcher.latest.Load(); v != told { // else it was loaded before its change was told
+			told = v
+			_, err = fmt.Fprintf(w, "data: %d\n\n", v.version)
+			err = errors.Join(err, out.Flush())
 		}
 		for waiting := err == nil; waiting; {
 			select {

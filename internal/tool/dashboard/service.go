@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -40,31 +41,35 @@ func (s *Service) advertisements(selecting bool) []explain.Advertisement {
 }
 
 func (s *Server) service(v *view, r *http.Request) (string, any, error) {
-	m, err := s.with(v.model, r)
-	if err != nil {
-		return "", nil, err
-	}
-	out := &Service{Service: explain.OfService(m, r.PathValue("namespace"), r.PathValue("name"))}
+	out := &Service{Service: explain.OfService(v.model, r.PathValue("namespace"), r.PathValue("name"))}
 	path := stepsOf(out.Service)
 	out.Wide, out.Tall = wide(path), tall(path)
 	return "Service " + out.Namespace + "/" + out.Name, out, nil
 }
 
-// with returns a model that knows the Service of a request. Who may not list all Services may be allowed to read this one.
-func (s *Server) with(m *survey.Model, r *http.Request) (*survey.Model, error) {
+// readService returns a view that knows the Service of a request. Who may not list all Services may be allowed to read this one.
+func (s *Server) readService(v *view, r *http.Request) (*view, error) {
+	m := v.model
 	id := types.NamespacedName{Namespace: r.PathValue("namespace"), Name: r.PathValue("name")}
 	if m.Service(id.Namespace, id.Name) != nil {
-		return m, nil
+		return v, nil
 	}
 	if !m.Lacks("Services") {
 		return nil, fmt.Errorf("%w as a Service %q in namespace %q", errNotFound, id.Name, id.Namespace)
 	}
+	ctx := r.Context()
+	if s.Patience > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.Patience)
+		defer cancel()
+	}
 	one := *m.Survey
-	switch found, err := one.ReadService(r.Context(), s.Client, id.Namespace, id.Name); {
+	switch found, err := one.ReadService(ctx, s.Client, id.Namespace, id.Name); {
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", survey.ErrNotReadable, err)
 	case !found:
 		return nil, fmt.Errorf("%w as a Service %q in namespace %q", errNotFound, id.Name, id.Namespace)
 	}
-	return one.Model()
+	m, err := one.Model()
+	return &view{model: m}, err
 }

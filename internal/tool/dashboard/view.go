@@ -31,6 +31,13 @@ type view struct {
 	pages map[string]*rendered
 }
 
+// page returns a page that has been made; nil: it has not.
+func (v *view) page(key string) *rendered {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.pages[key]
+}
+
 // watcher makes a new view when something has changed, and tells all who wait for one.
 type watcher struct {
 	cluster   *live.Cluster
