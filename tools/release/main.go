@@ -62,14 +62,16 @@ func run(ctx context.Context, o options) error {
 	}
 	defer os.RemoveAll(r.work)
 	final := r.out
-	r.out = final + ".part"
-	if err := os.RemoveAll(r.out); err != nil {
+	if err := os.MkdirAll(filepath.Dir(final), 0o755); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(r.out, 0o755); err != nil {
+	if r.out, err = os.MkdirTemp(filepath.Dir(final), filepath.Base(final)+".part-"); err != nil {
 		return err
 	}
 	defer os.RemoveAll(r.out)
+	if err := os.Chmod(r.out, 0o755); err != nil {
+		return err
+	}
 	fmt.Printf("release %s of commit %s\n", r.version, r.commit)
 	steps := []step{
 		{"look for the licences of what is linked", r.readLicences},

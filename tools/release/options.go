@@ -87,7 +87,7 @@ func checkVersion(v string) error {
 	return nil
 }
 
-// replaceable returns an error if a folder holds anything but a release.
+// replaceable returns an error if a folder holds anything but a release: files that its checksums name, and these.
 func replaceable(folder string) error {
 	entries, err := os.ReadDir(folder)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && len(entries) == 0 {
@@ -96,8 +96,21 @@ func replaceable(folder string) error {
 	if err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
-	if !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == checksums }) {
+	sums, err := os.ReadFile(filepath.Join(folder, checksums))
+	if err != nil {
 		return fmt.Errorf("--out: %s holds files and is no release: want one that is empty, not there, or has a %s", folder, checksums)
+	}
+	named := []string{checksums}
+	for line := range strings.Lines(string(sums)) {
+		if _, name, ok := strings.Cut(strings.TrimSpace(line), "  "); ok {
+			named = append(named, name)
+		}
+	}
+	for _, e := range entries {
+		if e.IsDir() || !slices.Contains(named, e.Name()) {
+			return fmt.Errorf("--out: %s holds %s, of which its %s says nothing: want a folder that is empty, not there, or has a release and nothing else",
+				folder, e.Name(), checksums)
+		}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -55,8 +56,14 @@ func TestRefused(t *testing.T) {
 	assert.ErrorContains(t, run(t.Context(), foreign), source+" holds files and is no release")
 	assert.FileExists(t, filepath.Join(source, "CHANGELOG.md"))
 	write("checksums.txt", "")
-	assert.NoError(t, replaceable(source), "a release is replaced")
+	assert.ErrorContains(t, replaceable(source), "of which its checksums.txt says nothing")
 	require.NoError(t, os.Remove(filepath.Join(source, "checksums.txt")))
+	old := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(old, "fairlead.yaml"), nil, 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(old, "checksums.txt"), []byte(strings.Repeat("0", 64)+"  fairlead.yaml\n"), 0o644))
+	assert.NoError(t, replaceable(old), "a release is replaced")
+	require.NoError(t, os.WriteFile(filepath.Join(old, "mine"), nil, 0o644))
+	assert.ErrorContains(t, replaceable(old), old+" holds mine, of which its checksums.txt says nothing")
 	write("new", "")
 	assert.ErrorContains(t, run(t.Context(), good), "these files are not as committed; commit them, or try it with RELEASE_ARGS=--dirty:\n?? new")
 	dirty := good
