@@ -40,7 +40,13 @@ func (w *statusWatch) look(ctx context.Context) (*status.Report, time.Duration, 
 	if err := w.read(ctx); err != nil {
 		return nil, every, err
 	}
-	s, err := survey.ReadAt(ctx, w.cluster, w.installation, w.clock.running(), w.spare...)
+	reading := ctx
+	if w.timeout > 0 { // what allocators are asked is not watched
+		var cancel context.CancelFunc
+		reading, cancel = context.WithTimeout(ctx, w.timeout)
+		defer cancel()
+	}
+	s, err := survey.ReadAt(reading, w.cluster, w.installation, w.clock.running(), w.spare...)
 	if err == nil {
 		err = s.Installed()
 	}

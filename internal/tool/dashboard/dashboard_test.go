@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
+	"github.com/fairlead/fairlead/allocator/clusterapi"
 	"github.com/fairlead/fairlead/internal/tool/dashboard"
 	"github.com/fairlead/fairlead/internal/tool/document"
 	"github.com/fairlead/fairlead/internal/tool/document/documenttest"
@@ -106,6 +108,9 @@ func followed(t *testing.T, c client.WithWatch) (out client.WithWatch, all func(
 	note := func(list client.ObjectList, is bool) {
 		gvk, err := apiutil.GVKForObject(list, c.Scheme())
 		assert.NoError(t, err)
+		if gvk.Group == clusterapi.Group {
+			return // it is read, not watched
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		if unwatched[gvk] = is; !is {
@@ -278,6 +283,40 @@ func TestSlow(t *testing.T) {
 	close(fails)
 	assert.Equal(t, http.StatusServiceUnavailable, <-got)
 	assert.Equal(t, http.StatusOK, s.get("/services/shop/web").code, "what was not answered once is asked again")
+}
+
+// TestNotTold: while the API server does not tell what allocators are asked, the pages show what was known, and since when.
+func TestNotTold(t *testing.T) {
+	var hangs atomic.Bool
+	pool := []byte(`apiVersion: metallb.io/v1beta1
+kind: IPAddressPool
+metadata: {name: provided, namespace: metallb-system, annotations: {fairlead.io/allocator: cluster-api, fairlead.io/allocator-pool: Pool.example.org/x}}
+spec: {addresses: [203.0.113.0/24]}
+`)
+	c := interceptor.NewClient(surveytest.Client(t, surveytest.Shop, pool), interceptor.Funcs{
+		List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, o ...client.ListOption) error {
+			if !strings.HasPrefix(list.GetObjectKind().GroupVersionKind().Kind, "IPAddress") {
+				return c.List(ctx, list, o...)
+			}
+			if hangs.Load() {
+				<-ctx.Done()
+			}
+			return ctx.Err()
+		},
+	})
+	s := serveWith(t, c, func(o *dashboard.Options) { o.Patience = time.Second })
+	says := func(text string) bool {
+		got := s.get("/")
+		return got.code == http.StatusOK && strings.Contains(got.body, text)
+	}
+	require.False(t, says("does not answer"))
+	hangs.Store(true)
+	s.createFresh()
+	s.await("that it is not told", func() bool { return says("does not answer") })
+	assert.True(t, says("provided"), "what was known is not shown")
+	assert.Equal(t, http.StatusOK, s.get("/services/shop/web").code)
+	hangs.Store(false)
+	s.await("what has changed", func() bool { return says("shop/fresh") && !says("does not answer") })
 }
 
 // TestSearch: what is named exactly is shown at once.

@@ -51,7 +51,7 @@ func (s *Server) search(w http.ResponseWriter, r *http.Request) {
 	p := page{name: "search", kind: document.SearchPage, still: true, make: func(_ *Server, v *view, r *http.Request) (string, any, error) {
 		return "Search", find(v, r.URL.Query().Get("q")), nil
 	}}
-	s.render(p, &view{version: v.version, model: v.model, problem: v.problem, gaps: v.gaps, lost: v.lost, why: v.why, pages: map[string]*rendered{}}, r).answer(w, r, v)
+	s.render(p, &view{version: v.version, model: v.model, problem: v.problem, gaps: v.gaps, lost: v.lost, why: v.why, mu: v.mu, pages: map[string]*rendered{}}, r).answer(w, r, v)
 }
 
 // hitsAtMost is how many hits are shown.

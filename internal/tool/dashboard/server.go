@@ -28,7 +28,7 @@ type Options struct {
 	Namespace string
 	// Client reads what the watches may not: one Service of a namespace.
 	Client client.Reader
-	// Patience is how long the API server may take for that; 0: for ever.
+	// Patience is how long the API server may take for that, and for what allocators are asked; 0: for ever.
 	Patience time.Duration
 	// Now is the time of the API server.
 	Now func() time.Time

@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"cmp"
 	"context"
 	"sync"
 	"sync/atomic"
@@ -27,7 +28,7 @@ type view struct {
 	// takeovers are the latest first.
 	takeovers []Takeover
 
-	mu    sync.Mutex // protects pages, and what the model works out
+	mu    *sync.Mutex // protects pages, and what the model works out; views of one model share it
 	pages map[string]*rendered
 }
 
@@ -42,6 +43,7 @@ func (v *view) page(key string) *rendered {
 type watcher struct {
 	cluster   *live.Cluster
 	namespace string
+	patience  time.Duration // 0: for ever
 	now       func() time.Time
 	history   history
 	latest    atomic.Pointer[view]
@@ -51,9 +53,9 @@ type watcher struct {
 }
 
 func newWatcher(o *Options) *watcher {
-	w := &watcher{cluster: o.Cluster, namespace: o.Namespace, now: o.Now, next: make(chan struct{})}
+	w := &watcher{cluster: o.Cluster, namespace: o.Namespace, patience: o.Patience, now: o.Now, next: make(chan struct{})}
 	w.history.begun = o.Now()
-	w.latest.Store(&view{problem: errReading, pages: map[string]*rendered{}})
+	w.latest.Store(&view{problem: errReading, mu: &sync.Mutex{}, pages: map[string]*rendered{}})
 	return w
 }
 
@@ -62,6 +64,8 @@ const (
 	calm = 100 * time.Millisecond
 	// share is how many times as long as the last view took the next one waits, so that a large cluster leaves time for everything else.
 	share = 3
+	// again is how soon is read again what the API server has not told.
+	again = 2 * time.Second
 )
 
 // run makes views until ctx ends.
@@ -81,7 +85,10 @@ func (w *watcher) run(ctx context.Context) {
 			return
 		}
 		w.publish(v)
-		if v.model != nil {
+		switch {
+		case v.why != nil:
+			expires.Reset(again)
+		case v.model != nil:
 			if at := v.model.Expires(); !at.IsZero() {
 				expires.Reset(at.Sub(w.now()) + time.Second)
 			}
@@ -94,15 +101,29 @@ func (w *watcher) run(ctx context.Context) {
 	}
 }
 
-// look makes a view of what has been heard.
+// look makes a view of what has been heard, and of what allocators are asked, which is read. If that cannot be read, it is as it was.
 func (w *watcher) look(ctx context.Context) *view {
-	v := &view{version: w.latest.Load().version + 1, pages: map[string]*rendered{}}
+	last := w.latest.Load()
+	v := &view{version: last.version + 1, mu: &sync.Mutex{}, pages: map[string]*rendered{}}
 	v.lost, v.why = w.cluster.Lost()
 	if !w.cluster.Complete() {
 		v.problem = errReading
 		return v
 	}
-	s, err := survey.ReadAt(ctx, w.cluster, w.namespace, w.now())
+	reading := ctx
+	if w.patience > 0 {
+		var cancel context.CancelFunc
+		reading, cancel = context.WithTimeout(ctx, w.patience)
+		defer cancel()
+	}
+	s, err := survey.ReadAt(reading, w.cluster, w.namespace, w.now())
+	if err != nil && last.model != nil {
+		v.model, v.sets, v.gaps, v.takeovers, v.mu = last.model, last.sets, last.gaps, last.takeovers, last.mu
+		if v.why == nil {
+			v.lost, v.why = cmp.Or(last.lost, w.now()), err
+		}
+		return v
+	}
 	if err == nil {
 		err = s.Installed()
 	}
