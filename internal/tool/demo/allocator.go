@@ -21,7 +21,7 @@ import (
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
-// allocatorSteps show addresses that a provider of Cluster API's IPAM contract gives, and Calico advertises.
+// allocatorStory shows addresses that a provider of Cluster API's IPAM contract gives, and Calico advertises.
 func (d *demo) allocatorStory() (story, error) {
 	if d.Backend != Calico {
 		return story{}, fmt.Errorf("allocator %s is shown with backend %s, not %s", config.AllocatorClusterAPI, Calico, d.Backend)
@@ -88,8 +88,11 @@ func (d *demo) withoutProvider(ctx context.Context) error {
 		said = fmt.Sprintf("%s: %s", c.Reason, c.Message)
 		return true, nil
 	})
+	if err != nil {
+		return err
+	}
 	fmt.Fprintf(d.Out, "      demo/late says %s\n", said)
-	return err
+	return nil
 }
 
 func (d *demo) startProviderAgain(ctx context.Context) error {

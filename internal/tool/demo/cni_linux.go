@@ -176,14 +176,20 @@ func (s *speakers) answerCalico() error {
 		}
 		return ""
 	}
-	done, err := localcluster.AnswerCalico(ctx, s.client, filepath.Dir(s.file("bird1/bird")), folder, func(error) {})
+	log, err := os.OpenFile(s.logFile("answers"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		cancel()
 		return err
 	}
+	done, err := localcluster.AnswerCalico(ctx, s.client, filepath.Dir(s.file("bird1/bird")), folder, func(err error) { fmt.Fprintln(log, err) })
+	if err != nil {
+		cancel()
+		return errors.Join(err, log.Close())
+	}
 	s.ends = append(s.ends, func() {
 		cancel()
 		<-done
+		_ = log.Close() // nobody reads it any more
 	})
 	return nil
 }

@@ -53,12 +53,12 @@ const (
 // Backends lists the backends that can be shown, the default first.
 var Backends = []string{Calico, Cilium, Speaker}
 
-// Options are what a Demo needs.
+// Options are what Run needs.
 type Options struct {
 	Backend    string   // one of Backends
 	Allocator  string   // one of config.Allocators
 	Assets     string   // folder with kube-apiserver and etcd
-	Folders    []string // where kubectl, calico-crds and cilium-crds are looked for
+	Folders    []string // where kubectl, CRDs and the control planes of CNIs and providers are looked for
 	Controller string   // path of the controller binary
 	Speaker    string   // path of the speaker binary
 	Once       bool     // end after the last step instead of waiting for ctx to end

@@ -85,7 +85,7 @@ func (p *process) signal(s syscall.Signal) error {
 	return nil
 }
 
-// end stops the process, if it is not abrupt in good order unless that takes longer than 10 s, and returns when it has ended.
+// end stops the process and returns when it has ended: an abrupt one by SIGKILL, any other by SIGTERM, and by SIGKILL after 10 s.
 func (p *process) end() error {
 	if p.abrupt {
 		err := p.signal(syscall.SIGKILL)

@@ -15,11 +15,13 @@ import (
 	"text/tabwriter"
 	"time"
 
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/fairlead/fairlead/internal/process/presence"
 	"github.com/fairlead/fairlead/internal/tool/localnet"
 )
 
@@ -28,6 +30,8 @@ const (
 	clientName = "client"
 	// often is how often the client and the router are looked at while something moves.
 	often = 10 * time.Millisecond
+	// farewellFor is how long a speaker that stops leaves its routes with the farewell: long enough for it to be seen on a busy machine.
+	farewellFor = 5 * time.Second
 )
 
 // nodeNames are those of the nodes, in the order of their addresses.
@@ -216,7 +220,7 @@ func (s *speakers) speak(name string) error {
 		others = append(others, s.hosts[n].addrs[0].Addr().String())
 	}
 	p, err := s.start(s.hosts[name], "speaker-"+name, s.Speaker, "--kubeconfig", s.kubeconfig(), "--namespace", configNamespace,
-		"--node-name", name, "--log-format=text", "--bgp-shutdown-wait=2s", "--memberlist-secret-path", s.secret(),
+		"--node-name", name, "--log-format=text", "--bgp-shutdown-wait="+farewellFor.String(), "--memberlist-secret-path", s.secret(),
 		"--memberlist-bind-address", s.hosts[name].addrs[0].Addr().String(), "--memberlist-peers", strings.Join(others, ","))
 	if err != nil {
 		return err
@@ -261,18 +265,23 @@ func (s *speakers) learnAddresses(list []corev1.Service) error {
 }
 
 func (s *speakers) showNeighbours(ctx context.Context) error {
-	var table map[netip.Addr]string
-	err := s.until(ctx, "the nodes to answer the client", func(context.Context) (bool, error) {
-		s.ask()
-		var err error
-		table, err = s.neighbours()
-		return len(s.owners(table)) == len(s.link), err
-	})
+	table, err := s.answered(ctx)
 	if err != nil {
 		return err
 	}
 	s.show(table)
 	return nil
+}
+
+// answered has the client ask for the addresses until all of them are answered for, and returns what it knows then.
+func (s *speakers) answered(ctx context.Context) (table map[netip.Addr]string, err error) {
+	err = s.until(ctx, "the nodes to answer the client", func(context.Context) (bool, error) {
+		s.ask()
+		var err error
+		table, err = s.neighbours()
+		return len(s.owners(table)) == len(s.link), err
+	})
+	return table, err
 }
 
 func (s *speakers) show(table map[netip.Addr]string) {
@@ -287,15 +296,10 @@ func (s *speakers) show(table map[netip.Addr]string) {
 
 // kill ends the speaker that announces most addresses as a crash would, and shows who takes over.
 func (s *speakers) kill(ctx context.Context) error {
-	before, err := s.neighbours()
+	name, moving, err := s.busiest()
 	if err != nil {
 		return err
 	}
-	name := busiest(s.owners(before))
-	if name == "" {
-		return errors.New("no node announces an address")
-	}
-	moving := s.held(before, name)
 	fmt.Fprintf(s.Out, "      kill -9 the speaker of %s, which answers for\n      %s\n", name, join(moving))
 	start := time.Now()
 	if err := s.running[name].signal(syscall.SIGKILL); err != nil {
@@ -337,39 +341,59 @@ func (s *speakers) note(after map[netip.Addr]time.Duration, owners map[netip.Add
 
 // restart starts every speaker that does not run.
 func (s *speakers) restart(ctx context.Context) error {
-	before, err := s.neighbours()
+	before, err := s.answered(ctx)
 	if err != nil {
 		return err
 	}
 	for _, name := range nodeNames {
-		if s.running[name].leaving {
-			if err := s.speak(name); err != nil {
-				return err
-			}
+		if !s.running[name].leaving {
+			continue
+		}
+		start := time.Now()
+		if err := s.speak(name); err != nil {
+			return err
+		}
+		if err := s.awaitLease(ctx, name, start); err != nil {
+			return err
 		}
 	}
 	if err := s.awaitRoutes(ctx, nodeNames); err != nil {
 		return err
 	}
-	after, err := s.neighbours()
+	after, err := s.answered(ctx)
 	if err != nil {
 		return err
 	}
-	if maps.Equal(s.owners(before), s.owners(after)) {
-		fmt.Fprintln(s.Out, "      on the link, what others took over stays with them")
-	}
 	s.show(after)
+	if !maps.Equal(s.owners(before), s.owners(after)) {
+		return errors.New("an address has moved although nobody has stopped announcing it")
+	}
+	fmt.Fprintln(s.Out, "      on the link, what others took over stays with them")
 	return nil
+}
+
+// awaitLease waits until the speaker of a node says that it runs, and has said so since a moment: from then on it takes part in deciding.
+func (s *speakers) awaitLease(ctx context.Context, name string, since time.Time) error {
+	return s.until(ctx, "the speaker of "+name+" to say that it runs", func(ctx context.Context) (bool, error) {
+		var list coordinationv1.LeaseList
+		if err := s.client.List(ctx, &list, client.InNamespace(configNamespace)); err != nil {
+			return false, err
+		}
+		for i := range list.Items {
+			if node, renewed := presence.HolderOf(&list.Items[i]); node == name && renewed.After(since) {
+				return true, nil
+			}
+		}
+		return false, nil
+	})
 }
 
 // stopOne ends the speaker that announces most addresses by SIGTERM.
 func (s *speakers) stopOne(ctx context.Context) error {
-	before, err := s.neighbours()
+	name, moving, err := s.busiest()
 	if err != nil {
 		return err
 	}
-	name := busiest(s.owners(before))
-	moving := s.held(before, name)
 	fmt.Fprintf(s.Out, "      kill -TERM the speaker of %s, which answers for\n      %s\n", name, join(moving))
 	p, start := s.running[name], time.Now()
 	if err := p.signal(syscall.SIGTERM); err != nil {
@@ -379,9 +403,10 @@ func (s *speakers) stopOne(ctx context.Context) error {
 	after := map[netip.Addr]time.Duration{}
 	var told, avoided time.Duration // when the router has heard of it, and when it went round the node
 	err = s.poll(ctx, often, "the speaker of "+name+" to stop", func(context.Context) (bool, error) {
+		ended := false
 		select {
-		case <-p.done:
-			return true, nil
+		case <-p.done: // one look more
+			ended = true
 		default:
 		}
 		now, err := s.neighbours()
@@ -394,22 +419,25 @@ func (s *speakers) stopOne(ctx context.Context) error {
 			told = time.Since(start)
 		}
 		hops, err2 := s.router.hops(s.routed[0])
-		if avoided == 0 && heard && !slices.Contains(hops, node.String()) {
+		if avoided == 0 && told > 0 && err2 == nil && !slices.Contains(hops, node.String()) {
 			avoided = time.Since(start)
 		}
-		return false, errors.Join(err, err2)
+		return ended, errors.Join(err, err2)
 	})
 	if err != nil {
 		return err
 	}
 	for _, a := range moving {
 		if after[a] == 0 {
-			return fmt.Errorf("the speaker of %s ended before the client knew of another node that answers for %s", name, a)
+			return fmt.Errorf("the speaker of %s has ended, and the client does not know of another node that answers for %s", name, a)
 		}
 		fmt.Fprintf(s.Out, "      after %.2f s the client's kernel knows %s on another node\n", after[a].Seconds(), a)
 	}
-	if told == 0 || avoided == 0 {
-		return fmt.Errorf("the speaker of %s ended before the router had heard the community %s and preferred other nodes", name, farewell)
+	switch {
+	case told == 0:
+		return fmt.Errorf("the router was not seen to have heard the community %s within %s from the speaker of %s", farewell, farewellFor, name)
+	case avoided == 0:
+		return fmt.Errorf("the speaker of %s has ended, and the router still sends to it", name)
 	}
 	fmt.Fprintf(s.Out, "      after %.2f s the router has the route from it with the community %s\n", told.Seconds(), farewell)
 	fmt.Fprintf(s.Out, "      after %.2f s the router has taken it out of its next hops\n", avoided.Seconds())
@@ -440,6 +468,18 @@ func (s *speakers) held(table map[netip.Addr]string, name string) []netip.Addr {
 	}
 	slices.SortFunc(out, netip.Addr.Compare)
 	return out
+}
+
+// busiest returns the node that answers for most addresses, and these.
+func (s *speakers) busiest() (name string, held []netip.Addr, err error) {
+	table, err := s.neighbours()
+	if err != nil {
+		return "", nil, err
+	}
+	if name = busiest(s.owners(table)); name == "" {
+		return "", nil, errors.New("no node announces an address")
+	}
+	return name, s.held(table, name), nil
 }
 
 // busiest returns the node that answers for most addresses; of equals the first.

@@ -95,12 +95,16 @@ func (d *demo) runTool(ctx context.Context, exitCode int, args ...string) error 
 	fmt.Fprintf(d.Out, "%s$ kubectl fairlead %s\n", margin, strings.Join(args, " "))
 	cmd := exec.CommandContext(ctx, plugin(), args...)
 	cmd.Dir = d.dir
+	cmd.SysProcAttr = ownGroup()
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+d.kubeconfig(), fmt.Sprint("COLUMNS=", columns-len(margin)))
 	if d.screen().Coloured() {
 		cmd.Env = append(cmd.Env, "CLICOLOR_FORCE=1")
 	}
 	out, err := cmd.CombinedOutput()
 	d.indent(string(out))
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
 	var ended *exec.ExitError
 	if err != nil && !errors.As(err, &ended) {
 		return err
@@ -142,8 +146,11 @@ func (d *demo) explain(ctx context.Context) error {
 		err := get(ctx)
 		return len(addresses(&svc)) > 0, err
 	})
+	if err != nil {
+		return err
+	}
 	fmt.Fprintf(d.Out, "%sdemo/wiki has %s\n", margin, strings.Join(addresses(&svc), " "))
-	return err
+	return nil
 }
 
 // plan shows what a smaller pool would do, before anything is done.

@@ -19,7 +19,7 @@ import (
 
 // AnswerCalico does with CalicoNodeStatus objects what calico-node does (node/pkg/status of projectcalico/calico): it fills those of nodes with
 // what their BIRDs say of their sessions. folder returns where LayCalico has laid out a node, empty: it does not answer; tools is the folder of
-// birdc and birdc6. complain is called with what fails. It watches when it returns, until ctx ends; then done is closed.
+// birdc and birdc6. complain is called with what fails, also if no more is answered because the API server has ended the watch. It watches when it returns, until ctx ends; then done is closed.
 func AnswerCalico(ctx context.Context, c client.WithWatch, tools string, folder func(node string) string, complain func(error)) (done chan struct{}, err error) {
 	list := &unstructured.UnstructuredList{}
 	list.SetGroupVersionKind(schema.GroupVersionKind{Group: "crd.projectcalico.org", Version: "v1", Kind: "CalicoNodeStatusList"})
@@ -49,6 +49,9 @@ func AnswerCalico(ctx context.Context, c client.WithWatch, tools string, folder 
 			if err := c.Update(ctx, o); client.IgnoreNotFound(err) != nil && ctx.Err() == nil {
 				complain(fmt.Errorf("answer for node %q: %w", name, err))
 			}
+		}
+		if ctx.Err() == nil {
+			complain(errors.New("the API server has ended the watch of CalicoNodeStatus objects: no more is answered"))
 		}
 	}()
 	return done, nil
