@@ -15,7 +15,7 @@ import (
 // Masked is written in place of what nobody else is to read.
 const Masked = "(masked)"
 
-// Copies are the annotations in which tools keep a whole object as it was applied, passwords included: kubectl, kapp and Rancher.
+// copies are the annotations in which tools keep a whole object as it was applied, passwords included: kubectl, kapp and Rancher.
 var copies = []string{"kubectl.kubernetes.io/last-applied-configuration", "kapp.k14s.io/original", "objectset.rio.cattle.io/applied"}
 
 // shortest is the length from which on a value that was masked is masked wherever else it is: a shorter one is part of too many words.
@@ -58,8 +58,8 @@ func (m *masker) text(s string) string {
 	for _, k := range m.known {
 		out = strings.ReplaceAll(out, k, Masked)
 	}
-	if out != s {
-		m.count++
+	if out != s { // what is masked already is masked again by its name, and is no other place
+		m.count += max(1, strings.Count(out, Masked)-strings.Count(s, Masked))
 	}
 	return out
 }

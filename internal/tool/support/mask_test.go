@@ -44,6 +44,11 @@ func TestMaskText(t *testing.T) {
 		assert.Contains(t, got, Masked)
 		assert.Equal(t, 1, m.count)
 	}
+	m := masker{}
+	m.text(strings.Repeat("password=hunter2 peer=tor\n", 1000))
+	assert.Equal(t, 1000, m.count, "each place counts")
+	m.text("password=(masked) peer=tor\ntoken=hunter2")
+	assert.Equal(t, 1001, m.count, "what is masked is not masked again")
 	for _, line := range []string{`level=INFO msg="an address changed hands" service=shop/web addr=192.0.2.0`, "fairlead_assigned 5\n", "the password is missing", "http://192.0.2.1:7472/metrics"} {
 		assert.Equal(t, line, (&masker{}).text(line))
 	}

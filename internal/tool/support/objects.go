@@ -3,6 +3,7 @@ package support
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -126,6 +127,15 @@ func (b *bundle) kinds() []kind {
 		b.miss("the kinds of the API server", err)
 		return nil
 	}
+	// A group that another server serves is not known while that one does not answer.
+	failed, _ := discovery.GroupDiscoveryFailedErrorGroups(err)
+	unknown := false // whether our kinds are there
+	for _, gv := range slices.SortedFunc(maps.Keys(failed), func(x, y schema.GroupVersion) int { return strings.Compare(x.String(), y.String()) }) {
+		if _, others := foreign[gv.Group]; others || slices.Contains(own, gv.Group) {
+			b.miss("the kinds of group "+gv.String(), failed[gv])
+		}
+		unknown = unknown || gv.Group == own[0]
+	}
 	var out []kind
 	for _, group := range all {
 		gv, err := schema.ParseGroupVersion(group.GroupVersion)
@@ -139,7 +149,7 @@ func (b *bundle) kinds() []kind {
 			}
 		}
 	}
-	if !slices.ContainsFunc(out, func(k kind) bool { return k.Group == own[0] }) {
+	if !unknown && !slices.ContainsFunc(out, func(k kind) bool { return k.Group == own[0] }) {
 		b.Missing = append(b.Missing, Missing{"our kinds", survey.ErrNotInstalled.Error()})
 	}
 	slices.SortFunc(out, func(x, y kind) int { return strings.Compare(x.GroupResource().String(), y.GroupResource().String()) })
