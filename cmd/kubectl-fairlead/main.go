@@ -57,8 +57,8 @@ func command() *cobra.Command {
 		Use:   "kubectl-fairlead",
 		Short: "See what Fairlead does, and why",
 		Long: `kubectl fairlead tells why a Service has the address it has, or has none; how full the pools are; who advertises; what is wrong with an
-installation; and what a change would do before it is made. But for migrate and allocator release, which ask first, it writes nothing to the cluster. It
-needs no more than permission to read; what it may not read, it says.`,
+installation; and what a change would do before it is made. But for migrate, allocator release and check --from-pod it writes nothing to
+the cluster. It needs no more than permission to read; what it may not read, it says.`,
 		Version:       cli.Version(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
