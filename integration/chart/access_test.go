@@ -181,7 +181,7 @@ func TestKubectlRole(t *testing.T) {
 // dashboardGaps returns what the dashboard may not see.
 func dashboardGaps(t *testing.T, plugin, kubeconfig, namespace string) []any {
 	t.Helper()
-	_, link := testbed.StartDashboard(t, plugin, "--kubeconfig="+kubeconfig, "--namespace="+namespace)
+	link := testbed.StartDashboard(t, plugin, "--kubeconfig="+kubeconfig, "--namespace="+namespace).Link
 	var page struct{ Gaps []any }
 	require.NoError(t, json.Unmarshal(testbed.ReadDashboard(t, link), &page))
 	return page.Gaps

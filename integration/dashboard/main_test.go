@@ -52,21 +52,20 @@ func browserPath() string {
 
 // soon is within which time a change is to be seen. It is seen within a tenth of a second on a machine that is not busy otherwise, and the
 // test says after how long; the limit tells a page that hears of changes from one that does not.
-const soon = 3 * time.Second
+const soon = testbed.Patience / 2
 
 // running is a dashboard that runs.
 type running struct {
-	base, link string
-	cmd        *exec.Cmd
+	*testbed.Dashboard
+	base string
 }
 
 // start starts the dashboard of an installation with a kubeconfig, and ends it, as Ctrl-C does, when the test ends.
 func start(t *testing.T, namespace, kubeconfig string, args ...string) *running {
 	t.Helper()
-	r := &running{}
-	r.cmd, r.link = testbed.StartDashboard(t, plugin, append([]string{"--kubeconfig", kubeconfig, "--system-namespace", namespace}, args...)...)
-	r.base, _, _ = strings.Cut(r.link, "/enter?")
-	return r
+	d := testbed.StartDashboard(t, plugin, append([]string{"--kubeconfig", kubeconfig, "--system-namespace", namespace}, args...)...)
+	base, _, _ := strings.Cut(d.Link, "/enter?")
+	return &running{d, base}
 }
 
 // admin writes the admin's kubeconfig.
@@ -121,7 +120,7 @@ type heard struct {
 func (r *running) open(t *testing.T, in context.Context) *tab {
 	t.Helper()
 	x := r.tab(t, in)
-	x.goTo(r.link)
+	x.goTo(r.Link)
 	x.until("location.pathname === '/'", "the overview")
 	x.sees("#live[data-version]")
 	return x

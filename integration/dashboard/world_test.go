@@ -61,6 +61,13 @@ func (w *world) meta(name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: w.namespace, Name: name}
 }
 
+// as is the world for another test.
+func (w *world) as(t *testing.T) *world {
+	of := *w
+	of.t = t
+	return &of
+}
+
 func (w *world) create(o client.Object) {
 	w.t.Helper()
 	require.NoError(w.t, bed.Client.Create(w.t.Context(), o))

@@ -26,10 +26,10 @@ func BenchmarkDashboard(b *testing.B) {
 		b.Skip("there is no chromium")
 	}
 	build(b)
-	cmd, link := testbed.StartDashboard(b, plugin, "--kubeconfig", filepath.Join(files(b), "kubeconfig"))
+	d := testbed.StartDashboard(b, plugin, "--kubeconfig", filepath.Join(files(b), "kubeconfig"))
 	ended, peak := make(chan struct{}), make(chan float64)
-	go func() { peak <- watch(cmd.Process.Pid, ended) }()
-	base, _, _ := strings.Cut(link, "/enter")
+	go func() { peak <- watch(d.PID(), ended) }()
+	base, _, _ := strings.Cut(d.Link, "/enter")
 	o := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(chromium), chromedp.UserDataDir(b.TempDir()), chromedp.NoSandbox,
 		chromedp.DisableGPU, chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true), chromedp.WindowSize(1280, 900))
 	alloc, end := chromedp.NewExecAllocator(context.Background(), o...)
@@ -38,7 +38,7 @@ func BenchmarkDashboard(b *testing.B) {
 	defer cancel()
 	require.NoError(b, chromedp.Run(ctx))
 	s := &sight{b: b, ctx: ctx}
-	s.to(link)
+	s.to(d.Link)
 	s.until(fmt.Sprintf("document.body.innerText.includes('of %d have an address')", pools**perPool))
 	var paints, updates, busy []time.Duration
 	one := &corev1.Service{ObjectMeta: in(namespaceOfServices, serviceName(linkPool, 1))}
