@@ -4,6 +4,7 @@ package docs
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -47,12 +48,15 @@ func TestPages(t *testing.T) {
 	testbed.Eventually(t, "the controller to be at work", func(ctx context.Context) error {
 		return bed.Client.Get(ctx, client.ObjectKey{Namespace: installation, Name: "controller"}, &v1beta1.ConfigurationState{})
 	})
-	for folder, kinds := range map[string][]string{"tasks": {"yaml", "console"}, "tutorials": {"yaml", "console", "sh", "text"}} {
-		pages, err := filepath.Glob(testbed.Folder("docs", folder, "*.md"))
+	for _, f := range []struct {
+		name  string
+		kinds []string // of blocks
+	}{{"tasks", []string{"yaml", "console"}}, {"tutorials", []string{"yaml", "console", "sh", "text"}}} {
+		pages, err := filepath.Glob(testbed.Folder("docs", f.name, "*.md"))
 		require.NoError(t, err)
-		require.NotEmpty(t, pages, folder)
+		require.NotEmpty(t, pages, f.name)
 		for _, path := range pages {
-			t.Run(folder+"/"+strings.TrimSuffix(filepath.Base(path), ".md"), func(t *testing.T) { follow(t, path, kinds) })
+			t.Run(f.name+"/"+strings.TrimSuffix(filepath.Base(path), ".md"), func(t *testing.T) { follow(t, path, f.kinds) })
 		}
 	}
 }
@@ -136,22 +140,25 @@ func newReader(t *testing.T) *reader {
 
 // run runs a command line, and returns what it prints. An exit code of 2 is an answer: it tells that there is something to see to.
 func (r *reader) run(line string) (string, error) {
-	cmd := exec.Command("bash", "-c", line)
-	cmd.Dir, cmd.Env = r.dir, r.env
+	ctx, cancel := context.WithTimeout(context.Background(), testbed.Patience) // also when the test has ended
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-c", line)
+	cmd.Dir, cmd.Env, cmd.WaitDelay = r.dir, r.env, time.Second // what it has started may hold what it prints to
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState != nil && cmd.ProcessState.ExitCode() == 2 {
 		err = nil
 	}
 	if err != nil {
-		err = fmt.Errorf("%s: %w: %s", line, err, out)
+		err = fmt.Errorf("%s: %w: %s", line, errors.Join(err, ctx.Err()), out)
 	}
 	return string(out), err
 }
 
 func (r *reader) apply(manifest string) {
 	r.t.Helper()
-	cmd := exec.Command("kubectl", "apply", "-f", "-")
-	cmd.Path = testbed.Folder("bin", "kubectl")
+	ctx, cancel := context.WithTimeout(r.t.Context(), testbed.Patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, testbed.Folder("bin", "kubectl"), "apply", "-f", "-")
 	cmd.Env, cmd.Stdin = r.env, strings.NewReader(manifest)
 	out, err := cmd.CombinedOutput()
 	require.NoError(r.t, err, "%s\n%s", out, manifest)
@@ -164,7 +171,9 @@ var asking = regexp.MustCompile(`^kubectl (get|fairlead) `)
 func (r *reader) typed(block string) string {
 	r.t.Helper()
 	var out strings.Builder
-	for _, entry := range regexp.MustCompile(`(?m)^\$ `).Split(block, -1)[1:] {
+	entries := regexp.MustCompile(`(?m)^\$ `).Split(block, -1)
+	require.Empty(r.t, entries[0], "a block of a console begins with $ and a command")
+	for _, entry := range entries[1:] {
 		line, want, _ := strings.Cut(entry, "\n")
 		var got string
 		check := func(context.Context) (err error) {

@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"cmp"
 	"io/fs"
 	"net/url"
 	"os"
@@ -22,7 +23,7 @@ func TestSite(t *testing.T) {
 	out, err := exec.Command(testbed.Folder("bin", "hugo"), "--source", testbed.Folder("tools", "site"), "--destination", dir, "--panicOnWarning", "--noBuildLock").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 
-	pages := map[string]*html.Node{} // by path, "/docs/kubectl/"
+	pages := map[string]*html.Node{} // by path: "/docs/kubectl"; that of the site itself is "/"
 	require.NoError(t, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || filepath.Base(path) != "index.html" {
 			return err
@@ -64,11 +65,21 @@ func TestSite(t *testing.T) {
 		}
 	}
 	assert.Greater(t, links, 1000)
-	sources, err := filepath.Glob(testbed.Folder("docs", "*.md"))
-	require.NoError(t, err)
-	for _, source := range sources {
-		assert.Contains(t, pages, "/docs/"+strings.TrimSuffix(filepath.Base(source), ".md"))
-	}
+	sources := 0
+	docs := testbed.Folder("docs")
+	require.NoError(t, filepath.WalkDir(docs, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() && path == filepath.Join(docs, "examples") {
+			return cmp.Or(err, fs.SkipDir)
+		}
+		if filepath.Ext(path) == ".md" {
+			sources++
+			rel, err := filepath.Rel(docs, path)
+			require.NoError(t, err)
+			assert.Contains(t, pages, "/docs/"+strings.ToLower(strings.TrimSuffix(filepath.ToSlash(rel), ".md")))
+		}
+		return nil
+	}))
+	assert.Greater(t, sources, 20)
 }
 
 func hasID(page *html.Node, id string) bool {
