@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"sigs.k8s.io/yaml"
 
 	"github.com/fairlead/fairlead/internal/tool/document"
 	"github.com/fairlead/fairlead/internal/tool/plan"
@@ -223,7 +222,7 @@ func showWrites(s *screen.Screen, b *plan.Backend, wide bool) {
 		if w.Verb == rehearse.Delete && !wide {
 			continue
 		}
-		for _, line := range plan.Diff(asLines(w.Before), asLines(w.After)) {
+		for _, line := range plan.Diff(plan.Lines(w.Before), plan.Lines(w.After)) {
 			style := screen.Good
 			if strings.HasPrefix(line, "-") {
 				style = screen.Bad
@@ -250,16 +249,4 @@ func showWrites(s *screen.Screen, b *plan.Backend, wide bool) {
 	if b.Problem != "" {
 		s.Line(screen.C("  what would be written is not wholly known: %s", b.Problem).In(screen.Bad))
 	}
-}
-
-// asLines is an object as lines of YAML.
-func asLines(content map[string]any) []string {
-	if len(content) == 0 {
-		return nil
-	}
-	b, err := yaml.Marshal(content)
-	if err != nil {
-		return []string{err.Error()}
-	}
-	return strings.Split(strings.TrimSuffix(string(b), "\n"), "\n")
 }

@@ -11,9 +11,7 @@ import (
 	"github.com/fairlead/fairlead/internal/tool/document"
 	"github.com/fairlead/fairlead/internal/tool/explain"
 	"github.com/fairlead/fairlead/internal/tool/plan"
-	"github.com/fairlead/fairlead/internal/tool/screen"
 	"github.com/fairlead/fairlead/internal/tool/survey"
-	"sigs.k8s.io/yaml"
 )
 
 // Plan is what would change if YAML were applied.
@@ -108,7 +106,7 @@ func (s *Server) fill(ctx context.Context, out *Plan) {
 			if x.Namespace != "" {
 				name = x.Namespace + "/" + name
 			}
-			out.Writes = append(out.Writes, Write{r.Backends[i].Name, x.Verb, x.Kind + " " + name, plan.Diff(asLines(x.Before), asLines(x.After))})
+			out.Writes = append(out.Writes, Write{r.Backends[i].Name, x.Verb, x.Kind + " " + name, plan.Diff(plan.Lines(x.Before), plan.Lines(x.After))})
 		}
 	}
 }
@@ -190,20 +188,4 @@ func (p *Plan) drawServices(r *plan.Rehearsal) {
 func upToAdvertisements(all []step) []step {
 	i := slices.IndexFunc(all, func(s step) bool { return s.name == explain.StepAdvertisement })
 	return all[:i+1]
-}
-
-// asLines is an object as lines of YAML.
-func asLines(content map[string]any) []string {
-	if len(content) == 0 {
-		return nil
-	}
-	b, err := yaml.Marshal(content)
-	if err != nil {
-		return []string{err.Error()}
-	}
-	var out []string
-	for line := range strings.Lines(string(b)) {
-		out = append(out, screen.Clean(strings.TrimSuffix(line, "\n")))
-	}
-	return out
 }

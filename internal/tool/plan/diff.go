@@ -1,10 +1,34 @@
 package plan
 
+import (
+	"strings"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/fairlead/fairlead/internal/tool/screen"
+)
+
 // around is how many lines around a difference are shown.
 const around = 2
 
 // most is how many lines on each side are compared line by line; more are shown as replaced.
 const most = 2000
+
+// Lines is an object as lines of YAML, without what commands a terminal.
+func Lines(content map[string]any) []string {
+	if len(content) == 0 {
+		return nil
+	}
+	b, err := yaml.Marshal(content)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	var out []string
+	for line := range strings.Lines(string(b)) {
+		out = append(out, screen.Clean(strings.TrimSuffix(line, "\n")))
+	}
+	return out
+}
 
 // Diff returns the differences between two texts: lines with "-" or "+" in front, and a few around them with a space.
 func Diff(before, after []string) []string {
