@@ -255,12 +255,12 @@ func showSessions(s *screen.Screen, all []explain.Session, wide bool) {
 }
 
 func sessionRow(x explain.Session) []screen.Cell {
-	style := screen.Bad
-	switch x.State {
-	case "Established":
+	style := screen.Doubtful
+	switch {
+	case x.Up():
 		style = screen.Good
-	case "unknown":
-		style = screen.Doubtful
+	case x.Down():
+		style = screen.Bad
 	}
 	bfd := ""
 	if x.BFD != "" {

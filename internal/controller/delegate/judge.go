@@ -13,15 +13,13 @@ import (
 
 	"github.com/fairlead/fairlead/allocator"
 	"github.com/fairlead/fairlead/api/v1alpha1"
+	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/announce/observe"
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/process/presence"
 	"github.com/fairlead/fairlead/internal/process/wake"
 )
-
-// bgpUp is the state of a BGPSession that is up.
-const bgpUp = "Established"
 
 // judging is what verdicts are formed from.
 type judging struct {
@@ -170,7 +168,7 @@ func (s *speakers) readSessions() error {
 		x := &list.Items[i].Status
 		id := announce.NodePeer{Node: x.Node, Peer: x.Peer}
 		now[id] = true
-		j.table.SetSession(id, &announce.Session{Up: x.State == bgpUp, Error: x.LastError})
+		j.table.SetSession(id, &announce.Session{Up: x.State == backends.Established, Error: x.LastError})
 	}
 	for id := range j.sessions {
 		if !now[id] {

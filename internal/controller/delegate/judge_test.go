@@ -116,7 +116,7 @@ func TestJudge(t *testing.T) {
 		Node: "n1", ServiceNamespace: "default", ServiceName: "web", Peers: []string{"tor"},
 	}}
 	session := &v1alpha1.BGPSession{ObjectMeta: metav1.ObjectMeta{Namespace: system, Name: "y"}, Status: v1alpha1.BGPSessionStatus{
-		Node: "n1", Peer: "tor", State: bgpUp,
+		Node: "n1", Peer: "tor", State: backends.Established,
 	}}
 	create(session)
 	create(status)

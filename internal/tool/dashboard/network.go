@@ -79,7 +79,7 @@ func (s *Server) network(v *view, _ *http.Request) (string, any, error) {
 			x := &out.Peers[i].Sessions[j]
 			n := node(x.Node)
 			n.Sessions[i] = x
-			if down(*x) {
+			if x.Down() {
 				n.Down++
 			}
 		}

@@ -84,7 +84,7 @@ func (s *Server) overview(v *view, _ *http.Request) (string, any, error) {
 	out.Status = &short
 	for _, p := range explain.OfPeers(m).Peers {
 		for _, x := range p.Sessions {
-			if down(x) {
+			if x.Down() {
 				out.SessionsDown = append(out.SessionsDown, x)
 			}
 		}
@@ -97,8 +97,6 @@ func (s *Server) overview(v *view, _ *http.Request) (string, any, error) {
 	}
 	return "Overview", out, nil
 }
-
-func down(x explain.Session) bool { return x.State != "Established" && x.State != "unknown" }
 
 func summaries(r *explain.Pools) []PoolSummary {
 	out := make([]PoolSummary, len(r.Pools))

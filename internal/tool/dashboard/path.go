@@ -232,9 +232,9 @@ func sessionsStep(r *explain.Service) step {
 	for _, x := range r.Sessions {
 		b := box{title: x.Node + " → " + x.Peer, text: x.State, verdict: good, link: "/network#node-" + x.Node}
 		switch {
-		case x.State == "unknown":
+		case x.State == explain.StateUnknown:
 			b.verdict = doubtful
-		case down(x):
+		case x.Down():
 			b.verdict = bad
 			if x.LastError != "" {
 				b.text += ": " + x.LastError

@@ -10,6 +10,7 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/announce"
 	"github.com/fairlead/fairlead/internal/controller/admission"
 	"github.com/fairlead/fairlead/internal/tool/explain"
@@ -165,7 +166,7 @@ func sessionsCheck(f *Facts, c *check) {
 	said := map[string]string{}
 	for i := range f.Sessions {
 		s := &f.Sessions[i].Status
-		if s.State == "Established" {
+		if s.State == backends.Established {
 			up[s.Peer]++
 			continue
 		}

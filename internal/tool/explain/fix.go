@@ -290,7 +290,7 @@ func fixEndpoints(m *survey.Model, svc *corev1.Service, r *Service) *Fix {
 
 func fixSessions(m *survey.Model, _ *corev1.Service, r *Service) *Fix {
 	for _, s := range r.Sessions {
-		if s.State == established || s.State == stateUnknown {
+		if !s.Down() {
 			continue
 		}
 		what := fmt.Sprintf("the session of node %q with peer %q is %s", s.Node, s.Peer, s.State)
@@ -302,8 +302,3 @@ func fixSessions(m *survey.Model, _ *corev1.Service, r *Service) *Fix {
 	}
 	return nil
 }
-
-const (
-	established  = "Established"
-	stateUnknown = "unknown"
-)

@@ -7,6 +7,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/fairlead/fairlead/backends"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
@@ -179,6 +180,15 @@ type Session struct {
 	Since        *time.Time `json:"since,omitempty"`
 	LastError    string     `json:"lastError,omitempty"`
 }
+
+// StateUnknown is the state of a session of which nobody says how it is.
+const StateUnknown = "unknown"
+
+// Up reports whether the session carries routes.
+func (s *Session) Up() bool { return s.State == backends.Established }
+
+// Down reports whether it is known that the session carries none.
+func (s *Session) Down() bool { return !s.Up() && s.State != StateUnknown }
 
 // Endpoints counts the endpoints of a Service.
 type Endpoints struct {

@@ -238,7 +238,7 @@ func sessionsFor(m *survey.Model, nodes []Node) []Session {
 				}
 			}
 			if !found {
-				out = append(out, Session{Node: n.Name, Peer: peer, State: stateUnknown})
+				out = append(out, Session{Node: n.Name, Peer: peer, State: StateUnknown})
 			}
 		}
 	}
