@@ -3,6 +3,7 @@ package live
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -27,7 +28,8 @@ type Options struct {
 }
 
 // Cluster is what a survey reads of a cluster, kept current. It is a client.Reader; nobody may change what it returns. For what is not watched
-// it asks the API server.
+// it asks the API server. What is watched it has in one form (Namespaces as PartialObjectMetadata, BGPPeers as Unstructured), and selects by
+// namespaces and labels: to be asked for another form, or to select otherwise, is an error.
 type Cluster struct {
 	kinds   map[schema.GroupVersionKind]*kind // nil: to be spared
 	client  client.Client
@@ -114,11 +116,17 @@ func (c *Cluster) List(ctx context.Context, list client.ObjectList, opts ...clie
 		return err
 	}
 	o := (&client.ListOptions{}).ApplyOptions(opts)
+	if o.FieldSelector != nil && !o.FieldSelector.Empty() || o.Continue != "" {
+		return fmt.Errorf("list %s: what is watched is selected by namespaces and labels alone", gvk.Kind)
+	}
 	items := objects
 	if o.Namespace != "" || o.LabelSelector != nil {
 		items = slices.DeleteFunc(slices.Clone(objects), func(x client.Object) bool {
 			return o.Namespace != "" && x.GetNamespace() != o.Namespace || o.LabelSelector != nil && !o.LabelSelector.Matches(labelsOf(x))
 		})
+	}
+	if o.Limit > 0 { // there is no way to go on from there
+		items = items[:min(len(items), int(o.Limit))]
 	}
 	return setItems(list, items)
 }

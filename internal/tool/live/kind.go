@@ -3,6 +3,7 @@ package live
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -257,7 +258,7 @@ func (k *kind) Replace(all []any, _ string) error {
 // Resync does nothing: all that is known is in use.
 func (k *kind) Resync() error { return nil }
 
-// setItems makes objects the items of a list, without copying what is in them.
+// setItems makes objects the items of a list, without copying what is in them. That the list is of another form is an error.
 func setItems(list client.ObjectList, objects []client.Object) error {
 	items := make([]runtime.Object, len(objects))
 	for i, o := range objects {
@@ -266,8 +267,12 @@ func setItems(list client.ObjectList, objects []client.Object) error {
 	return meta.SetList(list, items)
 }
 
-// set makes an object what another one is, without copying what is in it.
+// set makes an object what another one is, without copying what is in it. That they are of different forms is an error.
 func set(into, from client.Object) error {
-	reflect.ValueOf(into).Elem().Set(reflect.ValueOf(from).Elem())
+	to, as := reflect.ValueOf(into), reflect.ValueOf(from)
+	if to.Type() != as.Type() {
+		return fmt.Errorf("read %s: it is watched as %T, not as %T", client.ObjectKeyFromObject(from), from, into)
+	}
+	to.Elem().Set(as.Elem())
 	return nil
 }

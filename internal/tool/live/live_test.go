@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
+	"github.com/fairlead/fairlead/api/v1beta2"
 	"github.com/fairlead/fairlead/internal/tool/explain"
 	"github.com/fairlead/fairlead/internal/tool/live"
 	"github.com/fairlead/fairlead/internal/tool/survey"
@@ -149,6 +150,23 @@ func TestSpared(t *testing.T) {
 		assert.Zero(t, asked["*v1.EventList"])
 		assert.Equal(t, 1, asked["*v1.ServiceList"], "by the watch alone")
 		assert.Equal(t, 1, asked["*v1.ConfigMapList"])
+	})
+}
+
+// TestForms: what is watched is not had in another form, and not selected by what nobody looks at.
+func TestForms(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := follow(t, surveytest.Client(t, surveytest.Shop), live.Options{})
+		require.NoError(t, l.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "web"}, &corev1.Service{}))
+		assert.ErrorContains(t, l.Get(t.Context(), client.ObjectKey{Name: "shop"}, &corev1.Namespace{}), "PartialObjectMetadata")
+		assert.ErrorContains(t, l.Get(t.Context(), client.ObjectKey{Namespace: surveytest.Namespace, Name: "tor"}, &v1beta2.BGPPeer{}), "Unstructured")
+		assert.Error(t, l.List(t.Context(), &corev1.NamespaceList{}))
+		for _, o := range []client.ListOption{client.MatchingFields{"spec.type": "LoadBalancer"}, client.Continue("x")} {
+			assert.Error(t, l.List(t.Context(), &corev1.ServiceList{}, o), "%v", o)
+		}
+		var one corev1.ServiceList
+		require.NoError(t, l.List(t.Context(), &one, client.Limit(1)))
+		assert.Len(t, one.Items, 1)
 	})
 }
 
