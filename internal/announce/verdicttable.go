@@ -145,13 +145,13 @@ func (t *VerdictTable) Routed(id types.NamespacedName) (Verdict, bool) {
 	return Verdict{}, false
 }
 
-// Spoken reports whether any node advertises a Service by BGP, as far as the speakers say.
+// Spoken reports whether any node advertises a Service by BGP, as far as the speakers say, or must without saying so.
 func (t *VerdictTable) Spoken(id types.NamespacedName) bool {
 	x := t.services[id]
 	return x != nil && x.over != nil
 }
 
-// Complete reports whether every node that is to advertise a Service by BGP says so. Of Services that depend on others it is never known.
+// Complete reports whether every node that is to advertise a Service by BGP says so, or does not say anything. Of Services that depend on others it is never known.
 func (t *VerdictTable) Complete(id types.NamespacedName) bool {
 	x := t.services[id]
 	if x == nil || x.over == nil || len(t.prefixes.group(id)) > 0 {

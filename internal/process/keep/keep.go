@@ -414,12 +414,13 @@ func (k *Keeper[K, S, T]) sync(ctx context.Context, key K) (unseen bool, err err
 	is, there, seen, others := k.lookLocked(key)
 	want, wanted := k.want[key]
 	says := there && wanted && k.saysLocked(key, is, seen, want)
-	k.mu.Unlock()
-	if k.Theirs && (!wanted || !there) {
-		k.mu.Lock()
+	done := k.isLocked(key)
+	if done && !(there && wanted) {
 		delete(k.written, key)
-		k.mu.Unlock()
-		return false, nil
+	}
+	k.mu.Unlock()
+	if done {
+		return says && !seen, nil
 	}
 	for _, o := range others {
 		if err := k.remove(ctx, key, o); err != nil {
@@ -427,11 +428,6 @@ func (k *Keeper[K, S, T]) sync(ctx context.Context, key K) (unseen bool, err err
 		}
 	}
 	switch {
-	case !wanted && !there:
-		k.mu.Lock()
-		delete(k.written, key)
-		k.mu.Unlock()
-		return false, nil
 	case !wanted:
 		err := k.remove(ctx, key, is)
 		if err == nil {
