@@ -39,6 +39,7 @@ import (
 	"github.com/fairlead/fairlead/internal/controller/fence"
 	"github.com/fairlead/fairlead/internal/process/cli"
 	"github.com/fairlead/fairlead/internal/process/events"
+	"github.com/fairlead/fairlead/internal/process/yield"
 	"github.com/fairlead/fairlead/internal/service"
 )
 
@@ -80,7 +81,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	recorder := events.New(eventsClient, mgr.GetScheme(), assign.EventSource, log)
+	recorder := events.New(eventsClient, mgr.GetScheme(), assign.EventSource, yield.New(), log)
 	services, err := assign.NewTask(assign.Options{
 		Manager: mgr, Namespace: o.Namespace, Registry: metrics.Registry, Recorder: recorder, Log: log,
 		Rules:              assign.Rules{Classes: o.LoadBalancerClasses, IsolateSharing: !o.CrossNamespaceSharing},

@@ -43,6 +43,7 @@ import (
 	"github.com/fairlead/fairlead/internal/process/follow"
 	"github.com/fairlead/fairlead/internal/process/presence"
 	"github.com/fairlead/fairlead/internal/process/wake"
+	"github.com/fairlead/fairlead/internal/process/yield"
 	"github.com/fairlead/fairlead/internal/speaker"
 	"github.com/fairlead/fairlead/internal/speaker/membership"
 )
@@ -83,7 +84,8 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	recorder := events.New(eventsClient, mgr.GetScheme(), eventSource, log)
+	pace := yield.New()
+	recorder := events.New(eventsClient, mgr.GetScheme(), eventSource, pace, log)
 	series, err := speaker.NewMetrics(metrics.Registry, o.NodeName)
 	if err != nil {
 		return fmt.Errorf("register metrics: %w", err)
@@ -111,7 +113,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 		Node: o.NodeName, Namespace: o.Namespace, Asked: cmp.Or(o.L2Backend, o.Backend), Sticky: o.Sticky, IgnoreExclude: o.IgnoreExcludeLB,
 		SameSubnet: o.SameSubnet, NoServiceBGPStatus: o.ServiceBGPStatus == statusNone, Owner: o.owner(), Cache: mgr.GetCache(),
 		Client: mgr.GetClient(), Group: group, Announcer: l2, Links: &links, Members: &members, Joined: &joined,
-		Recorder: recorder, Metrics: series, Log: log,
+		Pace: pace, Recorder: recorder, Metrics: series, Log: log,
 	})
 	watcher, err := config.NewWatcher(config.WatcherOptions{
 		Manager: mgr, Namespace: o.Namespace, Node: o.NodeName, Registry: metrics.Registry, Log: log, Publish: feed.SetSnapshot,
@@ -126,7 +128,7 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 		Node: o.NodeName, Namespace: o.Namespace, Asked: cmp.Or(o.BGPBackend, o.Backend), IgnoreExclude: o.IgnoreExcludeLB,
 		ShutdownWait: o.BGPShutdownWait, DrainCordoned: o.BGPDrainCordoned,
 		NoServiceBGPStatus: o.ServiceBGPStatus == statusNone, Owner: o.owner(), Feed: feed, Cache: mgr.GetCache(), Client: mgr.GetClient(),
-		Router: router, BFD: watch, Sessions: &sessions, Recorder: recorder, Metrics: series,
+		Router: router, BFD: watch, Sessions: &sessions, Pace: pace, Recorder: recorder, Metrics: series,
 		Waits: watcher.SetWaits, Log: log,
 	})
 	configuration := func(ctx context.Context) error {

@@ -53,7 +53,7 @@ func TestGoneBeforeTheEvents(t *testing.T) {
 	ec, err := eventsclient.NewForConfig(bed.Config)
 	require.NoError(t, err)
 	log := slog.New(slog.DiscardHandler)
-	recorder := ourevents.New(ec, mgr.GetScheme(), assign.EventSource, log)
+	recorder := ourevents.New(ec, mgr.GetScheme(), assign.EventSource, nil, log)
 	task, err := assign.NewTask(assign.Options{
 		Manager: mgr, Namespace: i.namespace, Rules: assign.Rules{Classes: []string{class}}, Registry: prometheus.NewRegistry(), Recorder: recorder, Log: log,
 	})

@@ -22,6 +22,7 @@ import (
 	"github.com/fairlead/fairlead/internal/config/password"
 	"github.com/fairlead/fairlead/internal/process/follow"
 	"github.com/fairlead/fairlead/internal/process/wake"
+	"github.com/fairlead/fairlead/internal/process/yield"
 )
 
 // protocolBGP is the value of the label protocol, and what events say.
@@ -61,6 +62,8 @@ type BGPOptions struct {
 	BFD    *BFD
 	// Sessions rings when the state of sessions has changed, with routers or of BFD.
 	Sessions *wake.Bell
+	// Pace is what Options have.
+	Pace     *yield.Pacer
 	Recorder events.EventRecorder
 	Metrics  *Metrics
 	// Waits is called with why peers of this node cannot be served yet; it must not block.

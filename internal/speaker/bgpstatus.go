@@ -50,7 +50,7 @@ func newBGPStatus(o BGPOptions) *bgpStatus {
 	return &bgpStatus{
 		o: o, want: map[types.NamespacedName]v1beta1.ServiceBGPStatusStatus{},
 		services: keep.New(keep.Options[types.NamespacedName, v1beta1.ServiceBGPStatusStatus, *v1beta1.ServiceBGPStatus]{
-			Client: o.Client, Cache: o.Cache, Log: o.Log, Every: statusPeriod, Yields: true,
+			Client: o.Client, Cache: o.Cache, Log: o.Log, Every: statusPeriod, Pace: o.Pace,
 			Mine: func(x *v1beta1.ServiceBGPStatus) bool { return isMine(x, o.Node) },
 			Key:  func(x *v1beta1.ServiceBGPStatus) types.NamespacedName { return serviceOf(x) },
 			New: func(svc types.NamespacedName) *v1beta1.ServiceBGPStatus {

@@ -61,7 +61,7 @@ type statusWriter struct {
 func newStatusWriter(o Options) *statusWriter {
 	w := &statusWriter{o: o, want: map[types.NamespacedName]v1beta1.ServiceL2StatusStatus{}}
 	w.keep = keep.New(keep.Options[types.NamespacedName, v1beta1.ServiceL2StatusStatus, *v1beta1.ServiceL2Status]{
-		Client: o.Client, Cache: o.Cache, Log: o.Log, Every: statusPeriod, Yields: true,
+		Client: o.Client, Cache: o.Cache, Log: o.Log, Every: statusPeriod, Pace: o.Pace,
 		Mine: func(x *v1beta1.ServiceL2Status) bool { return isMine(x, o.Node) },
 		Key:  func(x *v1beta1.ServiceL2Status) types.NamespacedName { return serviceOf(x) },
 		New: func(svc types.NamespacedName) *v1beta1.ServiceL2Status {

@@ -24,6 +24,7 @@ import (
 	"github.com/fairlead/fairlead/internal/config"
 	"github.com/fairlead/fairlead/internal/process/presence"
 	"github.com/fairlead/fairlead/internal/process/wake"
+	"github.com/fairlead/fairlead/internal/process/yield"
 	"github.com/fairlead/fairlead/internal/service"
 	"github.com/fairlead/fairlead/internal/speaker/membership"
 )
@@ -60,6 +61,8 @@ type Options struct {
 	// has appeared, or appeared again.
 	Links, Members, Joined *wake.Bell
 
+	// Pace is what writes of statuses give way by to requests of others; nil: to none.
+	Pace     *yield.Pacer
 	Recorder events.EventRecorder
 	Metrics  *Metrics
 	Log      *slog.Logger

@@ -36,6 +36,7 @@ import (
 	"github.com/fairlead/fairlead/internal/process/events"
 	"github.com/fairlead/fairlead/internal/process/follow"
 	"github.com/fairlead/fairlead/internal/process/wake"
+	"github.com/fairlead/fairlead/internal/process/yield"
 	"github.com/fairlead/fairlead/internal/service"
 	"github.com/fairlead/fairlead/internal/speaker"
 )
@@ -70,19 +71,41 @@ func BenchmarkServiceBGPStatus(b *testing.B) {
 		b.StopTimer()
 		s := start(b, namespace)
 		b.StartTimer()
+		used := cpu(b)
 		began := time.Now()
 		s.advertise(b)
 		s.await(b, *many)
 		took := time.Since(began)
+		told := used()
 		b.StopTimer()
 		s.stop()
 		all := client.InNamespace(namespace)
 		require.NoError(b, bed.Client.DeleteAllOf(b.Context(), &v1beta1.ServiceBGPStatus{}, all))
+		used = cpu(b)
 		alone := bare(b, namespace)
+		written := used()
 		require.NoError(b, bed.Client.DeleteAllOf(b.Context(), &v1beta1.ServiceBGPStatus{}, all))
 		b.Logf("%d ServiceBGPStatus objects after %s, with %d processors; the same writes by a loop of %d clients: %s", *many,
 			took.Round(10*time.Millisecond), runtime.GOMAXPROCS(0), writers, alone.Round(10*time.Millisecond))
+		b.Logf("processor time: %s; of the loop: %s", told, written)
 		b.StartTimer()
+	}
+}
+
+// cpu returns what says how much processor time the speaker, or the loop, the API server and etcd have used since.
+func cpu(b *testing.B) func() string {
+	b.Helper()
+	look := func() [2]float64 {
+		own, err := testbed.CPU(os.Getpid())
+		require.NoError(b, err)
+		by, err := testbed.CPUByProgram()
+		require.NoError(b, err)
+		return [2]float64{own, by["kube-apiserver"] + by["etcd"]}
+	}
+	before := look()
+	return func() string {
+		now := look()
+		return fmt.Sprintf("%.1f s, API server and etcd %.1f s", now[0]-before[0], now[1]-before[1])
 	}
 }
 
@@ -185,14 +208,15 @@ func start(b *testing.B, namespace string) *instance {
 	require.NoError(b, err)
 	eventsClient, err := eventsclient.NewForConfig(bed.Config)
 	require.NoError(b, err)
-	recorder := events.New(eventsClient, testbed.Scheme(), "speaker", log)
+	pace := yield.New()
+	recorder := events.New(eventsClient, testbed.Scheme(), "speaker", pace, log)
 	metrics, err := speaker.NewMetrics(prometheus.NewRegistry(), node)
 	require.NoError(b, err)
 	feed := speaker.NewFeed(c, namespace)
 	task := speaker.NewBGP(speaker.BGPOptions{
 		Node: node, Namespace: namespace, Asked: "speaker", Feed: feed, Cache: c, Client: bed.Client, Router: router{},
 		BFD: speaker.NewBFD(nil, nil, log), Sessions: &wake.Bell{}, Recorder: recorder, Metrics: metrics,
-		Waits: func([]config.Fault) {}, Log: log,
+		Waits: func([]config.Fault) {}, Pace: pace, Log: log,
 	})
 	ctx, stop := context.WithCancel(context.WithoutCancel(b.Context()))
 	g, ctx := errgroup.WithContext(ctx)

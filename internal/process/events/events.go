@@ -71,15 +71,15 @@ type key struct {
 	reason, note          string
 }
 
-// New returns a Recorder that reports in the name of source; it sends nothing until it is run.
-func New(client eventsclient.EventsGetter, scheme *runtime.Scheme, source string, log *slog.Logger) *Recorder {
+// New returns a Recorder that reports in the name of source, at a pace; nil: as soon as it can. It sends nothing until it is run.
+func New(client eventsclient.EventsGetter, scheme *runtime.Scheme, source string, pace *yield.Pacer, log *slog.Logger) *Recorder {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
 	return &Recorder{
 		client: client, scheme: scheme, source: source, instance: source + "-" + host, log: log, now: time.Now,
-		pace: yield.New(senders), news: wake.New(), sent: map[key]*eventsv1.Event{},
+		pace: pace, news: wake.New(), sent: map[key]*eventsv1.Event{},
 	}
 }
 
@@ -140,7 +140,7 @@ func (r *Recorder) send(stopping, sending context.Context) {
 				return
 			}
 		}
-		end, err := r.pace.Begin(stopping)
+		end, err := r.pace.Begin(stopping, yield.Event)
 		if err != nil { // there is no time left to give way
 			end = func() {}
 		}
@@ -186,7 +186,7 @@ func (r *Recorder) deliver(ctx context.Context, e *eventsv1.Event) {
 
 func (r *Recorder) write(ctx context.Context, e *eventsv1.Event) error {
 	began := time.Now()
-	defer func() { r.pace.Took(time.Since(began)) }()
+	defer func() { r.pace.Took(yield.Event, time.Since(began)) }()
 	k := key{e.Regarding.Kind, e.Regarding.Namespace, e.Regarding.Name, e.Regarding.UID, e.Reason, e.Note}
 	if repeated := r.repeat(k, e); repeated != nil {
 		_, err := r.client.Events(repeated.Namespace).Update(ctx, repeated, metav1.UpdateOptions{})

@@ -22,6 +22,8 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	eventsclient "k8s.io/client-go/kubernetes/typed/events/v1"
 	clienttesting "k8s.io/client-go/testing"
+
+	"github.com/fairlead/fairlead/internal/process/yield"
 )
 
 func web() *corev1.Service {
@@ -39,7 +41,7 @@ func during(t *testing.T, d time.Duration, fail func(n int) error, script func(*
 			err := fail(n)
 			return err != nil, nil, err
 		})
-		r := New(client.EventsV1(), scheme.Scheme, "test", slog.New(slog.DiscardHandler))
+		r := New(client.EventsV1(), scheme.Scheme, "test", yield.New(), slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithTimeout(t.Context(), d)
 		defer cancel()
 		go script(r)

@@ -62,8 +62,8 @@ type Options[K comparable, S any, T client.Object] struct {
 	// Fit returns what an object that says is has to say so that it says want: it keeps of is what does not matter, such as since when a
 	// condition is as it is. It must not change either; nil: it is want.
 	Fit func(is, want S) S
-	// Yields is set if what is said may be late: requests of others to the API server go first; see yield.
-	Yields bool
+	// Pace is set if what is said may be late: requests of others to the API server go first; nil: it waits for nobody.
+	Pace *yield.Pacer
 	// Created is called after an object has been created; nil: nothing is.
 	Created func(context.Context, K)
 }
@@ -71,7 +71,6 @@ type Options[K comparable, S any, T client.Object] struct {
 // Keeper keeps objects of one kind; see the package.
 type Keeper[K comparable, S any, T client.Object] struct {
 	Options[K, S, T]
-	pace *yield.Pacer // nil: it does not yield
 
 	mu      sync.Mutex                              // protects all the following
 	queue   workqueue.TypedRateLimitingInterface[K] // nil: Run has not been called
@@ -94,12 +93,8 @@ type write struct {
 
 // New returns a Keeper; it starts nothing.
 func New[K comparable, S any, T client.Object](o Options[K, S, T]) *Keeper[K, S, T] {
-	var pace *yield.Pacer
-	if o.Yields {
-		pace = yield.New(parallel)
-	}
 	return &Keeper[K, S, T]{
-		Options: o, pace: pace, want: map[K]S{}, have: map[K]map[types.UID]T{}, own: map[K]T{}, written: map[K]write{}, pending: map[K]int{},
+		Options: o, want: map[K]S{}, have: map[K]map[types.UID]T{}, own: map[K]T{}, written: map[K]write{}, pending: map[K]int{},
 	}
 }
 
@@ -311,7 +306,7 @@ func (k *Keeper[K, S, T]) paced(ctx context.Context, key K) (unseen bool, err er
 	done := k.isLocked(key)
 	k.mu.Unlock()
 	if !done {
-		end, err := k.pace.Begin(ctx)
+		end, err := k.Pace.Begin(ctx, yield.Status)
 		if err != nil {
 			return false, err
 		}
@@ -342,7 +337,7 @@ func (k *Keeper[K, S, T]) saysLocked(key K, is T, seen bool, want S) bool {
 // request makes a request, and has it count for the pace.
 func (k *Keeper[K, S, T]) request(do func() error) error {
 	began := time.Now()
-	defer func() { k.pace.Took(time.Since(began)) }()
+	defer func() { k.Pace.Took(yield.Status, time.Since(began)) }()
 	return do()
 }
 

@@ -60,12 +60,11 @@ func clients(t *testing.T, s *server, n int) (stop func(), count *atomic.Int64) 
 }
 
 // report has a Pacer do jobs of one request all the time.
-func report(t *testing.T, s *server) (stop func(), count *atomic.Int64) {
-	p := yield.New(16)
+func report(t *testing.T, s *server, p *yield.Pacer, rank yield.Rank) (stop func(), count *atomic.Int64) {
 	return repeat(t, 16, func(ctx context.Context) error {
-		end, err := p.Begin(ctx)
+		end, err := p.Begin(ctx, rank)
 		if err == nil {
-			p.Took(s.request())
+			p.Took(rank, s.request())
 			end()
 		}
 		return err
@@ -84,11 +83,11 @@ func during(d time.Duration, count *atomic.Int64) int {
 func TestAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(2)
-		stop, first := report(t, s)
+		stop, first := report(t, s, yield.New(), yield.Status)
 		defer stop()
 		time.Sleep(time.Second)
 		assert.Greater(t, during(10*time.Second, first), 4500)
-		stop2, second := report(t, s)
+		stop2, second := report(t, s, yield.New(), yield.Status)
 		defer stop2()
 		time.Sleep(time.Second)
 		a := first.Load()
@@ -101,7 +100,7 @@ func TestAlone(t *testing.T) {
 func TestBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(2)
-		stop, reports := report(t, s)
+		stop, reports := report(t, s, yield.New(), yield.Status)
 		defer stop()
 		time.Sleep(5 * time.Second)
 		leave, requests := clients(t, s, 16)
@@ -120,7 +119,7 @@ func TestSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(8)
 		s.latency.Store(int64(100 * time.Millisecond))
-		stop, reports := report(t, s)
+		stop, reports := report(t, s, yield.New(), yield.Status)
 		defer stop()
 		time.Sleep(time.Second)
 		assert.Greater(t, during(10*time.Second, reports), 1_400, "16 at a time")
@@ -133,40 +132,67 @@ func TestSlow(t *testing.T) {
 // TestFirst: on an API server that has nothing else to do, a job begins at once, also after one slow request.
 func TestFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := yield.New(16)
+		p := yield.New()
 		for _, took := range []time.Duration{2, 3, 2, 500, 3, 2} {
 			began := time.Now()
-			end, err := p.Begin(t.Context())
+			end, err := p.Begin(t.Context(), yield.Status)
 			require.NoError(t, err)
 			assert.Zero(t, time.Since(began))
 			time.Sleep(took * time.Millisecond)
-			p.Took(took * time.Millisecond)
+			p.Took(yield.Status, took*time.Millisecond)
 			end()
 		}
 	})
 }
 
-// TestGivesUp: who waits goes on when its context ends.
+// TestRanks: while there is something to say of a higher rank, the lower one has one turn in 17, and all when there is not.
+func TestRanks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p := newServer(2), yield.New()
+		stop, events := report(t, s, p, yield.Event)
+		defer stop()
+		leave, statuses := report(t, s, p, yield.Status)
+		time.Sleep(time.Second)
+		before := events.Load()
+		assert.Greater(t, during(10*time.Second, statuses), 4200, "16 of 17, of 5,000")
+		assert.InDelta(t, 5000/17, events.Load()-before, 50)
+		leave()
+		assert.Greater(t, during(10*time.Second, events), 4500)
+	})
+}
+
+// TestGivesUp: who waits goes on when its context ends, and so does who waited for it.
 func TestGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := yield.New(1)
-		end, err := p.Begin(t.Context())
-		require.NoError(t, err)
+		p := yield.New()
+		var last func()
+		for range 16 {
+			end, err := p.Begin(t.Context(), yield.Status)
+			require.NoError(t, err)
+			last = end
+		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		_, err = p.Begin(ctx)
+		var lower atomic.Bool
+		go func() {
+			_, err := p.Begin(t.Context(), yield.Event)
+			lower.Store(assert.NoError(t, err))
+		}()
+		_, err := p.Begin(ctx, yield.Status)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
-		end()
-		_, err = p.Begin(t.Context())
-		require.NoError(t, err)
+		synctest.Wait()
+		require.False(t, lower.Load(), "16 are under way")
+		last()
+		synctest.Wait()
+		assert.True(t, lower.Load())
 	})
 }
 
 // TestNil: without a Pacer nothing waits.
 func TestNil(t *testing.T) {
 	var p *yield.Pacer
-	p.Took(time.Hour)
-	end, err := p.Begin(t.Context())
+	p.Took(yield.Status, time.Hour)
+	end, err := p.Begin(t.Context(), yield.Status)
 	require.NoError(t, err)
 	end()
 }
