@@ -186,7 +186,7 @@ func (t *RouteTable) Decide() []types.NamespacedName {
 	}
 	t.tell()
 	t.anew = false
-	clear(t.changed)
+	t.changed = map[types.NamespacedName]*Service{} // a cleared map stays as large as it ever was
 	return out
 }
 

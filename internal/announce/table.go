@@ -261,9 +261,8 @@ func (t *Table) Decide() (addrs []netip.Addr, services []types.NamespacedName) {
 		}
 	}
 	t.configured = false
-	clear(t.changed)
-	clear(t.dirty)
-	clear(t.moved)
+	// Cleared maps stay as large as they ever were.
+	t.changed, t.dirty, t.moved = map[types.NamespacedName]*Service{}, map[netip.Addr]bool{}, map[string]bool{}
 	return addrs, slices.Collect(maps.Keys(touched))
 }
 

@@ -198,9 +198,7 @@ func (t *VerdictTable) Decide() []types.NamespacedName {
 		}
 	}
 	t.anew, t.changed = false, map[types.NamespacedName]bool{}
-	clear(t.set)
-	clear(t.moved)
-	clear(t.heard)
+	t.set, t.moved, t.heard = map[types.NamespacedName]*Service{}, map[string]bool{}, map[NodePeer]bool{}
 	return slices.Collect(maps.Keys(out))
 }
 

@@ -38,17 +38,17 @@ type bgpStatus struct {
 
 	handed atomic.Int64 // the version that services knows
 
-	mu      sync.Mutex        // held while it is said what is to be kept; protects all the following
-	version int64             // of want; 0: nothing has been said yet
-	faults  map[string]string // why a peer cannot be set up, by its name
-	want    map[types.NamespacedName]v1beta1.ServiceBGPStatusStatus
-	news    map[types.NamespacedName]*v1beta1.ServiceBGPStatusStatus // what services may not know of want; nil: nothing is to be said
+	mu      sync.Mutex                                               // held while it is said what is to be kept; protects all the following
+	version int64                                                    // of peers; 0: nothing has been said yet
+	faults  map[string]string                                        // why a peer cannot be set up, by its name
+	peers   map[types.NamespacedName][]string                        // which hear of Services
+	news    map[types.NamespacedName]*v1beta1.ServiceBGPStatusStatus // what services may not know of peers; nil: nothing is to be said
 	said    map[string]v1alpha1.BGPSessionStatus                     // of sessions
 }
 
 func newBGPStatus(o BGPOptions) *bgpStatus {
 	return &bgpStatus{
-		o: o, want: map[types.NamespacedName]v1beta1.ServiceBGPStatusStatus{},
+		o: o, peers: map[types.NamespacedName][]string{},
 		services: keep.New(keep.Options[types.NamespacedName, v1beta1.ServiceBGPStatusStatus, *v1beta1.ServiceBGPStatus]{
 			Client: o.Client, Cache: o.Cache, Log: o.Log, Every: statusPeriod, Pace: o.Pace,
 			Mine: func(x *v1beta1.ServiceBGPStatus) bool { return isMine(x, o.Node) },
@@ -85,14 +85,14 @@ func (w *bgpStatus) set(faults map[string]string, services []types.NamespacedNam
 	w.faults = faults
 	news := map[types.NamespacedName]*v1beta1.ServiceBGPStatusStatus{}
 	for _, id := range services {
-		was, said := w.want[id]
+		was, said := w.peers[id]
 		now := peers(id)
 		switch says := len(now) > 0 && !w.o.NoServiceBGPStatus; {
-		case says && (!said || !slices.Equal(was.Peers, now)):
-			x := v1beta1.ServiceBGPStatusStatus{Node: w.o.Node, ServiceName: id.Name, ServiceNamespace: id.Namespace, Peers: now}
-			w.want[id], news[id] = x, &x
+		case says && (!said || !slices.Equal(was, now)):
+			w.peers[id] = now
+			news[id] = &v1beta1.ServiceBGPStatusStatus{Node: w.o.Node, ServiceName: id.Name, ServiceNamespace: id.Namespace, Peers: now}
 		case said && !says:
-			delete(w.want, id)
+			delete(w.peers, id)
 			news[id] = nil
 		}
 	}
@@ -116,7 +116,7 @@ func (w *bgpStatus) noteLocked(news map[types.NamespacedName]*v1beta1.ServiceBGP
 // retract has the objects tell that this node advertises nothing any more.
 func (w *bgpStatus) retract() {
 	w.mu.Lock()
-	services := slices.Collect(maps.Keys(w.want))
+	services := slices.Collect(maps.Keys(w.peers))
 	w.mu.Unlock()
 	w.set(nil, services, func(types.NamespacedName) []string { return nil })
 }
@@ -144,6 +144,8 @@ func (w *bgpStatus) tellLocked(counters bool) {
 			}
 			w.handed.Store(version)
 		}
+	} else {
+		w.news = nil
 	}
 	w.sessions.Set(w.said, services)
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
@@ -23,24 +24,25 @@ import (
 
 // Cluster is what is known. The zero value knows nothing.
 type Cluster struct {
-	mu       sync.Mutex // protects all the following
-	services map[types.NamespacedName]announce.Service
-	slices   map[types.NamespacedName][]slice // by Service; most have one, for which a map would be ten times as large
+	mu       sync.Mutex                                 // protects all the following
+	services map[types.NamespacedName]*announce.Service // with their endpoints; readers have them, too: they are replaced, never changed
+	slices   map[types.NamespacedName][]slice           // by Service; most have one, for which a map would be ten times as large
 	nodes    map[string]announce.Node
 	readers  []*Changes
 }
 
 func newCluster() *Cluster {
 	return &Cluster{
-		services: map[types.NamespacedName]announce.Service{}, slices: map[types.NamespacedName][]slice{},
+		services: map[types.NamespacedName]*announce.Service{}, slices: map[types.NamespacedName][]slice{},
 		nodes: map[string]announce.Node{},
 	}
 }
 
 // slice is what an EndpointSlice says.
 type slice struct {
-	name string
-	announce.Endpoints
+	name  string
+	any   bool     // an endpoint serves
+	nodes []string // on which some do, in no order
 }
 
 // Changes are what has changed in a Cluster since one reader took it.
@@ -83,31 +85,55 @@ func (x *Cluster) take(o client.Object, gone bool) bool {
 	switch o := o.(type) {
 	case *corev1.Service:
 		s, ours := Service(o)
-		changed := put(x.services, key(o), s, ours && !gone, equalService)
-		if changed {
-			x.noteLocked(key(o))
-		}
-		return changed
+		return x.setLocked(key(o), s, ours && !gone)
 	case *discoveryv1.EndpointSlice:
 		of := types.NamespacedName{Namespace: o.Namespace, Name: o.Labels[discoveryv1.LabelServiceName]}
-		s, announced := x.services[of]
-		was := x.endpointsLocked(of, s.Local)
-		x.putSliceLocked(of, slice{o.Name, Endpoints(o)}, gone)
-		if !announced || equalEndpoints(was, x.endpointsLocked(of, s.Local)) {
-			return false
-		}
-		x.noteLocked(of)
-		return true
+		e := Endpoints(o)
+		x.putSliceLocked(of, slice{o.Name, e.Any, slices.Collect(maps.Keys(e.Nodes))}, gone)
+		s := x.services[of]
+		return s != nil && x.setLocked(of, *s, true)
 	case *corev1.Node:
-		changed := put(x.nodes, o.Name, Node(o), !gone, equalNode)
-		for _, r := range x.readers {
-			if changed {
-				r.nodes[o.Name] = true
-			}
-		}
-		return changed
+		return x.setNodeLocked(o.Name, Node(o), !gone)
 	}
 	return false
+}
+
+// setLocked sets or removes a Service, with the endpoints that are known; it reports whether that changed anything.
+func (x *Cluster) setLocked(id types.NamespacedName, s announce.Service, there bool) bool {
+	old := x.services[id]
+	if there {
+		s.Endpoints = x.endpointsLocked(id, s.Local)
+		if old != nil && equalService(*old, s) && equalEndpoints(old.Endpoints, s.Endpoints) {
+			return false
+		}
+		x.services[id] = &s
+	} else {
+		if old == nil {
+			return false
+		}
+		delete(x.services, id)
+	}
+	for _, r := range x.readers {
+		r.services[id] = true
+	}
+	return true
+}
+
+// setNodeLocked sets or removes a Node; it reports whether that changed anything.
+func (x *Cluster) setNodeLocked(name string, n announce.Node, there bool) bool {
+	old, was := x.nodes[name]
+	if there == was && (!there || equalNode(old, n)) {
+		return false
+	}
+	if there {
+		x.nodes[name] = n
+	} else {
+		delete(x.nodes, name)
+	}
+	for _, r := range x.readers {
+		r.nodes[name] = true
+	}
+	return true
 }
 
 // putSliceLocked sets or removes what an EndpointSlice of a Service says.
@@ -126,28 +152,24 @@ func (x *Cluster) putSliceLocked(of types.NamespacedName, s slice, gone bool) {
 	}
 }
 
-func (x *Cluster) noteLocked(id types.NamespacedName) {
-	for _, r := range x.readers {
-		r.services[id] = true
-	}
-}
-
 // endpointsLocked returns the endpoints of a Service. On which nodes they are matters only if traffic goes to those alone, so that most
 // of what happens to the endpoints of others is no change at all.
 func (x *Cluster) endpointsLocked(of types.NamespacedName, local bool) announce.Endpoints {
 	var out announce.Endpoints
 	for _, e := range x.slices[of] {
-		out.Any = out.Any || e.Any
+		out.Any = out.Any || e.any
 		if !local {
 			if out.Any {
 				break
 			}
 			continue
 		}
-		if len(e.Nodes) > 0 && out.Nodes == nil {
+		if len(e.nodes) > 0 && out.Nodes == nil {
 			out.Nodes = map[string]bool{}
 		}
-		maps.Copy(out.Nodes, e.Nodes)
+		for _, node := range e.nodes {
+			out.Nodes[node] = true
+		}
 	}
 	return out
 }
@@ -168,17 +190,12 @@ func (x *Cluster) Watch() *Changes {
 }
 
 // Take calls service and node with each Service and Node that has changed since the last time; with nil for one that is gone, or that has
-// no address of ours any more. They must not call the Cluster.
+// no address of ours any more. They must neither call the Cluster nor change what they are given.
 func (c *Changes) Take(service func(types.NamespacedName, *announce.Service), node func(string, *announce.Node)) {
 	c.of.mu.Lock()
 	defer c.of.mu.Unlock()
 	for id := range c.services {
-		if s, is := c.of.services[id]; is {
-			s.Endpoints = c.of.endpointsLocked(id, s.Local)
-			service(id, &s)
-		} else {
-			service(id, nil)
-		}
+		service(id, c.of.services[id])
 	}
 	for name := range c.nodes {
 		if n, is := c.of.nodes[name]; is {
@@ -201,17 +218,6 @@ func emptied[K comparable](m map[K]bool) map[K]bool {
 	return m
 }
 
-// put sets or removes an entry; it reports whether that changed anything.
-func put[K comparable, V any](m map[K]V, k K, v V, there bool, equal func(a, b V) bool) bool {
-	old, was := m[k]
-	if !there {
-		delete(m, k)
-		return was
-	}
-	m[k] = v
-	return !was || !equal(old, v)
-}
-
 func key(o client.Object) types.NamespacedName {
 	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
 }
@@ -222,9 +228,8 @@ func (x *Cluster) Services() []announce.Service {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	out := make([]announce.Service, 0, len(x.services))
-	for k, s := range x.services {
-		s.Endpoints = x.endpointsLocked(k, s.Local)
-		out = append(out, s)
+	for _, s := range x.services {
+		out = append(out, *s)
 	}
 	slices.SortFunc(out, func(a, b announce.Service) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
@@ -333,15 +338,25 @@ func Trim(o any) (any, error) {
 	return service.Trim(o)
 }
 
+// trimService keeps of a Service what Service reads.
+func trimService(svc *corev1.Service) {
+	svc.ManagedFields, svc.OwnerReferences, svc.Finalizers = nil, nil, nil
+	maps.DeleteFunc(svc.Annotations, func(name, _ string) bool {
+		return name != service.AnnotationFromPool && !strings.HasSuffix(name, "/"+service.AskSharing)
+	})
+	svc.Spec = corev1.ServiceSpec{Type: svc.Spec.Type, ExternalTrafficPolicy: svc.Spec.ExternalTrafficPolicy}
+	svc.Status.Conditions = nil
+	for i, in := range svc.Status.LoadBalancer.Ingress {
+		svc.Status.LoadBalancer.Ingress[i] = corev1.LoadBalancerIngress{IP: in.IP}
+	}
+}
+
 // TrimFor is Trim for a speaker: of its own Node it keeps the annotations, from which settings of BGPPeers may come, and of a Service only what
 // matters to who announces it.
 func TrimFor(node string) func(any) (any, error) {
 	return func(o any) (any, error) {
 		if svc, is := o.(*corev1.Service); is {
-			svc.ManagedFields = nil
-			svc.Spec = corev1.ServiceSpec{Type: svc.Spec.Type, ExternalTrafficPolicy: svc.Spec.ExternalTrafficPolicy}
-			service.TrimService(svc)
-			svc.Status.Conditions = nil
+			trimService(svc)
 			return svc, nil
 		}
 		n, is := o.(*corev1.Node)

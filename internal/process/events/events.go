@@ -60,8 +60,15 @@ type Recorder struct {
 
 	mu    sync.Mutex // protects all the following
 	queue list.List  // of *eventsv1.Event
-	sent  map[key]*eventsv1.Event
+	sent  map[key]sent
 	order list.List // of key, oldest first: what is in sent
+}
+
+// sent is what tells an event that has been sent from others that say the same.
+type sent struct {
+	name   string
+	at     metav1.MicroTime
+	series *eventsv1.EventSeries
 }
 
 // key tells events apart; unlike client-go's, it includes what they say.
@@ -79,7 +86,7 @@ func New(client eventsclient.EventsGetter, scheme *runtime.Scheme, source string
 	}
 	return &Recorder{
 		client: client, scheme: scheme, source: source, instance: source + "-" + host, log: log, now: time.Now,
-		pace: pace, news: wake.New(), sent: map[key]*eventsv1.Event{},
+		pace: pace, news: wake.New(), sent: map[key]sent{},
 	}
 }
 
@@ -190,8 +197,8 @@ func (r *Recorder) write(ctx context.Context, e *eventsv1.Event) error {
 	k := key{e.Regarding.Kind, e.Regarding.Namespace, e.Regarding.Name, e.Regarding.UID, e.Reason, e.Note}
 	if repeated := r.repeat(k, e); repeated != nil {
 		_, err := r.client.Events(repeated.Namespace).Update(ctx, repeated, metav1.UpdateOptions{})
-		if !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-			return err
+		if !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) && !apierrors.IsInvalid(err) {
+			return err // nobody has removed or changed it, and it is no other after all
 		}
 	}
 	written, err := r.client.Events(e.Namespace).Create(ctx, e, metav1.CreateOptions{})
@@ -205,36 +212,33 @@ func (r *Recorder) write(ctx context.Context, e *eventsv1.Event) error {
 func (r *Recorder) repeat(k key, e *eventsv1.Event) *eventsv1.Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	old := r.sent[k]
-	if old == nil {
+	old, is := r.sent[k]
+	if !is {
 		return nil
 	}
-	last := old.EventTime
-	if old.Series != nil {
-		last = old.Series.LastObservedTime
+	series := eventsv1.EventSeries{Count: 1, LastObservedTime: old.at}
+	if old.series != nil {
+		series = *old.series
 	}
-	if e.EventTime.Sub(last.Time) > repeatWithin {
+	if e.EventTime.Sub(series.LastObservedTime.Time) > repeatWithin {
 		return nil
 	}
-	old = old.DeepCopy()
-	old.ResourceVersion = "" // nobody else counts
-	if old.Series == nil {
-		old.Series = &eventsv1.EventSeries{Count: 1}
-	}
-	old.Series.Count++
-	old.Series.LastObservedTime = e.EventTime
+	series.Count++
+	series.LastObservedTime = e.EventTime
+	old.series = &series
 	r.sent[k] = old
-	return old.DeepCopy()
+	out := e.DeepCopy()
+	out.Name, out.EventTime, out.Series = old.name, old.at, series.DeepCopy()
+	return out
 }
 
 func (r *Recorder) remember(k key, e *eventsv1.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	e.ManagedFields = nil
 	if _, known := r.sent[k]; !known {
 		r.order.PushBack(k)
 	}
-	r.sent[k] = e
+	r.sent[k] = sent{name: e.Name, at: e.EventTime}
 	for r.order.Len() > remembered {
 		oldest := r.order.Front()
 		r.order.Remove(oldest)

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -76,8 +77,8 @@ type Keeper[K comparable, S any, T client.Object] struct {
 	queue   workqueue.TypedRateLimitingInterface[K] // nil: Run has not been called
 	known   bool                                    // what is to be said: Set has been called
 	want    map[K]S
-	have    map[K]map[types.UID]T // as the cache has them
-	own     map[K]T               // as written last; the cache may not have them yet
+	have    map[K][]T // as the cache has them
+	own     map[K]T   // as written last; the cache may not have them yet
 	written map[K]write
 	sets    int       // how often Set has been called
 	pending map[K]int // what done waits for, and since which Set
@@ -94,7 +95,7 @@ type write struct {
 // New returns a Keeper; it starts nothing.
 func New[K comparable, S any, T client.Object](o Options[K, S, T]) *Keeper[K, S, T] {
 	return &Keeper[K, S, T]{
-		Options: o, want: map[K]S{}, have: map[K]map[types.UID]T{}, own: map[K]T{}, written: map[K]write{}, pending: map[K]int{},
+		Options: o, want: map[K]S{}, have: map[K][]T{}, own: map[K]T{}, written: map[K]write{}, pending: map[K]int{},
 	}
 }
 
@@ -125,16 +126,19 @@ func (k *Keeper[K, S, T]) take(was, is client.Object) {
 		k.todoLocked(from)
 	}
 	if says {
-		if k.have[to] == nil {
-			k.have[to] = map[types.UID]T{}
-		}
-		k.have[to][now.GetUID()] = now
-		if own, is := k.own[to]; is && own.GetUID() == now.GetUID() && len(k.have[to]) == 1 &&
-			(own.GetResourceVersion() == now.GetResourceVersion() || isOlder(own, now)) {
-			delete(k.own, to) // the cache has it
+		k.have[to] = append(k.have[to], now)
+		if own, is := k.own[to]; is && k.seenLocked(to, own) {
+			delete(k.own, to)
 		}
 		k.todoLocked(to)
 	}
+}
+
+// seenLocked reports whether the cache has an object as it was written, or as somebody has written it since, and no other about the same.
+func (k *Keeper[K, S, T]) seenLocked(key K, own T) bool {
+	have := k.have[key]
+	return len(have) == 1 && have[0].GetUID() == own.GetUID() &&
+		(have[0].GetResourceVersion() == own.GetResourceVersion() || isOlder(own, have[0]))
 }
 
 // todoLocked has a key looked at.
@@ -146,7 +150,9 @@ func (k *Keeper[K, S, T]) todoLocked(key K) {
 
 // dropLocked forgets an object as the cache had it, and, if it is gone, as it was written.
 func (k *Keeper[K, S, T]) dropLocked(key K, uid types.UID, gone bool) {
-	if delete(k.have[key], uid); len(k.have[key]) == 0 {
+	if rest := slices.DeleteFunc(k.have[key], func(o T) bool { return o.GetUID() == uid }); len(rest) > 0 {
+		k.have[key] = rest
+	} else {
 		delete(k.have, key)
 	}
 	if own, is := k.own[key]; gone && is && own.GetUID() == uid {
@@ -207,7 +213,11 @@ func (k *Keeper[K, S, T]) Change(want map[K]*S, done func()) {
 // finishLocked calls done if there is nothing more to wait for. The lock is held, so that the done of one Set is not called after that of
 // the next.
 func (k *Keeper[K, S, T]) finishLocked() {
-	if done := k.done; done != nil && len(k.pending) == 0 {
+	if len(k.pending) > 0 {
+		return
+	}
+	k.pending = map[K]int{} // an emptied map stays as large as it ever was
+	if done := k.done; done != nil {
 		k.done = nil
 		done()
 	}
@@ -529,7 +539,12 @@ func (k *Keeper[K, S, T]) write(ctx context.Context, key K, is T, want S) error 
 func (k *Keeper[K, S, T]) wrote(key K, o T) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.own[key], k.written[key] = o, write{at: time.Now()}
+	k.written[key] = write{at: time.Now()}
+	if k.seenLocked(key, o) {
+		delete(k.own, key)
+	} else {
+		k.own[key] = o
+	}
 }
 
 func (k *Keeper[K, S, T]) remove(ctx context.Context, key K, o T) error {
