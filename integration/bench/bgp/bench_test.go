@@ -167,6 +167,7 @@ func BenchmarkPrefixes(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			s := newSite(b, 1)
 			node, speaker := s.Nodes()[0], s.Speakers["n1"]
+			node.Proxy.Kill() // the rules of so many Services, which it writes again now and then, take a core for a second
 			router, second, other := s.AddClient("router"), s.AddClient("second"), s.AddClient("bird")
 			r := routing.StartFRR(b, s.Lab, router, routing.Rack)
 			k := watch(b, router)
