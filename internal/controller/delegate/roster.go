@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fairlead/fairlead/backends"
@@ -16,9 +17,9 @@ import (
 // roster is the Services that backends are told of. It follows their events, so that one change among ten thousand costs little. The zero value is
 // empty.
 type roster struct {
-	mu     sync.Mutex         // protects all the following
-	all    []backends.Service // by namespace and name
-	shared bool               // somebody else has all, so that it must not be changed
+	mu   sync.Mutex                                 // protects all the following
+	all  []backends.Service                         // by namespace and name; others have it, too: it is replaced, never changed
+	news map[types.NamespacedName]*backends.Service // what is not in all yet; nil: it is not told of any more
 }
 
 // take takes in a Service as it was and as it is; each may be nil.
@@ -27,36 +28,53 @@ func (r *roster) take(was, is client.Object) {
 	if o == nil {
 		o = was
 	}
-	name := backends.Service{Namespace: o.GetNamespace(), Name: o.GetName()}
-	var now backends.Service
-	told := false
+	id := client.ObjectKeyFromObject(o)
+	var told *backends.Service
 	if is != nil {
-		now, told = Service(is.(*corev1.Service))
+		if now, tells := Service(is.(*corev1.Service)); tells {
+			told = &now
+		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	i, known := slices.BinarySearchFunc(r.all, name, ByName)
-	if !known && !told {
-		return
+	if told == nil {
+		_, known := slices.BinarySearchFunc(r.all, backends.Service{Namespace: id.Namespace, Name: id.Name}, ByName)
+		if _, new := r.news[id]; !known && !new {
+			return
+		}
 	}
-	if r.shared {
-		r.all, r.shared = slices.Clone(r.all), false
+	if r.news == nil {
+		r.news = map[types.NamespacedName]*backends.Service{}
 	}
-	switch {
-	case !told:
-		r.all = slices.Delete(r.all, i, i+1)
-	case known:
-		r.all[i] = now
-	default:
-		r.all = slices.Insert(r.all, i, now)
-	}
+	r.news[id] = told
 }
 
 // list returns the Services, by namespace and name. Nobody may change them.
 func (r *roster) list() []backends.Service {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.shared = true
+	if len(r.news) == 0 {
+		return r.all
+	}
+	old := r.all
+	var added []backends.Service
+	for _, s := range r.news {
+		if s != nil {
+			added = append(added, *s)
+		}
+	}
+	slices.SortFunc(added, ByName)
+	r.all = make([]backends.Service, 0, len(old)+len(added))
+	for _, s := range old {
+		if _, changed := r.news[types.NamespacedName{Namespace: s.Namespace, Name: s.Name}]; changed {
+			continue
+		}
+		for len(added) > 0 && ByName(added[0], s) < 0 {
+			r.all, added = append(r.all, added[0]), added[1:]
+		}
+		r.all = append(r.all, s)
+	}
+	r.all, r.news = append(r.all, added...), nil
 	return r.all
 }
 
