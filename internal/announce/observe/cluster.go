@@ -3,7 +3,6 @@
 package observe
 
 import (
-	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -220,21 +219,6 @@ func emptied[K comparable](m map[K]bool) map[K]bool {
 
 func key(o client.Object) types.NamespacedName {
 	return types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetName()}
-}
-
-// Services returns those that have addresses of ours, by namespace and name, with their endpoints. Of those of which traffic goes to all
-// nodes, it is not known on which nodes the endpoints are.
-func (x *Cluster) Services() []announce.Service {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	out := make([]announce.Service, 0, len(x.services))
-	for _, s := range x.services {
-		out = append(out, *s)
-	}
-	slices.SortFunc(out, func(a, b announce.Service) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
-	})
-	return out
 }
 
 // Nodes returns all nodes.

@@ -38,6 +38,7 @@ func TestSlices(t *testing.T) {
 	x := newCluster()
 	changes := x.Watch()
 	x.take(local("web"), false)
+	var got map[string]bool
 	for _, step := range []struct {
 		name    string
 		slice   *discoveryv1.EndpointSlice
@@ -56,11 +57,7 @@ func TestSlices(t *testing.T) {
 		{"the second goes", sliceOf("web", "b", false, "n2"), true, false, nil},
 	} {
 		assert.Equal(t, step.changed, x.take(step.slice, step.gone), step.name)
-		var got map[string]bool
-		changes.Take(func(types.NamespacedName, *announce.Service) {}, func(string, *announce.Node) {})
-		for _, s := range x.Services() {
-			got = s.Endpoints.Nodes
-		}
+		changes.Take(func(_ types.NamespacedName, s *announce.Service) { got = s.Endpoints.Nodes }, func(string, *announce.Node) {})
 		assert.Equal(t, step.nodes, got, step.name)
 	}
 	assert.NotContains(t, x.slices, types.NamespacedName{Namespace: "default", Name: "web"}, "nothing stays of it")

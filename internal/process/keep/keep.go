@@ -126,7 +126,7 @@ func (k *Keeper[K, S, T]) take(was, is client.Object) {
 		k.todoLocked(from)
 	}
 	if says {
-		k.have[to] = append(k.have[to], now)
+		k.have[to] = append(without(k.have[to], now.GetUID()), now) // who follows twice is told twice
 		if own, is := k.own[to]; is && k.seenLocked(to, own) {
 			delete(k.own, to)
 		}
@@ -150,7 +150,7 @@ func (k *Keeper[K, S, T]) todoLocked(key K) {
 
 // dropLocked forgets an object as the cache had it, and, if it is gone, as it was written.
 func (k *Keeper[K, S, T]) dropLocked(key K, uid types.UID, gone bool) {
-	if rest := slices.DeleteFunc(k.have[key], func(o T) bool { return o.GetUID() == uid }); len(rest) > 0 {
+	if rest := without(k.have[key], uid); len(rest) > 0 {
 		k.have[key] = rest
 	} else {
 		delete(k.have, key)
@@ -464,6 +464,11 @@ func (k *Keeper[K, S, T]) sync(ctx context.Context, key K) (unseen bool, err err
 		return !seen, err
 	}
 	return !seen, nil
+}
+
+// without returns what is left of objects without one; they are not used any more.
+func without[T client.Object](objects []T, uid types.UID) []T {
+	return slices.DeleteFunc(objects, func(o T) bool { return o.GetUID() == uid })
 }
 
 // lookLocked returns the object about key, whether the cache has it, and those that are too many.

@@ -135,6 +135,22 @@ func TestKeep(t *testing.T) {
 	})
 }
 
+// TestFollowsTwice: who could not watch at first and tries again may be told everything twice; that makes no object one too many.
+func TestFollowsTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk(t)
+		k := keep.New(options(d, "a"))
+		require.NoError(t, k.Follow(t.Context()))
+		start(t, k)
+		k.Set(say("a", "web"), nil)
+		settle()
+		k.Set(map[string]says{"web": {Node: "other"}}, nil)
+		settle()
+		assert.Equal(t, "other", said(t, d, "a")["web"].Node)
+		assert.Equal(t, 3, d.Writes(""), "one to create and two to say it: nothing is removed")
+	})
+}
+
 // TestPutRight has somebody remove one object and edit others.
 func TestPutRight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
