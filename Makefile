@@ -195,6 +195,7 @@ bench-bgp: tools ## measure the speakers' BGP with FRR and BIRD on a network of 
 	go test -run '^$$' -bench Service -benchtime $(BENCHTIME) -timeout 60m ./integration/bench/bgp
 	go test -run '^$$' -bench NodeLoss -benchtime 10x -timeout 60m ./integration/bench/bgp
 	go test -run '^$$' -bench Prefixes -benchtime 3x -timeout 60m ./integration/bench/bgp
+	go test -run '^$$' -bench Restart -benchtime 3x -timeout 60m ./integration/bench/bgp
 	go test -run '^$$' -bench Create -benchtime 1x -timeout 60m ./integration/bench/bgp
 	go test -run '^$$' -bench Hostile -benchtime 1x -timeout 60m ./integration/bench/bgp
 	go test -run '^$$' -bench . -benchtime 1x -timeout 60m ./integration/bench/status
