@@ -147,12 +147,7 @@ func (r *Recorder) send(stopping, sending context.Context) {
 				return
 			}
 		}
-		end, err := r.pace.Begin(stopping, yield.Event)
-		if err != nil { // there is no time left to give way
-			end = func() {}
-		}
-		r.deliver(sending, e)
-		end()
+		r.deliver(stopping, sending, e)
 	}
 }
 
@@ -170,10 +165,15 @@ func (r *Recorder) next() *eventsv1.Event {
 	return front.Value.(*eventsv1.Event)
 }
 
-// deliver writes one event, as often as it takes.
-func (r *Recorder) deliver(ctx context.Context, e *eventsv1.Event) {
+// deliver writes one event, as often as it takes until ctx ends. It does not give way any more once stopping ends.
+func (r *Recorder) deliver(stopping, ctx context.Context, e *eventsv1.Event) {
 	for backoff := retries; ; {
-		err := r.write(ctx, e)
+		end, err := r.pace.Begin(stopping, yield.Event)
+		if err != nil {
+			end = func() {}
+		}
+		err = r.write(ctx, e)
+		end() // what is paced does not wait with it until the next try
 		if err == nil {
 			return
 		}

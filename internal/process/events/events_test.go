@@ -111,6 +111,27 @@ func (s slowEvents) Create(ctx context.Context, e *eventsv1.Event, o metav1.Crea
 	return s.EventInterface.Create(ctx, e, o)
 }
 
+// TestRefusedEventsHoldNothingUp: while events wait for another try, statuses of the same process are written, also on a busy API server.
+func TestRefusedEventsHoldNothingUp(t *testing.T) {
+	refuse := func(int) error { return apierrors.NewInternalError(errors.New("no webhook answers")) }
+	during(t, time.Minute, refuse, func(r *Recorder) {
+		r.pace.Took(yield.Status, time.Millisecond)
+		for range 100 { // others wait at the API server
+			r.pace.Took(yield.Status, time.Second)
+		}
+		for i := range 10 {
+			r.Eventf(web(), nil, corev1.EventTypeNormal, "Same", "Do", "number %d", i)
+		}
+		time.Sleep(time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		end, err := r.pace.Begin(ctx, yield.Status)
+		if assert.NoError(t, err) {
+			end()
+		}
+	})
+}
+
 // TestAFloodGivesWay: while the API server is busy, there are few events; once it is not, the rest is there soon.
 func TestAFloodGivesWay(t *testing.T) {
 	var takes, sent atomic.Int64

@@ -97,7 +97,9 @@ func (p *Pacer) Begin(ctx context.Context, rank Rank) (end func(), err error) {
 	defer p.mu.Unlock()
 	p.waiting[rank]--
 	p.busy++
-	if p.ahead++; sum(p.waiting[:rank]) > 0 || sum(p.waiting[rank+1:]) == 0 {
+	if sum(p.waiting[:rank]) == 0 && sum(p.waiting[rank+1:]) > 0 {
+		p.ahead++
+	} else {
 		p.ahead = 0
 	}
 	p.changeLocked()
