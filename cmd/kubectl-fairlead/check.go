@@ -14,6 +14,7 @@ import (
 
 	"github.com/fairlead/fairlead/internal/tool/check"
 	"github.com/fairlead/fairlead/internal/tool/document"
+	"github.com/fairlead/fairlead/internal/tool/live"
 	"github.com/fairlead/fairlead/internal/tool/screen"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
@@ -218,11 +219,8 @@ func (x *checker) follow(ctx context.Context, cmd *cobra.Command, report *check.
 	if len(targets) == 0 {
 		return errors.New("there is no address with a TCP port to try")
 	}
-	if x.lasting > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, x.lasting)
-		defer cancel()
-	}
+	ctx, cancel := live.Within(ctx, x.lasting)
+	defer cancel()
 	say := func(format string, args ...any) {
 		fmt.Fprintf(cmd.ErrOrStderr(), "%s %s\n", time.Now().Format(time.TimeOnly), screen.Clean(fmt.Sprintf(format, args...)))
 	}

@@ -40,12 +40,8 @@ func (w *statusWatch) look(ctx context.Context) (*status.Report, time.Duration, 
 	if err := w.read(ctx); err != nil {
 		return nil, every, err
 	}
-	reading := ctx
-	if w.timeout > 0 { // what allocators are asked is not watched
-		var cancel context.CancelFunc
-		reading, cancel = context.WithTimeout(ctx, w.timeout)
-		defer cancel()
-	}
+	reading, cancel := live.Within(ctx, w.timeout) // what allocators are asked is not watched
+	defer cancel()
 	s, err := survey.ReadAt(reading, w.cluster, w.installation, w.clock.running(), w.spare...)
 	if err == nil {
 		err = s.Installed()

@@ -1,7 +1,6 @@
 package dashboard
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -9,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/fairlead/fairlead/internal/tool/explain"
+	"github.com/fairlead/fairlead/internal/tool/live"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
@@ -57,12 +57,8 @@ func (s *Server) readService(v *view, r *http.Request) (*view, error) {
 	if !m.Lacks("Services") {
 		return nil, fmt.Errorf("%w as a Service %q in namespace %q", errNotFound, id.Name, id.Namespace)
 	}
-	ctx := r.Context()
-	if s.Patience > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, s.Patience)
-		defer cancel()
-	}
+	ctx, cancel := live.Within(r.Context(), s.Patience)
+	defer cancel()
 	one := *m.Survey
 	switch found, err := one.ReadService(ctx, s.Client, id.Namespace, id.Name); {
 	case err != nil:

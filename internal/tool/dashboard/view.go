@@ -110,12 +110,8 @@ func (w *watcher) look(ctx context.Context) *view {
 		v.problem = errReading
 		return v
 	}
-	reading := ctx
-	if w.patience > 0 {
-		var cancel context.CancelFunc
-		reading, cancel = context.WithTimeout(ctx, w.patience)
-		defer cancel()
-	}
+	reading, cancel := live.Within(ctx, w.patience)
+	defer cancel()
 	s, err := survey.ReadAt(reading, w.cluster, w.namespace, w.now())
 	if err != nil && last.model != nil {
 		v.model, v.sets, v.gaps, v.takeovers, v.mu = last.model, last.sets, last.gaps, last.takeovers, last.mu

@@ -71,11 +71,8 @@ func (k *kind) ListWithContext(ctx context.Context, o metav1.ListOptions) (runti
 	if err := k.probe(ctx); err != nil {
 		return nil, err
 	}
-	if k.options.Patience > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, k.options.Patience)
-		defer cancel()
-	}
+	ctx, cancel := Within(ctx, k.options.Patience)
+	defer cancel()
 	list := k.list()
 	opts := append(slices.Clone(k.watch.options), &client.ListOptions{Raw: &o, Limit: o.Limit, Continue: o.Continue})
 	err := k.client.List(ctx, list, opts...)

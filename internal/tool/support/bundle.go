@@ -150,14 +150,6 @@ func (b *bundle) miss(what string, err error) {
 	b.Missing = append(b.Missing, Missing{What: what, Why: b.text(survey.GapOf(what, err).Why)})
 }
 
-// within returns a context for one request.
-func (b *bundle) within(ctx context.Context) (context.Context, context.CancelFunc) {
-	if b.Patience <= 0 {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeout(ctx, b.Patience)
-}
-
 // addReports adds what the commands tell.
 func (b *bundle) addReports(ctx context.Context) error {
 	for _, r := range b.Reports {
