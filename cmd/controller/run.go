@@ -17,7 +17,6 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/uuid"
-	eventsclient "k8s.io/client-go/kubernetes/typed/events/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/klog/v2"
@@ -77,11 +76,10 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	if err != nil {
 		return cli.SetUp(err)
 	}
-	eventsClient, err := eventsclient.NewForConfig(rc)
+	recorder, err := events.New(rc, mgr.GetScheme(), assign.EventSource, yield.New(), log)
 	if err != nil {
 		return err
 	}
-	recorder := events.New(eventsClient, mgr.GetScheme(), assign.EventSource, yield.New(), log)
 	services, err := assign.NewTask(assign.Options{
 		Manager: mgr, Namespace: o.Namespace, Registry: metrics.Registry, Recorder: recorder, Log: log,
 		Rules:              assign.Rules{Classes: o.LoadBalancerClasses, IsolateSharing: !o.CrossNamespaceSharing},

@@ -20,7 +20,6 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
-	eventsclient "k8s.io/client-go/kubernetes/typed/events/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -80,12 +79,11 @@ func run(ctx context.Context, o Options, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	eventsClient, err := eventsclient.NewForConfig(rc)
+	pace := yield.New()
+	recorder, err := events.New(rc, mgr.GetScheme(), eventSource, pace, log)
 	if err != nil {
 		return err
 	}
-	pace := yield.New()
-	recorder := events.New(eventsClient, mgr.GetScheme(), eventSource, pace, log)
 	series, err := speaker.NewMetrics(metrics.Registry, o.NodeName)
 	if err != nil {
 		return fmt.Errorf("register metrics: %w", err)

@@ -15,7 +15,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	eventsclient "k8s.io/client-go/kubernetes/typed/events/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
@@ -50,10 +49,9 @@ func TestGoneBeforeTheEvents(t *testing.T) {
 
 	mgr, err := ctrl.NewManager(bed.Config, ctrl.Options{Scheme: cli.NewScheme(), Metrics: metricsserver.Options{BindAddress: "0"}})
 	require.NoError(t, err)
-	ec, err := eventsclient.NewForConfig(bed.Config)
-	require.NoError(t, err)
 	log := slog.New(slog.DiscardHandler)
-	recorder := ourevents.New(ec, mgr.GetScheme(), assign.EventSource, nil, log)
+	recorder, err := ourevents.New(bed.Config, mgr.GetScheme(), assign.EventSource, nil, log)
+	require.NoError(t, err)
 	task, err := assign.NewTask(assign.Options{
 		Manager: mgr, Namespace: i.namespace, Rules: assign.Rules{Classes: []string{class}}, Registry: prometheus.NewRegistry(), Recorder: recorder, Log: log,
 	})

@@ -21,7 +21,6 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	eventsclient "k8s.io/client-go/kubernetes/typed/events/v1"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -206,10 +205,9 @@ func start(b *testing.B, namespace string) *instance {
 		ByObject: map[client.Object]cache.ByObject{&v1beta1.ServiceBGPStatus{}: own, &v1alpha1.BGPSession{}: own},
 	})
 	require.NoError(b, err)
-	eventsClient, err := eventsclient.NewForConfig(bed.Config)
-	require.NoError(b, err)
 	pace := yield.New()
-	recorder := events.New(eventsClient, testbed.Scheme(), "speaker", pace, log)
+	recorder, err := events.New(bed.Config, testbed.Scheme(), "speaker", pace, log)
+	require.NoError(b, err)
 	metrics, err := speaker.NewMetrics(prometheus.NewRegistry(), node)
 	require.NoError(b, err)
 	feed := speaker.NewFeed(c, namespace)

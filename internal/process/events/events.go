@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	eventsclient "k8s.io/client-go/kubernetes/typed/events/v1"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/reference"
 
 	"github.com/fairlead/fairlead/internal/process/text"
@@ -79,7 +80,19 @@ type key struct {
 }
 
 // New returns a Recorder that reports in the name of source, at a pace; nil: as soon as it can. It sends nothing until it is run.
-func New(client eventsclient.EventsGetter, scheme *runtime.Scheme, source string, pace *yield.Pacer, log *slog.Logger) *Recorder {
+func New(rc *rest.Config, scheme *runtime.Scheme, source string, pace *yield.Pacer, log *slog.Logger) (*Recorder, error) {
+	rc = rest.CopyConfig(rc)
+	rc.ContentType, rc.AcceptContentTypes = runtime.ContentTypeProtobuf, runtime.ContentTypeProtobuf+","+runtime.ContentTypeJSON
+	client, err := eventsclient.NewForConfig(rc)
+	if err != nil {
+		return nil, fmt.Errorf("make a client of events: %w", err)
+	}
+	return newRecorder(client, scheme, source, pace, log), nil
+}
+
+func newRecorder(
+	client eventsclient.EventsGetter, scheme *runtime.Scheme, source string, pace *yield.Pacer, log *slog.Logger,
+) *Recorder {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"

@@ -41,7 +41,7 @@ func during(t *testing.T, d time.Duration, fail func(n int) error, script func(*
 			err := fail(n)
 			return err != nil, nil, err
 		})
-		r := New(client.EventsV1(), scheme.Scheme, "test", yield.New(), slog.New(slog.DiscardHandler))
+		r := newRecorder(client.EventsV1(), scheme.Scheme, "test", yield.New(), slog.New(slog.DiscardHandler))
 		ctx, cancel := context.WithTimeout(t.Context(), d)
 		defer cancel()
 		go script(r)
