@@ -67,9 +67,9 @@ type Recorder struct {
 
 // sent is what tells an event that has been sent from others that say the same.
 type sent struct {
-	name   string
-	at     metav1.MicroTime
-	series *eventsv1.EventSeries
+	name     string
+	at, last metav1.MicroTime
+	count    int32
 }
 
 // key tells events apart; unlike client-go's, it includes what they say.
@@ -229,20 +229,15 @@ func (r *Recorder) repeat(k key, e *eventsv1.Event) *eventsv1.Event {
 	if !is {
 		return nil
 	}
-	series := eventsv1.EventSeries{Count: 1, LastObservedTime: old.at}
-	if old.series != nil {
-		series = *old.series
-	}
-	if e.EventTime.Sub(series.LastObservedTime.Time) > repeatWithin {
+	if e.EventTime.Sub(old.last.Time) > repeatWithin {
 		return nil
 	}
-	series.Count++
-	series.LastObservedTime = e.EventTime
-	old.series = &series
+	old.count++
+	old.last = e.EventTime
 	r.sent[k] = old
-	out := e.DeepCopy()
-	out.Name, out.EventTime, out.Series = old.name, old.at, series.DeepCopy()
-	return out
+	out := *e
+	out.Name, out.EventTime, out.Series = old.name, old.at, &eventsv1.EventSeries{Count: old.count, LastObservedTime: old.last}
+	return &out
 }
 
 func (r *Recorder) remember(k key, e *eventsv1.Event) {
@@ -251,7 +246,7 @@ func (r *Recorder) remember(k key, e *eventsv1.Event) {
 	if _, known := r.sent[k]; !known {
 		r.order.PushBack(k)
 	}
-	r.sent[k] = sent{name: e.Name, at: e.EventTime}
+	r.sent[k] = sent{name: e.Name, at: e.EventTime, last: e.EventTime, count: 1}
 	for r.order.Len() > remembered {
 		oldest := r.order.Front()
 		r.order.Remove(oldest)

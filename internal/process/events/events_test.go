@@ -91,6 +91,31 @@ func TestTheSameAgainIsCounted(t *testing.T) {
 	assert.Equal(t, []int32{3}, counts)
 }
 
+// fixed has an API server that lets no event be changed.
+type fixed struct{ eventsclient.EventsGetter }
+
+func (f fixed) Events(namespace string) eventsclient.EventInterface {
+	return fixedEvents{f.EventsGetter.Events(namespace)}
+}
+
+type fixedEvents struct{ eventsclient.EventInterface }
+
+func (fixedEvents) Update(_ context.Context, e *eventsv1.Event, _ metav1.UpdateOptions) (*eventsv1.Event, error) {
+	return nil, apierrors.NewInvalid(eventsv1.SchemeGroupVersion.WithKind("Event").GroupKind(), e.Name, nil)
+}
+
+// TestWhatCannotBeCountedIsNotLost: it comes as another event.
+func TestWhatCannotBeCountedIsNotLost(t *testing.T) {
+	got := during(t, time.Minute, never, func(r *Recorder) {
+		r.client = fixed{r.client}
+		for range 3 {
+			r.Eventf(web(), nil, corev1.EventTypeWarning, "Same", "Do", "the same")
+			time.Sleep(time.Second)
+		}
+	})
+	assert.Len(t, got, 3)
+}
+
 // slow has an API server take its time for each event.
 type slow struct {
 	eventsclient.EventsGetter
