@@ -84,32 +84,29 @@ func (x *Cluster) take(o client.Object, gone bool) bool {
 	switch o := o.(type) {
 	case *corev1.Service:
 		s, ours := Service(o)
-		return x.setLocked(key(o), s, ours && !gone)
+		return x.setServiceLocked(key(o), s, ours && !gone)
 	case *discoveryv1.EndpointSlice:
 		of := types.NamespacedName{Namespace: o.Namespace, Name: o.Labels[discoveryv1.LabelServiceName]}
 		e := Endpoints(o)
 		x.putSliceLocked(of, slice{o.Name, e.Any, slices.Collect(maps.Keys(e.Nodes))}, gone)
 		s := x.services[of]
-		return s != nil && x.setLocked(of, *s, true)
+		return s != nil && x.setServiceLocked(of, *s, true)
 	case *corev1.Node:
 		return x.setNodeLocked(o.Name, Node(o), !gone)
 	}
 	return false
 }
 
-// setLocked sets or removes a Service, with the endpoints that are known; it reports whether that changed anything.
-func (x *Cluster) setLocked(id types.NamespacedName, s announce.Service, there bool) bool {
+// setServiceLocked sets or removes a Service, with the endpoints that are known; it reports whether that changed anything.
+func (x *Cluster) setServiceLocked(id types.NamespacedName, s announce.Service, there bool) bool {
 	old := x.services[id]
+	s.Endpoints = x.endpointsLocked(id, s.Local)
+	if there == (old != nil) && (!there || equalService(*old, s) && equalEndpoints(old.Endpoints, s.Endpoints)) {
+		return false
+	}
 	if there {
-		s.Endpoints = x.endpointsLocked(id, s.Local)
-		if old != nil && equalService(*old, s) && equalEndpoints(old.Endpoints, s.Endpoints) {
-			return false
-		}
 		x.services[id] = &s
 	} else {
-		if old == nil {
-			return false
-		}
 		delete(x.services, id)
 	}
 	for _, r := range x.readers {
@@ -203,18 +200,7 @@ func (c *Changes) Take(service func(types.NamespacedName, *announce.Service), no
 			node(name, nil)
 		}
 	}
-	c.services, c.nodes = emptied(c.services), emptied(c.nodes)
-}
-
-// manyChanges is from how many on a map of changes is not kept: a cleared map stays as large as it ever was.
-const manyChanges = 256
-
-func emptied[K comparable](m map[K]bool) map[K]bool {
-	if len(m) >= manyChanges {
-		return map[K]bool{}
-	}
-	clear(m)
-	return m
+	c.services, c.nodes = map[types.NamespacedName]bool{}, map[string]bool{} // cleared maps stay as large as they ever were
 }
 
 func key(o client.Object) types.NamespacedName {
