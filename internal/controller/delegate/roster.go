@@ -39,7 +39,7 @@ func (r *roster) take(was, is client.Object) {
 	defer r.mu.Unlock()
 	if told == nil {
 		_, known := slices.BinarySearchFunc(r.all, backends.Service{Namespace: id.Namespace, Name: id.Name}, ByName)
-		if _, new := r.news[id]; !known && !new {
+		if _, changed := r.news[id]; !known && !changed {
 			return
 		}
 	}
