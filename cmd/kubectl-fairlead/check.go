@@ -12,9 +12,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/fairlead/fairlead/internal/process/cli"
 	"github.com/fairlead/fairlead/internal/tool/check"
 	"github.com/fairlead/fairlead/internal/tool/document"
-	"github.com/fairlead/fairlead/internal/tool/live"
 	"github.com/fairlead/fairlead/internal/tool/screen"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
@@ -219,7 +219,7 @@ func (x *checker) follow(ctx context.Context, cmd *cobra.Command, report *check.
 	if len(targets) == 0 {
 		return errors.New("there is no address with a TCP port to try")
 	}
-	ctx, cancel := live.Within(ctx, x.lasting)
+	ctx, cancel := cli.Within(ctx, x.lasting)
 	defer cancel()
 	say := func(format string, args ...any) {
 		fmt.Fprintf(cmd.ErrOrStderr(), "%s %s\n", time.Now().Format(time.TimeOnly), screen.Clean(fmt.Sprintf(format, args...)))

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/fairlead/fairlead/internal/process/cli"
 	"github.com/fairlead/fairlead/internal/tool/live"
 	"github.com/fairlead/fairlead/internal/tool/status"
 	"github.com/fairlead/fairlead/internal/tool/survey"
@@ -40,7 +41,7 @@ func (w *statusWatch) look(ctx context.Context) (*status.Report, time.Duration, 
 	if err := w.read(ctx); err != nil {
 		return nil, every, err
 	}
-	reading, cancel := live.Within(ctx, w.timeout) // what allocators are asked is not watched
+	reading, cancel := cli.Within(ctx, w.timeout) // what allocators are asked is not watched
 	defer cancel()
 	s, err := survey.ReadAt(reading, w.cluster, w.installation, w.clock.running(), w.spare...)
 	if err == nil {

@@ -7,8 +7,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/fairlead/fairlead/internal/process/cli"
 	"github.com/fairlead/fairlead/internal/tool/explain"
-	"github.com/fairlead/fairlead/internal/tool/live"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
@@ -57,7 +57,7 @@ func (s *Server) readService(v *view, r *http.Request) (*view, error) {
 	if !m.Lacks("Services") {
 		return nil, fmt.Errorf("%w as a Service %q in namespace %q", errNotFound, id.Name, id.Namespace)
 	}
-	ctx, cancel := live.Within(r.Context(), s.Patience)
+	ctx, cancel := cli.Within(r.Context(), s.Patience)
 	defer cancel()
 	one := *m.Survey
 	switch found, err := one.ReadService(ctx, s.Client, id.Namespace, id.Name); {

@@ -10,6 +10,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/fairlead/fairlead/internal/process/cli"
 	"github.com/fairlead/fairlead/internal/tool/live"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
@@ -110,7 +111,7 @@ func (w *watcher) look(ctx context.Context) *view {
 		v.problem = errReading
 		return v
 	}
-	reading, cancel := live.Within(ctx, w.patience)
+	reading, cancel := cli.Within(ctx, w.patience)
 	defer cancel()
 	s, err := survey.ReadAt(reading, w.cluster, w.namespace, w.now())
 	if err != nil && last.model != nil {

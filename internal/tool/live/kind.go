@@ -22,6 +22,8 @@ import (
 	apiwatch "k8s.io/apimachinery/pkg/watch"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/fairlead/fairlead/internal/process/cli"
 )
 
 // kind is all objects of a kind. It is the store of a reflector, and its source.
@@ -71,7 +73,7 @@ func (k *kind) ListWithContext(ctx context.Context, o metav1.ListOptions) (runti
 	if err := k.probe(ctx); err != nil {
 		return nil, err
 	}
-	ctx, cancel := Within(ctx, k.options.Patience)
+	ctx, cancel := cli.Within(ctx, k.options.Patience)
 	defer cancel()
 	list := k.list()
 	opts := append(slices.Clone(k.watch.options), &client.ListOptions{Raw: &o, Limit: o.Limit, Continue: o.Continue})

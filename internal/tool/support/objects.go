@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/fairlead/fairlead/allocator/clusterapi"
-	"github.com/fairlead/fairlead/internal/tool/live"
+	"github.com/fairlead/fairlead/internal/process/cli"
 	"github.com/fairlead/fairlead/internal/tool/survey"
 )
 
@@ -167,7 +167,7 @@ func (b *bundle) read(ctx context.Context, r schema.GroupVersionResource, namesp
 	out := []unstructured.Unstructured{}
 	o.Limit = page
 	for {
-		reqCtx, cancel := live.Within(ctx, b.Patience)
+		reqCtx, cancel := cli.Within(ctx, b.Patience)
 		got, err := b.Dynamic.Resource(r).Namespace(namespace).List(reqCtx, o)
 		cancel()
 		if err != nil {

@@ -10,7 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"github.com/fairlead/fairlead/internal/tool/live"
+	"github.com/fairlead/fairlead/internal/process/cli"
 )
 
 // addPods adds the metrics of the installation's pods, and the logs of their containers.
@@ -61,7 +61,7 @@ func (b *bundle) addLog(ctx context.Context, pod, container string, previous boo
 	if previous {
 		name += ".previous"
 	}
-	ctx, cancel := live.Within(ctx, b.Patience)
+	ctx, cancel := cli.Within(ctx, b.Patience)
 	defer cancel()
 	o := &corev1.PodLogOptions{Container: container, Previous: previous, TailLines: &b.LogLines}
 	text, err := b.Core.Pods(b.Options.Namespace).GetLogs(pod, o).DoRaw(ctx)
@@ -80,7 +80,7 @@ func (b *bundle) addMetrics(ctx context.Context, pod *corev1.Pod) error {
 		b.miss(what, errors.New(`it has no port that is called "metrics"`))
 		return nil
 	}
-	ctx, cancel := live.Within(ctx, b.Patience)
+	ctx, cancel := cli.Within(ctx, b.Patience)
 	defer cancel()
 	var text []byte
 	var err error
